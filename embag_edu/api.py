@@ -1,0 +1,126 @@
+"""The two public functions: torch's signature, NumPy arrays, a choice of implementation."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from embag_edu.spec import Gradients, check_backward, make_call
+
+IMPLEMENTATIONS = ("loops",)
+
+
+def embedding_bag(
+    input: np.ndarray,
+    weight: np.ndarray,
+    offsets: np.ndarray | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: np.ndarray | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+    *,
+    implementation: str = "loops",
+) -> np.ndarray:
+    """Sum, average or maximum of the rows of each bag: `torch.nn.functional.embedding_bag`.
+
+    input:   (N,) row numbers with offsets, or (B, L): B bags of L. int32 or int64.
+    weight:  (V, D), the table; float16, bfloat16, float32 or float64.
+    offsets: (B,) where each bag starts; (B + 1,), its end too, with include_last_offset.
+    max_norm, norm_type: rows that occur and whose norm_type-norm is larger than max_norm are
+        rescaled in `weight` itself before they are read.
+    scale_grad_by_freq, sparse: matter for the backward only.
+    mode:    "sum", "mean" or "max". An empty bag gives zeros in each.
+    per_sample_weights: input's shape, weight's dtype; mode "sum" only.
+    padding_idx: a row (negative: counted from the end) whose positions count for nothing.
+    implementation: one of `IMPLEMENTATIONS`.
+
+    Returns a new array (B, D) in weight's dtype. Errors: see `embag_edu.spec.make_call`.
+
+    >>> weight = np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])
+    >>> embedding_bag(np.array([0, 2, 1]), weight, np.array([0, 2]), mode="sum")
+    array([[ 4., 40.],
+           [ 2., 20.]])
+    """
+    rung = _rung(implementation)
+    call = make_call(
+        input,
+        weight,
+        offsets,
+        max_norm,
+        norm_type,
+        scale_grad_by_freq,
+        mode,
+        sparse,
+        per_sample_weights,
+        include_last_offset,
+        padding_idx,
+    )
+    output, _ = rung.forward(call)
+    return output
+
+
+def embedding_bag_backward(
+    grad_output: np.ndarray,
+    input: np.ndarray,
+    weight: np.ndarray,
+    offsets: np.ndarray | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: np.ndarray | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+    *,
+    implementation: str = "loops",
+) -> Gradients:
+    """The gradients of `embedding_bag` for an upstream gradient grad_output, (B, D).
+
+    The other arguments are those of the forward. `weight` is the table as the forward left it:
+    max_norm is not applied again, and, as in torch, the gradient does not see the rescaling.
+
+    Returns Gradients(weight, per_sample_weights): weight (V, D), or with sparse=True a
+    `SparseGradient`; per_sample_weights in input's shape, None if the call has none.
+
+    >>> weight = np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])
+    >>> grad_output = np.array([[1.0, 2.0], [3.0, 4.0]])
+    >>> embedding_bag_backward(
+    ...     grad_output, np.array([0, 2, 2]), weight, np.array([0, 2]), mode="sum"
+    ... ).weight
+    array([[1., 2.],
+           [0., 0.],
+           [4., 6.]])
+    """
+    rung = _rung(implementation)
+    call = make_call(
+        input,
+        weight,
+        offsets,
+        None,
+        norm_type,
+        scale_grad_by_freq,
+        mode,
+        sparse,
+        per_sample_weights,
+        include_last_offset,
+        padding_idx,
+    )
+    check_backward(call, grad_output)
+    _, saved = rung.forward(call)
+    return rung.backward(call, saved, grad_output)
+
+
+def _rung(implementation: str) -> Any:
+    if implementation not in IMPLEMENTATIONS:
+        raise ValueError(
+            f"implementation must be one of {', '.join(IMPLEMENTATIONS)}, "
+            f"but got {implementation!r}"
+        )
+    return importlib.import_module(f"embag_edu.{implementation}")
