@@ -1,0 +1,12 @@
+"""The conformance check: point it at any EmbeddingBag.
+
+>>> from embag_edu.check import check  # doctest: +SKIP
+>>> check(my_embedding_bag, "forward.sum")  # doctest: +SKIP
+"""
+
+from embag_edu.check.checker import check, replay
+from embag_edu.check.clauses import clauses
+from embag_edu.check.ledger import LEDGER
+from embag_edu.check.report import CheckFailed, Report
+
+__all__ = ["LEDGER", "CheckFailed", "Report", "check", "clauses", "replay"]

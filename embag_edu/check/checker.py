@@ -1,0 +1,298 @@
+"""`check`: an implementation against the conformance table."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from embag_edu.check import ledger
+from embag_edu.check.cases import Arguments, Case
+from embag_edu.check.clauses import Clause, find
+from embag_edu.check.compare import difference
+from embag_edu.check.faults import FAULTS, Fault
+from embag_edu.check.report import (
+    AS_TORCH,
+    FAILS,
+    HOLDS,
+    NOT_ASKED,
+    CheckFailed,
+    Finding,
+    Report,
+    Result,
+    snippet,
+)
+from embag_edu.check.shrink import shrink
+from embag_edu.check.subject import Outcome, Subject, run
+from embag_edu.check.truth import Truth, judge, truth
+from embag_edu.check.worker import Local, NotLoadable, Runner, Worker
+from embag_edu.spec import SparseGradient
+
+Implementation = Any  # a function, "module:function", an implementation's name, or a pair of these
+
+
+def check(
+    implementation: Implementation,
+    only: str | None = None,
+    *,
+    arrays: str | None = None,
+    isolate: bool = True,
+    limit: float = 10.0,
+    explain: bool = True,
+    raises: bool = True,
+    progress: Callable[[Iterable[Clause]], Iterable[Clause]] = iter,
+) -> Report:
+    """Hold an implementation of `embedding_bag` against every clause of the table.
+
+    implementation: a function of torch's signature, on NumPy arrays or torch tensors (autograd then
+        gives its gradients); or a pair (forward, backward), with backward(grad_output, *the
+        forward's arguments) -> (grad_weight, grad_per_sample_weights); or the name of either,
+        "module:function"; or one of `embag_edu.IMPLEMENTATIONS`.
+    only:     a clause or a group of clauses: "forward.sum", "backward".
+    arrays:   "numpy" or "torch"; found out by a first call if not given.
+    isolate:  run it in another process, so that a crash or an endless loop fails one clause only.
+    limit:    seconds that one call may take there.
+    explain:  look for the smallest failing call and the likely cause of each failure.
+    raises:   raise CheckFailed if a clause fails; with False the report is only returned.
+
+    Returns the Report. A clause holds if every result lies within the rounding that its sums may
+    have, whatever the order of additions. A result that departs from the truth exactly as the
+    installed torch does is accepted where the ledger has an entry, and the report says so.
+    """
+    wanted = find(only)
+    source, name = _source(implementation)
+    notes: list[str] = []
+    with _runner(source, arrays, isolate, limit, notes) as runner:
+        trial = Trial(runner, name, explain)
+        report = Report(name, [trial.result(clause) for clause in progress(wanted)], notes)
+    return report.raise_if_failed() if raises else report
+
+
+def replay(implementation: Implementation, part: str, arguments: Arguments) -> None:
+    """Make one call in this process and raise AssertionError if that part of it is wrong.
+
+    part: "output", "grad_weight", "grad_psw", "table", "inputs", "fresh", "refused", "untouched".
+    arguments: torch's, by name, with grad_output; as the snippet of a report gives them.
+    """
+    source, _ = _source(implementation)
+    outcome = Local(source).run(arguments)
+    message = judge(part, truth(arguments), outcome)
+    if message:
+        raise AssertionError(message)
+
+
+def _source(implementation: Implementation) -> tuple[tuple[Any, ...], str]:
+    """What a Runner takes, and a name for the report."""
+    from embag_edu import IMPLEMENTATIONS
+
+    if isinstance(implementation, str) and implementation in IMPLEMENTATIONS:
+        import embag_edu
+
+        pair = (embag_edu.embedding_bag, embag_edu.embedding_bag_backward)
+        functions = tuple(functools.partial(f, implementation=implementation) for f in pair)
+        return functions, implementation
+    parts = implementation if isinstance(implementation, (tuple, list)) else (implementation,)
+    if not 1 <= len(parts) <= 2 or not all(isinstance(p, str) or callable(p) for p in parts):
+        raise TypeError(
+            "implementation must be a function, a pair (forward, backward), 'module:function' or "
+            f"one of {', '.join(IMPLEMENTATIONS)}; found {implementation!r}"
+        )
+    first = parts[0]
+    name = first if isinstance(first, str) else getattr(first, "__name__", type(first).__name__)
+    return tuple(parts), name
+
+
+def _runner(
+    source: tuple[Any, ...], arrays: str | None, isolate: bool, limit: float, notes: list[str]
+) -> Runner:
+    if not isolate:
+        return Local(source, arrays)
+    try:
+        return Worker(source, arrays, limit)
+    except NotLoadable as error:
+        if all(isinstance(part, str) for part in source):
+            raise
+        notes.append(f"  Run in this process, without protection from crashes: {error}")
+        return Local(source, arrays)
+
+
+class Trial:
+    """One implementation before the table. Each call is made once, whichever clauses look at it."""
+
+    def __init__(self, runner: Runner, name: str, explain: bool = True) -> None:
+        self.runner = runner
+        self.name = name
+        self.explain = explain
+        self._outcomes: dict[tuple[int, bool], Outcome] = {}
+
+    def result(self, clause: Clause) -> Result:
+        """Try one clause: all its cases, up to the first that fails."""
+        if clause.needs_backward and not self.runner.has_gradients:
+            return Result(clause, NOT_ASKED, note="no backward was given")
+        excused, tried = None, 0
+        for case in clause.cases:
+            try:
+                right = _truth(case)
+            except ImportError as error:
+                return Result(clause, NOT_ASKED, tried, note=f"needs the package {error.name}")
+            tried += 1
+            outcome = self._outcome(clause, case)
+            message = judge(clause.part, right, outcome)
+            if not message:
+                continue
+            entry = ledger.covering(clause.name)
+            if entry and _equals_torch(clause, case, right, outcome):
+                excused = entry
+                continue
+            return Result(clause, FAILS, tried, finding=self._finding(clause, case, message))
+        if excused:
+            return Result(clause, AS_TORCH, tried, note=f'ledger: "{excused.name}"')
+        return Result(clause, HOLDS, tried)
+
+    def _outcome(self, clause: Clause, case: Case) -> Outcome:
+        key = self._key(clause, case)
+        if key not in self._outcomes:
+            self._outcomes[key] = self.runner.run(case.make(), key[1])
+        return self._outcomes[key]
+
+    def _key(self, clause: Clause, case: Case) -> tuple[int, bool]:
+        return id(case), self._wants_backward(clause)
+
+    def _wants_backward(self, clause: Clause) -> bool:
+        always = clause.name.startswith("always")
+        return self.runner.has_gradients and (clause.needs_backward or always)
+
+    def _finding(self, clause: Clause, case: Case, message: str) -> Finding:
+        arguments, outcome = case.make(), self._outcome(clause, case)
+        if not self.explain:
+            return Finding(case.name, arguments, message)
+        if case.shrinks and not (outcome.trouble and outcome.trouble.is_fatal):
+            arguments = shrink(arguments, lambda smaller: bool(self._complaint(clause, smaller)))
+            message = self._complaint(clause, arguments) or message
+            outcome = self.runner.run(arguments, self._wants_backward(clause))
+        cause = self._cause(clause, arguments, outcome)
+        code = snippet(self.name, clause.part, arguments)
+        return Finding(case.name, arguments, message, cause, code)
+
+    def _complaint(self, clause: Clause, arguments: Arguments) -> str:
+        right = truth(arguments)
+        if right.trouble is not None:
+            return ""  # made smaller than a call can be
+        outcome = self.runner.run(arguments, self._wants_backward(clause))
+        if outcome.trouble is not None and outcome.trouble.is_fatal:
+            return ""
+        return judge(clause.part, right, outcome)
+
+    def _cause(self, clause: Clause, arguments: Arguments, outcome: Outcome) -> str | None:
+        """The mistake that gives this very answer; of several, the one that fits most cases."""
+        right = truth(arguments)
+        fitting = [f for f in FAULTS if _fits(f, clause.part, arguments, right, outcome)]
+        if len(fitting) <= 1:
+            return fitting[0].says() if fitting else None
+
+        def score(fault: type[Fault]) -> int:
+            tried = [case for case in clause.cases if self._key(clause, case) in self._outcomes]
+            outcomes = [self._outcome(clause, case) for case in tried]
+            return sum(
+                _same_answer(clause.part, _mistaken(fault, clause.part, case.make()), found)
+                for case, found in zip(tried, outcomes, strict=True)
+            )
+
+        return max(fitting, key=score).says()
+
+
+@functools.cache
+def _truth(case: Case) -> Truth:
+    return truth(case.make())
+
+
+@functools.cache
+def _torchs(case: Case) -> Outcome:
+    """What the installed torch makes of a case."""
+    import torch
+
+    torch.set_num_threads(1)
+    subject = Subject(torch.nn.functional.embedding_bag, None, "torch")
+    return run(subject, case.make(), "grad_output" in case.make())
+
+
+def _equals_torch(clause: Clause, case: Case, right: Truth, outcome: Outcome) -> bool:
+    """Whether torch departs from the truth in this call, and the outcome departs as torch does."""
+    torchs = _torchs(case)
+    if not judge(clause.part, right, torchs):
+        return False
+    return not judge(clause.part, as_truth(right, torchs), outcome)
+
+
+def as_truth(right: Truth, outcome: Outcome) -> Truth:
+    """An outcome in the place of the truth, with the truth's tolerances."""
+    changes: dict[str, Any] = {"trouble": outcome.trouble}
+    if isinstance(outcome.output, np.ndarray):
+        changes |= {"output": _exact(outcome.output), "dtype": outcome.output.dtype}
+    if right.trouble is None:
+        changes |= {
+            "grad_weight": _exact(outcome.grad_weight),
+            "grad_psw": _exact(outcome.grad_psw),
+            "weight_after": _exact(outcome.weight_after),
+        }
+    else:
+        changes["weight_before"] = outcome.weight_after  # what a refused call leaves
+    return replace(right, **changes)
+
+
+def _exact(found: Any) -> Any:
+    if isinstance(found, SparseGradient):
+        return found._replace(values=_exact(found.values))
+    return found.astype(np.float64) if isinstance(found, np.ndarray) else found
+
+
+def _fits(
+    fault: type[Fault], part: str, arguments: Arguments, right: Truth, outcome: Outcome
+) -> bool:
+    """Whether the fault gives a wrong answer to this call, and the outcome is that answer."""
+    if part not in LOOKED_AT:
+        return False
+    mistaken = _mistaken(fault, part, arguments)
+    return _same_answer(part, mistaken, outcome) and bool(judge(part, right, mistaken))
+
+
+def _mistaken(fault: type[Fault], part: str, arguments: Arguments) -> Outcome:
+    pair = fault()
+    backward = part.startswith("grad") or part == "refused"
+    return run(Subject(pair.forward, pair.backward, "numpy"), arguments, backward)
+
+
+LOOKED_AT = {
+    "output": "output",
+    "grad_weight": "grad_weight",
+    "grad_psw": "grad_psw",
+    "table": "weight_after",
+    "refused": "output",
+    "untouched": "weight_after",
+}
+
+
+def _same_answer(part: str, one: Outcome, other: Outcome) -> bool:
+    if part in ("refused", "untouched"):
+        return _kind(one) == _kind(other) and _alike(part, one, other)
+    return one.trouble is None and other.trouble is None and _alike(part, one, other)
+
+
+def _kind(outcome: Outcome) -> str | None:
+    return None if outcome.trouble is None else outcome.trouble.kinds[0]
+
+
+def _alike(part: str, one: Outcome, other: Outcome) -> bool:
+    a, b = (getattr(outcome, LOOKED_AT[part]) for outcome in (one, other))
+    if isinstance(a, SparseGradient) and isinstance(b, tuple) and len(b) == 3:
+        return not difference(a.indices, b[0]) and not difference(a.values, b[1], rtol=1e-5)
+    if isinstance(a, np.ndarray):
+        rtol = 1e-5 if a.dtype.itemsize > 2 else 1e-2
+        return not difference(a, b, rtol=rtol, atol=1e-12)
+    return a is None and b is None
+
+
+__all__ = ["CheckFailed", "check", "replay"]

@@ -1,0 +1,1032 @@
+"""The conformance table: every clause of the operator's meaning, and the calls that stand for it.
+
+A clause has a name, a sentence, the section of the specification that it comes from, the part of a
+call's outcome that it looks at, and cases. Each clause looks at one part only, so that a fault
+makes the clauses fail that name it and leaves the others alone.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from embag_edu.check.cases import TABLE, Case, call, random_calls, raw
+
+NAN, INF = float("nan"), float("inf")
+FLOATS16 = ("float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One sentence about EmbeddingBag, with the calls that try it."""
+
+    name: str
+    says: str
+    source: str  # where the rule is stated
+    part: str  # what is looked at: see `embag_edu.check.truth.judge`
+    cases: tuple[Case, ...]
+
+    @property
+    def needs_backward(self) -> bool:
+        """Whether a function without gradients can be asked."""
+        return self.part.startswith("grad") or self.name.startswith("errors.backward")
+
+
+@functools.cache
+def clauses() -> tuple[Clause, ...]:
+    """All clauses, in the order in which an implementation is best built."""
+    groups = (
+        _forward_sum(),
+        _forward_mean(),
+        _forward_max(),
+        _layouts(),
+        _padding(),
+        _weights(),
+        _max_norm(),
+        _numbers(),
+        _backward(),
+        _backward_options(),
+        _backward_max(),
+        _backward_weights(),
+        _sparse(),
+        _refusals(),
+    )
+    table = tuple(clause for group in groups for clause in group)
+    return table + tuple(_always(table))
+
+
+def find(pattern: str | None) -> tuple[Clause, ...]:
+    """The clauses named `pattern` or below it: "forward" finds "forward.sum" and all others."""
+    table = clauses()
+    if pattern is None:
+        return table
+    found = tuple(c for c in table if c.name == pattern or c.name.startswith(pattern + "."))
+    if not found:
+        groups = sorted({c.name.split(".")[0] for c in table})
+        raise ValueError(
+            f"there is no clause {pattern!r}. Groups: {', '.join(groups)}. "
+            "`python -m embag_edu check --list` shows all names"
+        )
+    return found
+
+
+def _clause(name: str, says: str, source: str, part: str, *cases: Case | Iterable[Case]) -> Clause:
+    flat = [c for case in cases for c in ([case] if isinstance(case, Case) else case)]
+    return Clause(name, says, source, part, tuple(flat))
+
+
+# ---- forward --------------------------------------------------------------------------------
+
+
+def _forward_sum() -> list[Clause]:
+    return [
+        _clause(
+            "forward.sum",
+            "Mode sum adds up the rows of each bag.",
+            "spec 1",
+            "output",
+            call("one bag of two rows", [0, 2], [0], mode="sum"),
+            call("two bags", [0, 1, 3, 2], [0, 3], mode="sum"),
+            call("bags of one row each", [4, 0, 2], [0, 1, 2], mode="sum"),
+            random_calls("sum", 8, mode="sum", per_sample_weights=False, padding_idx=False),
+        ),
+        _clause(
+            "forward.sum.repeated_row",
+            "A row that occurs k times in a bag counts k times.",
+            "spec 1",
+            "output",
+            call("the same row three times", [1, 1, 1], [0], mode="sum"),
+            call("repeated and not adjacent", [3, 0, 3, 1, 3], [0, 4], mode="sum"),
+        ),
+        _clause(
+            "forward.sum.nan_and_inf",
+            "NaN and infinity in a row reach every bag that holds the row, and no other.",
+            "spec 1",
+            "output",
+            call(
+                "a NaN row in one of two bags",
+                [0, 1, 2, 0],
+                [0, 2],
+                [[1, 2], [NAN, 3], [INF, 4]],
+                mode="sum",
+            ),
+            call("inf minus inf is NaN", [0, 1], [0], [[INF, 1], [-INF, 1]], mode="sum"),
+        ),
+    ]
+
+
+def _forward_mean() -> list[Clause]:
+    return [
+        _clause(
+            "forward.mean",
+            "Mode mean divides the sum of a bag by the number of its positions.",
+            "spec 1",
+            "output",
+            call("mean of two rows", [0, 2], [0], mode="mean"),
+            call("bags of 3 and 1", [0, 1, 3, 2], [0, 3], mode="mean"),
+            call("a repeated row counts in the number too", [1, 1, 4], [0], mode="mean"),
+            random_calls("mean", 8, mode="mean", padding_idx=False),
+        ),
+        _clause(
+            "forward.mean.is_the_default",
+            "Without a mode, the mode is mean.",
+            "spec 2",
+            "output",
+            call("no mode given", [0, 1, 3, 2], [0, 3]),
+        ),
+    ]
+
+
+def _forward_max() -> list[Clause]:
+    return [
+        _clause(
+            "forward.max",
+            "Mode max takes the largest value of each feature over the rows of a bag.",
+            "spec 1",
+            "output",
+            call("max of two rows", [1, 2], [0], mode="max"),
+            call("features won by different rows", [0, 4, 3, 2], [0, 2], mode="max"),
+            random_calls("max", 8, mode="max", padding_idx=False),
+        ),
+        _clause(
+            "forward.max.negative",
+            "A maximum of negative values is negative: it does not start at zero.",
+            "spec 5",
+            "output",
+            call("only negative rows", [4, 5], [0], mode="max"),
+            call("one negative row in each bag", [5, 4], [0, 1], mode="max"),
+        ),
+        _clause(
+            "forward.max.neg_inf",
+            "A row of -inf is a value like any other: its bag is not an empty bag.",
+            "spec 5",
+            "output",
+            call("-inf alone", [0], [0], [[-INF, -INF]], mode="max"),
+            call("-inf and a number", [0, 1], [0], [[-INF, 1], [-5, -INF]], mode="max"),
+        ),
+        _clause(
+            "forward.max.nan_first",
+            "A NaN that comes first in its bag stays: nothing is larger than a NaN.",
+            "spec 5",
+            "output",
+            call("NaN first", [1, 0], [0], [[1, 2], [NAN, 3]], mode="max"),
+            call("NaN alone", [1], [0], [[1, 2], [NAN, 3]], mode="max"),
+        ),
+        _clause(
+            "forward.max.nan_later",
+            "A NaN that comes later is passed over (torch.max would return it).",
+            "spec 5, 12",
+            "output",
+            call("NaN second", [0, 1], [0], [[1, 2], [NAN, 3]], mode="max"),
+            call("NaN in the middle", [0, 1, 2], [0], [[1, 2], [NAN, NAN], [0, 5]], mode="max"),
+        ),
+    ]
+
+
+def _layouts() -> list[Clause]:
+    three = {mode: mode for mode in ("sum", "mean", "max")}
+    return [
+        _clause(
+            "bags.empty",
+            "An empty bag gives a row of zeros in every mode, wherever it stands.",
+            "spec 1",
+            "output",
+            [call(f"between two full bags, {m}", [1, 5], [0, 1, 1], mode=m) for m in three],
+            [call(f"first, {m}", [1, 5], [0, 0, 1], mode=m) for m in three],
+            [call(f"last, {m}", [4, 5], [0, 1, 2], mode=m) for m in three],
+            [call(f"several in a row, {m}", [4], [0, 0, 0, 1, 1], mode=m) for m in three],
+            [call(f"all of them, {m}", [], [0, 0, 0], mode=m) for m in three],
+        ),
+        _clause(
+            "bags.offsets",
+            "offsets are the starts of the bags; the last bag ends with the input.",
+            "spec 2",
+            "output",
+            [call(f"lengths 1, 3, 2, {m}", [0, 1, 2, 3, 4, 5], [0, 1, 4], mode=m) for m in three],
+            call("one bag of everything", [5, 4, 3, 2, 1, 0], [0], mode="sum"),
+        ),
+        _clause(
+            "bags.include_last_offset",
+            "With include_last_offset, offsets has B + 1 entries and the output B rows.",
+            "spec 2",
+            "output",
+            [
+                call(f"{m}", [0, 1, 2, 3], [0, 1, 4], mode=m, include_last_offset=True)
+                for m in three
+            ],
+            call("last bag empty", [0, 1], [0, 2, 2], mode="sum", include_last_offset=True),
+            random_calls("include_last_offset", 6, include_last_offset=True, two_dimensional=False),
+        ),
+        _clause(
+            "bags.two_dimensional",
+            "A 2-D input (B, L) is B bags of L positions.",
+            "spec 2",
+            "output",
+            [call(f"2 bags of 3, {m}", [[0, 1, 2], [3, 4, 5]], mode=m) for m in three],
+            [call(f"3 bags of 1, {m}", [[4], [1], [0]], mode=m) for m in three],
+            random_calls("two_dimensional", 6, two_dimensional=True),
+        ),
+        _clause(
+            "bags.two_dimensional.include_last_offset",
+            "A 2-D input takes no notice of include_last_offset.",
+            "spec 2",
+            "output",
+            call("2 bags of 3", [[0, 1, 2], [3, 4, 5]], mode="sum", include_last_offset=True),
+        ),
+        _clause(
+            "bags.nothing",
+            "No bags, no positions, no features and no rows give arrays of size zero, or zeros.",
+            "spec 2, 5",
+            "output",
+            call("no position and no bag", [], [], mode="sum"),
+            call("no bag, offsets with the end", [], [0], mode="sum", include_last_offset=True),
+            call("2-D input of no row", np.zeros((0, 3)), mode="mean"),
+            call("no features", [0, 1], [0, 1], np.zeros((2, 0)), mode="sum"),
+            call("no features, max", [0, 1], [0], np.zeros((2, 0)), mode="max"),
+            call("an empty table", [], [0, 0], np.zeros((0, 3)), mode="mean"),
+        ),
+        _clause(
+            "bags.index_dtypes",
+            "input and offsets are int32 or int64, in any mix; small offsets are promoted.",
+            "spec 2, 12",
+            "output",
+            call("both int32", [3, 1, 2], [0, 2], mode="sum", index_dtype="int32"),
+            call("int32 input", [3, 1], [0, 1], index_dtype="int32", offsets_dtype="int64"),
+            call("int32 offsets", [3, 1], [0, 1], index_dtype="int64", offsets_dtype="int32"),
+            call("int16 offsets", [3, 1], [0, 1], index_dtype="int64", offsets_dtype="int16"),
+            call("2-D int32", [[3, 1], [2, 2]], mode="max", index_dtype="int32"),
+        ),
+        _clause(
+            "bags.strides",
+            "Arrays may have any strides.",
+            "spec 2",
+            "output",
+            call("weight", [3, 1, 2], [0, 2], mode="sum", layout={"weight": "every second"}),
+            call("weight, turned", [3, 1, 2], [0, 2], mode="max", layout={"weight": "turned"}),
+            call("input", [3, 1, 2], [0, 2], mode="mean", layout={"input": "every second"}),
+            call("2-D input", [[3, 1, 2], [0, 4, 5]], mode="sum", layout={"input": "turned"}),
+            call("offsets", [3, 1, 2], [0, 2], mode="sum", layout={"offsets": "every second"}),
+            call(
+                "per_sample_weights",
+                [3, 1, 2],
+                [0, 2],
+                mode="sum",
+                per_sample_weights=[0.5, -2, 4],
+                layout={"per_sample_weights": "every second"},
+            ),
+            random_calls("strides", 6, layout=True),
+        ),
+        _clause(
+            "bags.old_order",
+            "The deprecated order embedding_bag(weight, input) is still understood.",
+            "spec 2",
+            "output",
+            raw(
+                "weight first",
+                input=np.array(TABLE, np.float32),
+                weight=np.array([[0, 1], [2, 3]]),
+                mode="sum",
+            ),
+        ),
+    ]
+
+
+def _padding() -> list[Clause]:
+    poison = [[1, 20], [2, 40], [NAN, INF], [4, 80]]
+    return [
+        _clause(
+            "padding.sum",
+            "Positions that hold padding_idx add nothing to a sum.",
+            "spec 5",
+            "output",
+            call("one of three", [0, 2, 1], [0], mode="sum", padding_idx=2),
+            call("row 0 is padding", [0, 3, 0, 1], [0, 2], mode="sum", padding_idx=0),
+            call("2-D", [[0, 1, 5], [2, 5, 5]], mode="sum", padding_idx=5),
+            random_calls("padding, sum", 6, mode="sum", padding_idx=True),
+        ),
+        _clause(
+            "padding.mean",
+            "Positions that hold padding_idx do not count in the mean's number either.",
+            "spec 5",
+            "output",
+            call("one of three", [0, 2, 1], [0], mode="mean", padding_idx=2),
+            call("2-D", [[0, 1, 5], [2, 5, 5]], mode="mean", padding_idx=5),
+            random_calls("padding, mean", 6, mode="mean", padding_idx=True),
+        ),
+        _clause(
+            "padding.max",
+            "Positions that hold padding_idx can't win a maximum.",
+            "spec 5",
+            "output",
+            call("the largest row is padding", [0, 3, 1], [0], mode="max", padding_idx=3),
+            call("all others are negative", [4, 0, 5], [0], mode="max", padding_idx=0),
+            random_calls("padding, max", 6, mode="max", padding_idx=True),
+        ),
+        _clause(
+            "padding.negative",
+            "A negative padding_idx counts from the end of the table.",
+            "spec 5",
+            "output",
+            call("-1 is the last row", [0, 5, 1], [0], mode="sum", padding_idx=-1),
+            call("-6 is row 0 of 6", [0, 5, 1], [0], mode="mean", padding_idx=-6),
+        ),
+        _clause(
+            "padding.only",
+            "A bag of padding only gives zeros in every mode.",
+            "spec 5",
+            "output",
+            [
+                call(f"{m}", [2, 2, 0], [0, 2], mode=m, padding_idx=2)
+                for m in ("sum", "mean", "max")
+            ],
+        ),
+        _clause(
+            "padding.poison",
+            "NaN and infinity in the padding row leak nowhere.",
+            "spec 5",
+            "output",
+            [
+                call(f"{m}", [0, 2, 1, 2], [0, 3], poison, mode=m, padding_idx=2)
+                for m in ("sum", "mean", "max")
+            ],
+        ),
+    ]
+
+
+def _weights() -> list[Clause]:
+    return [
+        _clause(
+            "weights.sum",
+            "per_sample_weights multiply the row of each position before it is added.",
+            "spec 1",
+            "output",
+            call("two bags", [0, 1, 2], [0, 2], mode="sum", per_sample_weights=[2, -1, 0.5]),
+            call("zero weight", [0, 1], [0], mode="sum", per_sample_weights=[0, 3]),
+            call("same row twice", [1, 1], [0], mode="sum", per_sample_weights=[2, 5]),
+            random_calls("weights", 8, mode="sum", per_sample_weights=True),
+        ),
+        _clause(
+            "weights.two_dimensional",
+            "With a 2-D input, per_sample_weights is 2-D too.",
+            "spec 2",
+            "output",
+            call("2 by 2", [[0, 1], [2, 3]], mode="sum", per_sample_weights=[2, -1, 0.5, 4]),
+            call("one row", [[0, 1, 2]], mode="sum", per_sample_weights=[2, -1, 0.5]),
+        ),
+        _clause(
+            "weights.padding",
+            "The weight of a padding position is not looked at, NaN and infinity included.",
+            "spec 5",
+            "output",
+            call(
+                "NaN weight at padding",
+                [0, 2, 1, 2],
+                [0, 2],
+                mode="sum",
+                per_sample_weights=[2, NAN, 3, INF],
+                padding_idx=2,
+            ),
+        ),
+    ]
+
+
+def _max_norm() -> list[Clause]:
+    pythagoras = [[3, 4], [0.3, 0.4], [-6, 8], [5, 12]]
+    return [
+        _clause(
+            "max_norm.output",
+            "Rows longer than max_norm are rescaled before they are read.",
+            "spec 6",
+            "output",
+            call("[3, 4] to length 1", [0, 1], [0], pythagoras, mode="sum", max_norm=1.0),
+            random_calls("max_norm", 8, max_norm=True),
+        ),
+        _clause(
+            "max_norm.in_place",
+            "The rescaled rows stay in weight: exactly the rows that occur and are too long.",
+            "spec 6",
+            "table",
+            call("rows 0 and 1 of 4", [0, 1], [0], pythagoras, mode="sum", max_norm=1.0),
+            call("each row once", [2, 2, 0, 2], [0], pythagoras, mode="mean", max_norm=1.0),
+            call("max", [3, 2], [0], pythagoras, mode="max", max_norm=2.0),
+            random_calls("max_norm in place", 8, max_norm=True),
+        ),
+        _clause(
+            "max_norm.formula",
+            "The scale is max_norm / (norm + 1e-7): [3, 4] ends a little below length 1.",
+            "spec 6",
+            "table",
+            call("float64", [0], [0], pythagoras, mode="sum", max_norm=1.0, dtype="float64"),
+            call("short rows", [0], [0], [[3e-6, 4e-6]], max_norm=1e-6, dtype="float64"),
+        ),
+        _clause(
+            "max_norm.edge",
+            "A row exactly as long as max_norm stays as it is.",
+            "spec 6",
+            "table",
+            call("5 of 5", [0, 2], [0], pythagoras, mode="sum", max_norm=5.0, dtype="float64"),
+        ),
+        _clause(
+            "max_norm.padding_row",
+            "A padding row that occurs is rescaled too.",
+            "spec 6",
+            "table",
+            call("padding", [2, 1], [0], pythagoras, mode="sum", max_norm=1.0, padding_idx=2),
+        ),
+        _clause(
+            "max_norm.norm_type",
+            "norm_type p is any number: inf, 1, 3, 0.5, 0 (non-zeros) and negative ones too.",
+            "spec 6",
+            "table",
+            [
+                call(f"p = {p}", [0, 1, 2, 3], [0], pythagoras, max_norm=1.23, norm_type=p)
+                for p in (1.0, 3.0, INF, 0.5)
+            ],
+            [
+                call(f"p = {p}", [0, 1], [0], [[3, 4, 8], [0, 5, 0]], max_norm=1.5, norm_type=p)
+                for p in (0.0, -INF, -1.0)
+            ],
+        ),
+        _clause(
+            "max_norm.special",
+            "max_norm 0 gives zeros, a negative one turns rows round; NaN and inf never act.",
+            "spec 6",
+            "table",
+            [
+                call(f"max_norm = {n}", [0, 1], [0], pythagoras, mode="sum", max_norm=n)
+                for n in (0.0, -1.0, NAN, INF)
+            ],
+            call("a NaN in a row", [0], [0], [[NAN, 9]], mode="sum", max_norm=1.0),
+        ),
+    ]
+
+
+def _numbers() -> list[Clause]:
+    long: dict[str, Any] = {"weight": [[1.0, 0.25], [3.0, -0.5]], "mode": "sum"}
+    ones = [0] * 4000 + [1]
+    return [
+        _clause(
+            "numbers.float64",
+            "float64 is computed in float64.",
+            "spec 7",
+            "output",
+            call("a third", [0, 1], [0], [[1 / 3], [1e-9]], mode="sum", dtype="float64"),
+            random_calls("float64", 6, ("float64",)),
+        ),
+        *(
+            _clause(
+                f"numbers.{dtype}",
+                f"{dtype} is added up in float32 and rounded once, at the end.",
+                "spec 7, 14",
+                "output",
+                call("4000 small numbers", ones, [0], dtype=dtype, **long),
+                call("1 and 300 thirds", [0] + [1] * 300, [0], [[1.0], [1 / 3]], dtype=dtype),
+                random_calls(dtype, 12, (dtype,)),
+            )
+            for dtype in FLOATS16
+        ),
+        _clause(
+            "numbers.long_bag",
+            "A long bag keeps float32 accuracy: the error stays within n roundings.",
+            "spec 7",
+            "output",
+            call("5001 rows", [0, 1] * 2500 + [0], [0], [[0.1, -7], [0.3, 7]], mode="sum"),
+            call("mean", [0, 1] * 2500 + [0], [0], [[0.1, -7], [0.3, 7]], mode="mean"),
+        ),
+    ]
+
+
+# ---- backward -------------------------------------------------------------------------------
+
+
+def _backward() -> list[Clause]:
+    three = ("sum", "mean", "max")
+    return [
+        _clause(
+            "backward.sum",
+            "Each position hands the upstream gradient of its own bag to its row.",
+            "spec 1",
+            "grad_weight",
+            call("two bags", [0, 1, 3, 2], [0, 3], mode="sum"),
+            call("three bags of one", [4, 0, 2], [0, 1, 2], mode="sum"),
+            random_calls("backward, sum", 8, mode="sum", padding_idx=False),
+        ),
+        _clause(
+            "backward.mean",
+            "In mode mean, the gradient is divided by the number of positions of the bag.",
+            "spec 1",
+            "grad_weight",
+            call("bags of 3 and 1", [0, 1, 3, 2], [0, 3], mode="mean"),
+            random_calls("backward, mean", 8, mode="mean", padding_idx=False),
+        ),
+        _clause(
+            "backward.repeated_row",
+            "A row that occurs in several positions gets the sum of their gradients.",
+            "spec 1",
+            "grad_weight",
+            call("twice in one bag", [1, 1, 0], [0], mode="sum"),
+            call("in two bags", [1, 0, 1, 1], [0, 2], mode="mean"),
+            call("one row everywhere", [3] * 9, [0, 2, 2, 5], mode="sum"),
+        ),
+        _clause(
+            "backward.untouched_rows",
+            "Rows that do not occur get a gradient of exactly zero.",
+            "spec 1",
+            "grad_weight",
+            [call(f"one row of six, {m}", [2], [0], mode=m) for m in three],
+            [call(f"no position at all, {m}", [], [0, 0], mode=m) for m in three],
+        ),
+        _clause(
+            "backward.empty_bags",
+            "Empty bags pass no gradient, in every mode.",
+            "spec 1",
+            "grad_weight",
+            [call(f"first, middle and last, {m}", [1, 5], [0, 0, 1, 1, 2], mode=m) for m in three],
+        ),
+        _clause(
+            "backward.include_last_offset",
+            "include_last_offset and 2-D inputs change the form of a call, not its gradient.",
+            "spec 2",
+            "grad_weight",
+            [
+                call(f"{m}", [0, 1, 1, 3], [0, 1, 4], mode=m, include_last_offset=True)
+                for m in three
+            ],
+            [call(f"2-D, {m}", [[0, 1, 1], [3, 0, 5]], mode=m) for m in three],
+            random_calls("backward, 2-D", 6, two_dimensional=True),
+        ),
+        _clause(
+            "backward.nan_and_inf",
+            "NaN and infinity in grad_output reach the rows of their bag, and no other.",
+            "spec 1",
+            "grad_weight",
+            [
+                call(
+                    f"NaN and inf, {m}",
+                    [0, 1, 2],
+                    [0, 1, 1],
+                    mode=m,
+                    grad_output=[[1, 2, 3], [NAN, NAN, NAN], [INF, 5, NAN]],
+                )
+                for m in ("sum", "mean")
+            ],
+        ),
+        _clause(
+            "backward.strides",
+            "grad_output may have any strides.",
+            "spec 10",
+            "grad_weight",
+            call("turned", [0, 1, 1], [0, 2], mode="sum", layout={"grad_output": "turned"}),
+            call(
+                "one row expanded",
+                [0, 1, 1],
+                [0, 2],
+                mode="mean",
+                grad_output=[[1, -2, 3], [1, -2, 3]],
+                layout={"grad_output": "expanded"},
+            ),
+            random_calls("backward, strides", 6, layout=True),
+        ),
+        *(
+            _clause(
+                f"backward.{dtype}",
+                f"{dtype} gradients are added up in float32 and rounded once.",
+                "spec 7, 14",
+                "grad_weight",
+                call("5000 times", [0] * 5000, [0], [[1.0]], mode="sum", dtype=dtype),
+                random_calls(f"backward, {dtype}", 10, (dtype,)),
+            )
+            for dtype in FLOATS16
+        ),
+    ]
+
+
+def _backward_options() -> list[Clause]:
+    three = ("sum", "mean", "max")
+    freq: dict[str, Any] = {"scale_grad_by_freq": True}
+    return [
+        _clause(
+            "backward.padding",
+            "The padding row's gradient is zero, and the mean is divided without it.",
+            "spec 5",
+            "grad_weight",
+            [call(f"{m}", [0, 2, 1, 2, 2], [0, 3], mode=m, padding_idx=2) for m in three],
+            [call(f"2-D, {m}", [[0, 5, 1], [5, 5, 5]], mode=m, padding_idx=-1) for m in three],
+            random_calls("backward, padding", 9, padding_idx=True),
+        ),
+        _clause(
+            "backward.padding.nan",
+            "NaN in grad_output at a bag of padding only reaches nothing.",
+            "spec 5",
+            "grad_weight",
+            [
+                call(
+                    f"{m}",
+                    [2, 2, 0],
+                    [0, 2],
+                    mode=m,
+                    padding_idx=2,
+                    grad_output=[[NAN, INF, NAN], [1, 2, 3]],
+                )
+                for m in three
+            ],
+        ),
+        _clause(
+            "backward.weights",
+            "The gradient of a row is multiplied by the weight of each of its positions.",
+            "spec 1",
+            "grad_weight",
+            call("two bags", [0, 1, 1], [0, 2], mode="sum", per_sample_weights=[2, -1, 0.5]),
+            random_calls("backward, weights", 8, mode="sum", per_sample_weights=True),
+        ),
+        _clause(
+            "backward.frequency",
+            "scale_grad_by_freq divides a row's gradient by its count in the whole input.",
+            "spec 1, 5",
+            "grad_weight",
+            call("counts 2 and 1", [0, 0, 3], [0, 1], mode="sum", **freq),
+            call("counts over two bags", [1, 0, 1, 1], [0, 2], mode="mean", **freq),
+            call("all counts equal", [1, 0, 1, 0], [0, 3], mode="sum", **freq),
+            random_calls("frequency", 6, mode="sum", padding_idx=False, **freq),
+            random_calls("frequency, mean", 4, mode="mean", padding_idx=False, **freq),
+        ),
+        _clause(
+            "backward.frequency.padding",
+            "Padding counts for the padding row only: it changes no other row's count.",
+            "spec 5",
+            "grad_weight",
+            call("padding first", [0, 0, 1, 2], [0], mode="sum", padding_idx=0, **freq),
+            random_calls("frequency, padding", 4, mode="mean", padding_idx=True, **freq),
+        ),
+        _clause(
+            "backward.max_norm",
+            "The gradient takes no notice of max_norm's rescaling.",
+            "spec 6",
+            "grad_weight",
+            call("sum", [0, 1], [0], [[3, 4], [0.3, 0.4]], mode="sum", max_norm=1.0),
+            call("max", [0, 1], [0], [[3, 4], [0.3, 4.4]], mode="max", max_norm=1.0),
+        ),
+    ]
+
+
+def _backward_max() -> list[Clause]:
+    return [
+        _clause(
+            "backward.max",
+            "In mode max, the gradient of each feature goes to the one row that won it.",
+            "spec 1",
+            "grad_weight",
+            call("won by different rows", [0, 4, 3, 2], [0, 2], mode="max"),
+            random_calls("backward, max", 8, mode="max", padding_idx=False, ties=False),
+        ),
+        _clause(
+            "backward.max.ties",
+            "Ties go to the first position of the bag, whole.",
+            "spec 5",
+            "grad_weight",
+            call("two rows alike", [1, 0], [0], [[1, 2], [1, 2]], mode="max"),
+            call("0.0 and -0.0 tie", [1, 0], [0], [[0.0], [-0.0]], mode="max"),
+            random_calls("ties", 8, mode="max", ties=True),
+        ),
+        _clause(
+            "backward.max.repeated_row",
+            "A winning row that occurs twice in its bag gets the gradient once.",
+            "spec 5",
+            "grad_weight",
+            call("twice", [3, 3, 0], [0], mode="max"),
+            call("in two bags", [3, 0, 3, 1], [0, 2], mode="max"),
+        ),
+        _clause(
+            "backward.max.empty_bags",
+            "Where nobody won, nobody gets a gradient: row 0 does not, nor does the padding row.",
+            "spec 5, 8",
+            "grad_weight",
+            call("an empty bag", [1], [0, 0], mode="max"),
+            call("padding only", [2, 2, 1], [0, 2], mode="max", padding_idx=2),
+        ),
+        _clause(
+            "backward.max.nan",
+            "The winner of the first-NaN rule gets the gradient.",
+            "spec 5",
+            "grad_weight",
+            call("NaN first", [1, 0], [0], [[1, 2], [NAN, 3]], mode="max"),
+            call("NaN later", [0, 1], [0], [[1, 2], [NAN, 3]], mode="max"),
+            call("-inf only", [1, 0], [0], [[-INF], [-INF]], mode="max"),
+        ),
+    ]
+
+
+def _backward_weights() -> list[Clause]:
+    psw: dict[str, Any] = {"mode": "sum", "per_sample_weights": [2, -1, 0.5, 3]}
+    return [
+        _clause(
+            "backward.psw",
+            "The gradient of a per_sample_weight is grad_output of its bag, dotted with its row.",
+            "spec 1",
+            "grad_psw",
+            call("two bags", [0, 1, 1, 4], [0, 3], **psw),
+            call("empty bag between", [0, 1, 1, 4], [0, 2, 2], **psw),
+            call("2-D", [[0, 1], [3, 4]], **psw),
+            random_calls(
+                "psw", 8, mode="sum", per_sample_weights=True, padding_idx=False, layout=True
+            ),
+        ),
+        _clause(
+            "backward.psw.padding",
+            "At a padding position it is exactly zero.",
+            "spec 5",
+            "grad_psw",
+            call("padding", [0, 2, 1, 2], [0, 3], padding_idx=2, **psw),
+            random_calls("psw, padding", 6, mode="sum", per_sample_weights=True, padding_idx=True),
+        ),
+        _clause(
+            "backward.psw.frequency",
+            "It is never divided by the row's count.",
+            "spec 1",
+            "grad_psw",
+            call("repeated row", [0, 1, 1, 1], [0, 3], scale_grad_by_freq=True, **psw),
+        ),
+        _clause(
+            "backward.psw.max_norm",
+            "It uses the rescaled rows.",
+            "spec 6",
+            "grad_psw",
+            call("rescaled", [0, 1, 1, 4], [0, 3], max_norm=10.0, **psw),
+        ),
+    ]
+
+
+def _sparse() -> list[Clause]:
+    sparse: dict[str, Any] = {"sparse": True}
+    return [
+        _clause(
+            "sparse.sum",
+            "A sparse gradient has one entry per position, in order, repeated rows not added up.",
+            "spec 5",
+            "grad_weight",
+            call("repeated rows", [3, 1, 3, 0], [0, 2], mode="sum", **sparse),
+            call("int32 input, int64 indices", [3, 1], [0], index_dtype="int32", **sparse),
+            random_calls("sparse, sum", 6, mode="sum", padding_idx=False, **sparse),
+        ),
+        _clause(
+            "sparse.mean",
+            "Its values are divided by the number of positions, or multiplied by the weights.",
+            "spec 5, 7",
+            "grad_weight",
+            call("mean", [3, 1, 3, 0], [0, 3], mode="mean", **sparse),
+            call("weights", [3, 1], [0], mode="sum", per_sample_weights=[2, -3], **sparse),
+            random_calls("sparse, mean", 6, mode="mean", padding_idx=False, **sparse),
+        ),
+        _clause(
+            "sparse.padding",
+            "Padding positions have no entry.",
+            "spec 5",
+            "grad_weight",
+            call("mean", [3, 1, 3, 0], [0, 3], mode="mean", padding_idx=3, **sparse),
+            random_calls("sparse, padding", 6, mode="sum", padding_idx=True, **sparse),
+        ),
+        _clause(
+            "sparse.nothing",
+            "Where nothing is left there are no entries: indices (1, 0), values (0, D).",
+            "spec 5",
+            "grad_weight",
+            call("no positions", [], [0, 0], mode="sum", **sparse),
+            call("only padding", [2, 2], [0], mode="mean", padding_idx=2, **sparse),
+            call("no features", [0, 1], [0], np.zeros((2, 0)), mode="sum", **sparse),
+        ),
+    ]
+
+
+# ---- refusals -------------------------------------------------------------------------------
+
+
+def _refusals() -> list[Clause]:
+    return [
+        _clause(f"errors.{name}", says, source, "refused", *cases)
+        for name, says, source, cases in _refused_calls()
+    ]
+
+
+def _refused_calls() -> list[tuple[str, str, str, list[Case]]]:
+    w = np.array(TABLE, np.float32)
+    i, o = np.array([0, 1, 2]), np.array([0, 2])
+    plane = np.array([[0, 1], [2, 3]])
+    psw = np.ones(3, np.float32)
+
+    def bad(name: str, **changes: object) -> Case:
+        arguments = {"input": i, "weight": w, "offsets": o, "mode": "sum"} | changes
+        return raw(name, **{k: v for k, v in arguments.items() if v is not LEFT_OUT})
+
+    return [
+        (
+            "not_arrays",
+            "Lists are not arrays.",
+            "spec 3",
+            [bad("input", input=[0, 1, 2]), bad("weight", weight=TABLE)],
+        ),
+        (
+            "psw_shape",
+            "per_sample_weights must have the input's shape.",
+            "spec 3, row 1",
+            [
+                bad("too short", per_sample_weights=psw[:2]),
+                bad("1-D for 2-D", input=plane, offsets=LEFT_OUT, per_sample_weights=psw),
+            ],
+        ),
+        (
+            "weight_shape",
+            "weight must be 2-D.",
+            "spec 3, row 2",
+            [bad("1-D", weight=w[0]), bad("3-D", weight=w[None])],
+        ),
+        (
+            "input_shape",
+            "input must be 1-D or 2-D.",
+            "spec 3, row 3f",
+            [bad("0-D", input=np.array(1)), bad("3-D", input=plane[None], offsets=LEFT_OUT)],
+        ),
+        (
+            "offsets_with_2d",
+            "A 2-D input takes no offsets.",
+            "spec 3, row 3b",
+            [bad("both", input=plane)],
+        ),
+        (
+            "offsets_missing",
+            "A 1-D input needs 1-D offsets.",
+            "spec 3, rows 3d, 3e",
+            [bad("none", offsets=LEFT_OUT), bad("2-D", offsets=o[None])],
+        ),
+        (
+            "bags_of_nothing",
+            "A 2-D input of no columns is refused.",
+            "spec 2, row 3c",
+            [bad("3 by 0", input=np.zeros((3, 0), np.int64), offsets=LEFT_OUT)],
+        ),
+        (
+            "mode",
+            "The mode is one of sum, mean and max.",
+            "spec 3, row 4a",
+            [bad("capital", mode="Sum"), bad("None", mode=None), bad("min", mode="min")],
+        ),
+        (
+            "max_options",
+            "Mode max supports neither scale_grad_by_freq nor sparse.",
+            "spec 3, rows 4b, 4c",
+            [
+                bad("frequency", mode="max", scale_grad_by_freq=True),
+                bad("sparse", mode="max", sparse=True),
+            ],
+        ),
+        (
+            "psw_mode",
+            "per_sample_weights go with mode sum only.",
+            "spec 3, row 6",
+            [bad(m, mode=m, per_sample_weights=psw) for m in ("mean", "max")],
+        ),
+        (
+            "padding_range",
+            "padding_idx lies in [-V, V).",
+            "spec 3, row 7",
+            [bad("V", padding_idx=6), bad("-V - 1", padding_idx=-7)],
+        ),
+        (
+            "padding_type",
+            "padding_idx is an int.",
+            "spec 3, row 7",
+            [bad("1.0", padding_idx=1.0)],
+        ),
+        (
+            "index_dtype",
+            "input and offsets are integers of 32 or 64 bits.",
+            "spec 3, row 8",
+            [
+                bad("float input", input=i.astype(np.float32)),
+                bad("float offsets", offsets=o.astype(np.float32)),
+                bad("int16 both", input=i.astype(np.int16), offsets=o.astype(np.int16)),
+            ],
+        ),
+        (
+            "weight_dtype",
+            "weight holds floating-point numbers.",
+            "spec 3, row 9",
+            [bad("int32", weight=w.astype(np.int32))],
+        ),
+        (
+            "first_offset",
+            "The first offset is 0.",
+            "spec 3, row 10",
+            [bad("starts at 1", offsets=np.array([1, 2])), bad("negative", offsets=-o[1:])],
+        ),
+        (
+            "last_offset",
+            "No bag starts behind the end of the input.",
+            "spec 3, row 11",
+            [bad("4 of 3", offsets=np.array([0, 4]))],
+        ),
+        (
+            "psw_dtype",
+            "per_sample_weights have weight's dtype.",
+            "spec 3, row 12",
+            [bad("float64 with float32", per_sample_weights=psw.astype(np.float64))],
+        ),
+        (
+            "no_last_offset",
+            "include_last_offset needs at least one offset.",
+            "spec 3, row 13",
+            [bad("empty", offsets=o[:0], include_last_offset=True)],
+        ),
+        (
+            "index_range",
+            "An index outside [0, V) is refused; negative ones do not count from the end.",
+            "spec 3, row 14",
+            [
+                bad("V", input=np.array([0, 6, 1])),
+                bad("-1", input=np.array([0, -1, 1])),
+                bad("-1 in max", input=np.array([0, -1, 1]), mode="max"),
+                bad("V with padding", input=np.array([0, 6, 1]), padding_idx=1),
+            ],
+        ),
+        (
+            "max_norm_range",
+            "With max_norm, an index too large is an IndexError.",
+            "spec 3, row 5",
+            [bad("V", input=np.array([0, 6, 1]), max_norm=1.0)],
+        ),
+        (
+            "backward.sparse_frequency",
+            "A backward with sparse and scale_grad_by_freq is refused; its forward is not.",
+            "spec 3, row 15",
+            [call("both", [0, 1, 1], [0, 2], mode="sum", sparse=True, scale_grad_by_freq=True)],
+        ),
+        (
+            "offsets_decrease",
+            "Offsets must not decrease.",
+            "spec 4; stricter than torch",
+            [bad("0, 2, 1", offsets=np.array([0, 2, 1]), weight=w.astype(np.float64))],
+        ),
+        (
+            "trailing_positions",
+            "With include_last_offset, the last offset is the number of positions.",
+            "spec 4; stricter than torch",
+            [bad(f"2 of 3, {m}", include_last_offset=True, mode=m) for m in ("sum", "mean", "max")],
+        ),
+        (
+            "positions_without_bag",
+            "Empty offsets with positions are refused.",
+            "spec 4; stricter than torch",
+            [bad("no offsets, 3 positions", offsets=o[:0])],
+        ),
+    ]
+
+
+LEFT_OUT = object()
+
+
+# ---- what holds for every call --------------------------------------------------------------
+
+
+def _always(table: Iterable[Clause]) -> list[Clause]:
+    accepted = [c for clause in table if clause.part != "refused" for c in clause.cases]
+    few = [c for c in accepted if not c.shrinks and "grad_output" in c.make()]
+    w = np.array([[3.0, 4.0], [0.3, 0.4]], np.float32)
+    late = {"input": np.array([0, 1]), "weight": w, "offsets": np.array([0]), "max_norm": 1.0}
+    return [
+        Clause(
+            "always.inputs_unchanged",
+            "input, offsets, per_sample_weights and grad_output are not changed.",
+            "spec 2",
+            "inputs",
+            tuple(few),
+        ),
+        Clause(
+            "always.weight_unchanged",
+            "weight is changed by max_norm only.",
+            "spec 6",
+            "table",
+            tuple(c for c in few if "max_norm" not in c.make()),
+        ),
+        Clause(
+            "always.fresh_output",
+            "The output is a new, contiguous array in weight's dtype.",
+            "spec 2",
+            "fresh",
+            tuple(few),
+        ),
+        _clause(
+            "always.refused_unchanged",
+            "A call that is refused has changed nothing.",
+            "spec 3, 6",
+            "untouched",
+            raw("max_norm, then a bad index", **(late | {"input": np.array([0, -1])})),
+            raw(
+                "max_norm, then weights in mode mean",
+                **late,
+                per_sample_weights=np.ones(2, np.float32),
+            ),
+        ),
+    ]

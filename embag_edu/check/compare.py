@@ -1,0 +1,79 @@
+"""The one comparison of the project: shape, then dtype, then NaN and infinity, then values.
+
+Every `assert equal` of the package, the checker and the exercises ends here, so that there is one
+place where a NaN could slip through, and it does not: a value passes only if it is *known* to be
+close (`difference <= tolerance`), never because it is not known to be far.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+SHOWN = 5  # mismatches listed in a message
+
+
+def difference(
+    expected: Any,
+    found: Any,
+    atol: Any = 0.0,
+    rtol: float = 0.0,
+    name: str = "output",
+    dtype: Any = None,
+) -> str:
+    """Say in words how `found` departs from `expected`; an empty string when it does not.
+
+    expected: array of any shape, in any dtype at least as exact as `dtype`.
+    found:    what the implementation returned.
+    atol:     absolute tolerance, a number or an array that broadcasts to expected's shape.
+    rtol:     relative tolerance, a multiple of |expected|.
+    dtype:    the dtype that `found` must have; expected's own by default.
+    """
+    expected = np.asarray(expected)
+    dtype = np.dtype(expected.dtype if dtype is None else dtype)
+    if not isinstance(found, (np.ndarray, np.generic, int, float)):
+        return f"{name}: expected an array of shape {expected.shape}, found {_kind(found)}"
+    found = np.asarray(found, dtype) if isinstance(found, (int, float)) else np.asarray(found)
+    if found.shape != expected.shape:
+        return f"{name}: expected shape {expected.shape}, found shape {found.shape}"
+    if found.dtype != dtype:
+        return f"{name}: expected dtype {dtype}, found dtype {found.dtype}"
+    wrong = ~_close(expected, found, atol, rtol)
+    if not wrong.any():
+        return ""
+    return _describe(expected, found, wrong, name)
+
+
+def _kind(found: Any) -> str:
+    return "None (is a `return` missing?)" if found is None else f"a {type(found).__name__}"
+
+
+def _close(expected: np.ndarray, found: np.ndarray, atol: Any, rtol: float) -> np.ndarray:
+    """True where `found` is known to be right (so False wherever a NaN stands for a number)."""
+    if expected.dtype.kind in "biuUSO":
+        return np.asarray(expected == found)
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A truth too large for the dtype must be found as an infinity there: round it first.
+        rounded = expected.astype(found.dtype).astype(np.float64)
+        truth, value = expected.astype(np.float64), found.astype(np.float64)
+        near = np.abs(value - truth) <= atol + rtol * np.abs(truth)
+    special = ~np.isfinite(rounded) | ~np.isfinite(value)
+    same_special = (rounded == value) | (np.isnan(rounded) & np.isnan(value))
+    return np.where(special, same_special, near)
+
+
+def _describe(expected: np.ndarray, found: np.ndarray, wrong: np.ndarray, name: str) -> str:
+    places = np.argwhere(wrong)
+    lines = [f"{name}: {len(places)} of {wrong.size} values differ"]
+    for place in places[:SHOWN]:
+        at = tuple(int(i) for i in place)
+        index = ", ".join(map(str, at))
+        lines.append(f"  {name}[{index}]: expected {_show(expected[at])}, found {_show(found[at])}")
+    if len(places) > SHOWN:
+        lines.append(f"  ... and {len(places) - SHOWN} more")
+    return "\n".join(lines)
+
+
+def _show(value: Any) -> str:
+    return f"{float(value):.9g}" if np.asarray(value).dtype.kind not in "biuUSO" else str(value)

@@ -1,0 +1,237 @@
+"""What a check found, clause by clause: as text, as a table in a notebook, as JSON.
+
+The report holds no times and no paths, so that the same check prints the same words every time.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from embag_edu.check.cases import Arguments
+from embag_edu.check.clauses import Clause
+
+HOLDS, AS_TORCH, FAILS, NOT_ASKED = "holds", "as torch", "FAILS", "not asked"
+SYMBOLS = {HOLDS: "✓", AS_TORCH: "≈", FAILS: "✗", NOT_ASKED: "–"}
+IN_FULL = 3  # failures that are shown in full
+
+
+class CheckFailed(AssertionError):
+    """Raised when a clause fails. `report` has everything; a notebook shows it as a table."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(str(report))
+        self.report = report
+
+    def _render_traceback_(self) -> list[str]:
+        """What Jupyter shows instead of a long traceback."""
+        return [f"CheckFailed\n\n{self.report}"]
+
+
+@dataclass
+class Finding:
+    """One failing call, as small as it could be made."""
+
+    case: str
+    arguments: Arguments
+    message: str
+    cause: str | None = None
+    snippet: str = ""
+
+    def __str__(self) -> str:
+        lines = [f"case: {self.case}", *self.message.splitlines()]
+        if self.cause:
+            lines.append(f"likely cause: the answer equals that of a bag where {self.cause}")
+        if self.snippet:
+            lines += ["to see it again:", *("    " + line for line in self.snippet.splitlines())]
+        return "\n".join(lines)
+
+
+@dataclass
+class Result:
+    """How one clause went."""
+
+    clause: Clause
+    status: str
+    tried: int = 0
+    note: str = ""  # the ledger entry, or why the clause was not asked
+    finding: Finding | None = None
+
+    def line(self) -> str:
+        """One line of the report."""
+        note = f" ({self.note})" if self.note else ""
+        return (
+            f"{SYMBOLS[self.status]} {self.status:9} {self.clause.name}: {self.clause.says}{note}"
+        )
+
+
+@dataclass
+class Report:
+    """All results of a check, in the order of the table."""
+
+    subject: str
+    results: list[Result]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[Result]:
+        """The clauses that fail."""
+        return [r for r in self.results if r.status == FAILS]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no clause fails."""
+        return not self.failed
+
+    def raise_if_failed(self) -> Report:
+        """Raise CheckFailed if a clause fails; else return the report."""
+        if self.failed:
+            raise CheckFailed(self)
+        return self
+
+    def counts(self) -> dict[str, int]:
+        """How many clauses have each status."""
+        found = Counter(r.status for r in self.results)
+        return {status: found[status] for status in SYMBOLS if found[status]}
+
+    def headline(self) -> str:
+        """The whole in one line."""
+        calls = sum(r.tried for r in self.results)
+        counts = ", ".join(f"{number} {status}" for status, number in self.counts().items())
+        plural = "" if len(self.results) == 1 else "s"
+        return f"{self.subject}: {len(self.results)} clause{plural}, {calls} calls: {counts}"
+
+    def __str__(self) -> str:
+        lines = [self.headline(), *self.notes]
+        many = len(self.results) > 12
+        for result in self.results:
+            if result.status == AS_TORCH or (result.status != FAILS and not many):
+                lines.append("  " + result.line())
+        lines += _grouped(self.results) if many else []
+        for number, result in enumerate(self.failed):
+            lines.append("  " + result.line())
+            if result.finding and number < IN_FULL:
+                lines += ["      " + line for line in str(result.finding).splitlines()]
+        if self.passed:
+            lines.append("  A check shows what these calls show: it is evidence, not a proof.")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rows = "".join(_html_row(r) for r in self.results)
+        table = (
+            "<table><thead><tr><th>result</th><th>clause</th><th>what it says</th><th>calls</th>"
+            f"</tr></thead><tbody>{rows}</tbody></table>"
+        )
+        if len(self.results) > 12:
+            table = f"<details><summary>all clauses</summary>{table}</details>"
+        details = "".join(
+            f"<h4>{html.escape(r.clause.name)}</h4><pre>{html.escape(str(r.finding))}</pre>"
+            for r in self.failed[:IN_FULL]
+        )
+        return f"<p><b>{html.escape(self.headline())}</b></p>{table}{details}"
+
+    def to_json(self) -> str:
+        """Everything, for a machine."""
+        return json.dumps(
+            {
+                "subject": self.subject,
+                "passed": self.passed,
+                "counts": self.counts(),
+                "notes": self.notes,
+                "results": [_json_result(r) for r in self.results],
+            },
+            indent=1,
+        )
+
+
+def _grouped(results: list[Result]) -> list[str]:
+    """One line for each group of clauses of a long report."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.clause.name.split(".")[0], []).append(result)
+    lines = []
+    for name, members in groups.items():
+        found = Counter(r.status for r in members)
+        worst = next(s for s in (FAILS, AS_TORCH, HOLDS, NOT_ASKED) if found[s])
+        others = [f", {found[s]} {s}" for s in (AS_TORCH, FAILS, NOT_ASKED) if found[s]]
+        held = f"{found[HOLDS]} of {len(members)} clauses hold"
+        lines.append(f"  {SYMBOLS[worst]} {name}: {held}{''.join(others)}")
+    return lines
+
+
+def _html_row(result: Result) -> str:
+    cells = [
+        f"{SYMBOLS[result.status]} {result.status}",
+        result.clause.name,
+        result.clause.says + (f" ({result.note})" if result.note else ""),
+        str(result.tried),
+    ]
+    return "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
+
+
+def _json_result(result: Result) -> dict[str, Any]:
+    record = {
+        "clause": result.clause.name,
+        "says": result.clause.says,
+        "source": result.clause.source,
+        "status": result.status.lower(),
+        "calls": result.tried,
+        "note": result.note,
+    }
+    if result.finding:
+        record["finding"] = {
+            "case": result.finding.case,
+            "message": result.finding.message,
+            "likely_cause": result.finding.cause,
+            "snippet": result.finding.snippet,
+        }
+    return record
+
+
+# ---- a call as code -------------------------------------------------------------------------
+
+
+def snippet(name: str, part: str, arguments: Arguments) -> str:
+    """Code to paste that makes the call again and shows where it goes wrong."""
+    module, colon, function = name.partition(":")
+    known = [f"from {module} import {function}"] if colon else [f"# {name} is your function"]
+    lines = ["import numpy as np", *known, "from embag_edu.check import replay", ""]
+    lines += [f'replay({function or name}, "{part}", {{']
+    lines += [f'    "{key}": {_code(value)},' for key, value in _needed(part, arguments).items()]
+    lines += ["})"]
+    if any(getattr(v, "dtype", None) == "bfloat16" for v in arguments.values()):
+        lines.insert(0, "import ml_dtypes")
+    return "\n".join(lines)
+
+
+def _needed(part: str, arguments: Arguments) -> Arguments:
+    if part in ("grad_weight", "grad_psw", "inputs", "refused"):
+        return arguments
+    return {k: v for k, v in arguments.items() if k != "grad_output"}
+
+
+def _code(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        shape = "" if value.size else f".reshape{value.shape}"
+        listed = str(_shortest(value)).replace("nan", "np.nan").replace("inf", "np.inf")
+        dtype = "ml_dtypes.bfloat16" if value.dtype.name == "bfloat16" else f'"{value.dtype}"'
+        return f"np.array({listed}, {dtype}){shape}"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k!r}: {_code(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, float) and not np.isfinite(value):
+        return f'float("{value}")'
+    return repr(value)
+
+
+def _shortest(values: np.ndarray) -> Any:
+    """Nested lists of the shortest numbers that give these values back in their own dtype."""
+    if values.dtype.kind in "biu":
+        return values.tolist()
+    return np.array([float(str(v)) for v in values.ravel()]).reshape(values.shape).tolist()

@@ -1,0 +1,334 @@
+"""The checker itself: what it must accept, what it must reject, and how it says so."""
+
+import json
+import os
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import embag_edu
+from embag_edu.check import CheckFailed, check, clauses, replay
+from embag_edu.check.checker import Trial
+from embag_edu.check.clauses import find
+from embag_edu.check.compare import difference
+from embag_edu.check.faults import FAULTS, Steps
+from embag_edu.check.report import AS_TORCH, FAILS, NOT_ASKED
+from embag_edu.check.worker import Local, NotLoadable, Worker
+
+torchs_own = torch.nn.functional.embedding_bag
+
+
+def rejected_by(pair, **options):
+    report = check(pair, isolate=False, raises=False, explain=False, **options)
+    return {result.clause.name for result in report.failed}
+
+
+# ---- what is right is accepted --------------------------------------------------------------
+
+
+def test_the_loops_pass_every_clause():
+    report = check("loops", isolate=False)
+    assert report.counts() == {"holds": len(clauses())}
+
+
+def test_the_steps_that_the_faults_break_pass_every_clause():
+    steps = Steps()
+    assert check((steps.forward, steps.backward), isolate=False).passed
+
+
+def test_torch_passes_everything_outside_the_ledger():
+    report = check(torchs_own, isolate=False)
+    assert report.passed
+    excused = {result.clause.name for result in report.results if result.status == AS_TORCH}
+    assert {"backward.frequency", "errors.trailing_positions"} <= excused
+    assert report.counts()["holds"] + len(excused) == len(clauses())
+
+
+def test_another_order_of_additions_is_accepted():
+    class Backwards(Steps):
+        def add(self, terms):
+            return super().add(terms[::-1])
+
+        def entries(self, call, upstream):
+            entries = super().entries(call, upstream)
+            return entries if call.sparse else entries[::-1]
+
+    pair = Backwards()
+    assert check((pair.forward, pair.backward), isolate=False).passed
+
+
+def test_a_more_exact_result_is_accepted():
+    """float32 sums in float64, rounded once: further from torch than torch is from the truth."""
+
+    def exact(input, weight, offsets=None, **options):
+        weights = options.pop("per_sample_weights", None)
+        if weights is not None:
+            options["per_sample_weights"] = weights.astype(np.float64)
+        wide = weight.astype(np.float64)
+        return embag_edu.embedding_bag(input, wide, offsets, **options).astype(weight.dtype)
+
+    assert check(exact, "numbers.long_bag", isolate=False).passed
+    assert check(exact, "forward", isolate=False).passed
+
+
+# ---- what is wrong is rejected --------------------------------------------------------------
+
+
+def test_there_are_at_least_sixty_faults():
+    assert len(FAULTS) >= 60
+    assert len({fault.says() for fault in FAULTS}) == len(FAULTS)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_every_fault_is_rejected_by_the_clauses_that_name_it(fault):
+    wrong = fault()
+    failed = rejected_by((wrong.forward, wrong.backward))
+    assert failed >= set(fault.caught_by), f"accepted: {set(fault.caught_by) - failed}"
+
+
+def test_the_likely_cause_is_named_for_most_faults():
+    """Some faults give one and the same answer in every case, so that not all can be told apart."""
+    named = 0
+    for fault in FAULTS:
+        wrong = fault()
+        report = check((wrong.forward, wrong.backward), fault.caught_by[0], isolate=False,
+                       raises=False)  # fmt: skip
+        named += any(r.finding.cause == fault.says() for r in report.failed)
+    assert named >= 85, named
+
+
+def numpy_bag(input, weight, offsets=None, **options):
+    return embag_edu.embedding_bag(input, weight, offsets, **options)
+
+
+def test_none_text_and_short_tuples_are_no_outputs():
+    for wrong in (lambda *a, **k: None, lambda *a, **k: "x", lambda *a, **k: (1, 2)):
+        assert "forward.sum" in rejected_by(wrong, only="forward.sum", arrays="numpy")
+
+
+def test_nan_is_no_wildcard():
+    assert difference(np.array([1.0]), np.array([np.nan]), atol=np.inf)
+    assert difference(np.array([np.nan]), np.array([1.0]), atol=np.inf)
+    assert difference(np.array([np.inf]), np.array([-np.inf]), atol=np.inf)
+    assert not difference(np.array([np.nan, np.inf]), np.array([np.nan, np.inf]))
+    assert difference(np.zeros(3), np.zeros((3, 1)))
+    assert difference(np.zeros(3, np.float32), np.zeros(3))
+
+
+def test_a_truth_too_large_for_the_dtype_must_be_infinite():
+    large = np.array([1e5])
+    assert not difference(large, np.array([np.inf], np.float16), dtype=np.float16)
+    assert difference(large, np.array([60000.0], np.float16), atol=1e6, dtype=np.float16)
+
+
+# ---- raising, hanging, dying ----------------------------------------------------------------
+
+
+def raises_on_empty_bags(input, weight, offsets=None, **options):
+    if offsets is not None and (np.diff(np.append(offsets, len(input))) == 0).any():
+        raise ZeroDivisionError("empty bag")
+    return embag_edu.embedding_bag(input, weight, offsets, **options)
+
+
+def hangs_on_empty_bags(input, weight, offsets=None, **options):
+    while offsets is not None and (np.diff(np.append(offsets, len(input))) == 0).any():
+        time.sleep(0.1)
+    return embag_edu.embedding_bag(input, weight, offsets, **options)
+
+
+def dies_on_empty_bags(input, weight, offsets=None, **options):
+    if offsets is not None and (np.diff(np.append(offsets, len(input))) == 0).any():
+        os._exit(11)
+    return embag_edu.embedding_bag(input, weight, offsets, **options)
+
+
+@pytest.mark.parametrize(
+    "function, words",
+    [
+        (raises_on_empty_bags, "raised ZeroDivisionError"),
+        (hangs_on_empty_bags, "did not return"),
+        (dies_on_empty_bags, "brought the process down"),
+    ],
+)
+def test_trouble_fails_its_clause_and_the_rest_goes_on(function, words):
+    report = check(function, "bags", limit=1.0, raises=False)
+    status = {result.clause.name: result.status for result in report.results}
+    assert status["bags.empty"] == FAILS
+    assert status["bags.index_dtypes"] == "holds"
+    failed = next(r for r in report.failed if r.clause.name == "bags.empty")
+    assert words in failed.finding.message
+
+
+def test_prints_and_exits_of_the_candidate_do_no_harm():
+    def noisy(input, weight, offsets=None, **options):
+        print("hello")
+        sys.stdout.flush()
+        return embag_edu.embedding_bag(input, weight, offsets, **options)
+
+    def leaves(*arguments, **options):
+        sys.exit("no")
+
+    assert check(noisy, "forward.sum").passed
+    assert not check(leaves, "forward.sum", raises=False).passed
+
+
+def test_a_function_that_cannot_be_sent_is_run_here_and_the_report_says_so():
+    import threading
+
+    lock = threading.Lock()
+
+    def locked(input, weight, offsets=None, **options):
+        with lock:
+            return embag_edu.embedding_bag(input, weight, offsets, **options)
+
+    report = check(locked, "forward.sum")
+    assert report.passed and "without protection" in report.notes[0]
+
+
+# ---- forms of an implementation -------------------------------------------------------------
+
+
+def test_forward_alone_is_not_asked_for_gradients():
+    report = check(numpy_bag, "backward.sum", isolate=False)
+    assert [r.status for r in report.results] == [NOT_ASKED]
+
+
+def test_torch_functions_are_recognised():
+    with Local((torchs_own,)) as runner:
+        assert runner.arrays == "torch" and runner.has_gradients
+    with Worker((numpy_bag,)) as worker:
+        assert worker.arrays == "numpy" and not worker.has_gradients
+
+
+def test_a_torch_function_without_autograd_is_told():
+    def detached(*arguments, **options):
+        return torchs_own(*arguments, **options).detach()
+
+    assert check(detached, "forward.sum", isolate=False).passed
+    report = check(detached, "backward.sum", isolate=False, raises=False)
+    assert "does not require grad" in report.failed[0].finding.message
+
+
+def test_names_and_pairs():
+    assert check("embag_edu:embedding_bag", "backward.sum").passed
+    pair = ("embag_edu:embedding_bag", "embag_edu:embedding_bag_backward")
+    assert check(pair, "backward.psw").passed
+    for wrong in ("no.such.module:f", "embag_edu:nothing", "embag_edu", "embag_edu:__version__"):
+        with pytest.raises(NotLoadable):
+            check(wrong)
+    with pytest.raises(TypeError, match="implementation must be"):
+        check(3)
+
+
+def test_unknown_clauses_are_refused_with_the_names():
+    with pytest.raises(ValueError, match="Groups: always, backward"):
+        check("loops", "forwards")
+
+
+# ---- the table ------------------------------------------------------------------------------
+
+
+def test_clauses_have_sentences_sources_and_cases():
+    table = clauses()
+    assert len({clause.name for clause in table}) == len(table)
+    for clause in table:
+        assert clause.cases and clause.says.endswith(".") and clause.source.startswith("spec")
+    assert find("forward.max") == tuple(c for c in table if c.name.startswith("forward.max"))
+
+
+def test_cases_are_fresh_and_seeded():
+    for clause in clauses():
+        for case in clause.cases:
+            one, other = case.make(), case.make()
+            assert one.keys() == other.keys()
+            for name, value in one.items():
+                if isinstance(value, np.ndarray):
+                    assert value is not other[name] and value.tobytes() == other[name].tobytes()
+
+
+def test_upstream_gradients_are_never_all_alike():
+    alike = []
+    for clause in clauses():
+        for case in clause.cases if clause.part.startswith("grad") else ():
+            gradient = case.make()["grad_output"]
+            values = np.unique(gradient[~np.isnan(gradient)])
+            alike += [case.name] if gradient.size > 1 and values.size == 1 else []
+    assert not alike
+
+
+# ---- the report -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def failing():
+    from embag_edu.check.faults import PaddingInTheMean
+
+    wrong = PaddingInTheMean()
+    return check((wrong.forward, wrong.backward), isolate=False, raises=False)
+
+
+def test_a_failure_raises_with_everything_in_it(failing):
+    with pytest.raises(CheckFailed, match="padding is counted in the number"):
+        failing.raise_if_failed()
+    text = str(failing)
+    assert "expected" in text and "found" in text and "replay(" in text
+    assert "padding.mean" in "".join(CheckFailed(failing)._render_traceback_())
+
+
+def test_the_notebook_table_uses_symbols_and_words(failing):
+    html = failing._repr_html_()
+    assert "✗ FAILS" in html and "✓ holds" in html and "<table>" in html
+
+
+def test_json_is_complete(failing):
+    record = json.loads(failing.to_json())
+    assert record["passed"] is False and len(record["results"]) == len(clauses())
+    finding = next(r["finding"] for r in record["results"] if "finding" in r)
+    assert finding["likely_cause"] and finding["snippet"] and finding["message"]
+
+
+def test_the_report_is_the_same_every_time(failing):
+    from embag_edu.check.faults import PaddingInTheMean
+
+    wrong = PaddingInTheMean()
+    again = check((wrong.forward, wrong.backward), isolate=False, raises=False)
+    assert str(again) == str(failing) and again.to_json() == failing.to_json()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["EmptyTakesNeighbour", "StridesIgnored", "Accumulates16", "TiesToTheLast", "SparseSorted"],
+)
+def test_every_snippet_shows_its_failure_again(name):
+    fault = next(fault for fault in FAULTS if fault.__name__ == name)()
+    report = check((fault.forward, fault.backward), isolate=False, raises=False)
+    for result in report.failed:
+        code = result.finding.snippet
+        code = code.replace("replay(forward, ", "replay(pair, ")
+        with pytest.raises(AssertionError):
+            exec(code, {"pair": (fault.forward, fault.backward)})
+
+
+def test_a_snippet_of_a_right_answer_is_silent():
+    arguments = find("padding.mean")[0].cases[0].make()
+    replay("loops", "output", arguments)
+    replay("loops", "grad_weight", arguments)
+
+
+def test_failing_random_calls_are_made_small():
+    """The wrong bag shows only in two bags: the smallest call has hardly more."""
+
+    class Wrong(Steps):
+        def upstream(self, call, grad_output):
+            return np.roll(grad_output, -1, axis=0)
+
+    wrong = Wrong()
+    with Local((wrong.forward, wrong.backward)) as runner:
+        clause = find("backward.sum")[0]
+        random_only = type(clause)(**{**vars(clause), "cases": clause.cases[2:]})
+        finding = Trial(runner, "wrong").result(random_only).finding
+    assert finding.arguments["grad_output"].shape == (2, 1)
+    assert finding.arguments["input"].size == 1

@@ -1,0 +1,45 @@
+"""Every entry of the ledger is shown by the installed torch, or this says that it was mended."""
+
+import pytest
+import torch
+
+from embag_edu.check.clauses import clauses
+from embag_edu.check.ledger import LEDGER, PROBED, describe, still_shown
+
+
+@pytest.fixture(scope="module")
+def shown():
+    return dict(zip((e.name for e in LEDGER), still_shown(LEDGER), strict=True))
+
+
+@pytest.mark.parametrize("entry", LEDGER, ids=lambda entry: entry.name)
+def test_the_installed_torch_still_shows_it(entry, shown):
+    if shown[entry.name] is None:
+        pytest.skip(f"needs a {entry.device} device")
+    if torch.__version__.startswith(PROBED):
+        assert shown[entry.name], "not shown by the torch it was seen on"
+    elif not shown[entry.name]:
+        pytest.skip(f"mended in torch {torch.__version__}: say so in the entry")
+
+
+def test_entries_are_complete():
+    names = {clause.name for clause in clauses()}
+    assert len({entry.name for entry in LEDGER}) == len(LEDGER)
+    for entry in LEDGER:
+        assert set(entry.clauses) <= names, entry.name
+        assert entry.says and entry.instead and entry.issue and "shown" in entry.repro
+
+
+def test_a_broken_program_is_an_error_not_an_answer():
+    from dataclasses import replace
+
+    with pytest.raises(RuntimeError, match="did not run to its end"):
+        still_shown([replace(LEDGER[0], repro="shown = no_such_name")])
+
+
+def test_a_mended_entry_is_told():
+    from dataclasses import replace
+
+    mended = replace(LEDGER[0], repro="shown = False")
+    assert still_shown([mended]) == [False]
+    assert "MENDED" in describe(mended, False)
