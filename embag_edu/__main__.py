@@ -1,0 +1,126 @@
+"""The commands: python -m embag_edu check | ledger | report | exercises | grade."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+
+COMMANDS = {
+    "check": "hold an EmbeddingBag against the conformance table",
+    "ledger": "where torch departs from its documentation, or from itself",
+    "report": "this machine and its packages, to paste into a bug report",
+    "exercises": "make the readers' copies of the exercises from their solutions",
+    "grade": "marks for exercise notebooks that were handed in",
+}
+
+
+def main(words: list[str]) -> int:
+    """Do what the first word says; returns the exit status."""
+    if not words or words[0] not in COMMANDS:
+        listed = "\n".join(f"  {name:10} {says}" for name, says in COMMANDS.items())
+        print(f"python -m embag_edu COMMAND ...   (COMMAND --help says more)\n\n{listed}")
+        return 0 if words in (["-h"], ["--help"]) else 2
+    try:
+        return RUN[words[0]](words[1:])
+    except ImportError as error:
+        print(f"This command needs the package {error.name}: pip install 'embag_edu[book]'")
+        return 2
+
+
+def run_check(words: list[str]) -> int:
+    """Exit status: 0 all clauses hold, 1 some fail, 2 the call was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m embag_edu check")
+    parser.add_argument("implementation", nargs="?", help="module:function, or loops")
+    parser.add_argument("backward", nargs="?", help="module:function of its backward, if separate")
+    parser.add_argument("--only", help="one clause or group: forward.sum, backward")
+    parser.add_argument("--json", metavar="FILE", help="write the report as JSON ('-': print it)")
+    parser.add_argument("--arrays", choices=["numpy", "torch"], help="what the function takes")
+    parser.add_argument("--limit", type=float, default=10.0, help="seconds for one call (10)")
+    parser.add_argument("--list", action="store_true", help="list the clauses and end")
+    given = parser.parse_args(words)
+    from embag_edu.check import check
+    from embag_edu.check.clauses import find
+
+    try:
+        if given.list or not given.implementation:
+            print("\n".join(f"{c.name:42} {c.says}" for c in find(given.only)))
+            return 0 if given.list else 2
+        pair = [f for f in (given.implementation, given.backward) if f]
+        report = check(
+            pair[0] if len(pair) == 1 else tuple(pair),
+            given.only,
+            arrays=given.arrays,
+            limit=given.limit,
+            raises=False,
+            progress=_progress,
+        )
+    except ValueError as error:  # no such clause, or no such function
+        print(error, file=sys.stderr)
+        return 2
+    if given.json == "-":
+        print(report.to_json())
+    elif given.json:
+        with open(given.json, "w", encoding="utf-8") as file:
+            file.write(report.to_json())
+    if given.json != "-":
+        print(report)
+    return 0 if report.passed else 1
+
+
+def _progress(clauses: Iterable) -> Iterable:
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return clauses
+    return tqdm(clauses, unit="clause", leave=False, disable=None)  # None: not where it is piped
+
+
+def run_ledger(words: list[str]) -> int:
+    """Print the entries; with --run, whether the installed torch still shows each."""
+    parser = argparse.ArgumentParser(prog="python -m embag_edu ledger")
+    parser.add_argument(
+        "--run", action="store_true", help="run the programs on the installed torch"
+    )
+    parser.add_argument("--code", action="store_true", help="print the programs too")
+    given = parser.parse_args(words)
+    from embag_edu.check.ledger import LEDGER, describe, still_shown
+
+    shown = still_shown(LEDGER) if given.run else [None] * len(LEDGER)
+    print("\n\n".join(describe(e, s, given.code) for e, s in zip(LEDGER, shown, strict=True)))
+    return 0
+
+
+def run_report(words: list[str]) -> int:
+    """Print the environment report."""
+    from embag_edu.environment import report
+
+    print(report())
+    return 0
+
+
+def run_exercises(words: list[str]) -> int:
+    """Make, or with --check compare, the readers' copies."""
+    from embag_edu.course import notebooks
+
+    return notebooks.main(words)
+
+
+def run_grade(words: list[str]) -> int:
+    """Print marks."""
+    from embag_edu.course import grading
+
+    return grading.main(words)
+
+
+RUN = {
+    "check": run_check,
+    "ledger": run_ledger,
+    "report": run_report,
+    "exercises": run_exercises,
+    "grade": run_grade,
+}
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    sys.exit(main(sys.argv[1:]))

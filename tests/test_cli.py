@@ -1,0 +1,69 @@
+"""The commands, as an engineer calls them."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import embag_edu.__main__ as command
+
+
+def call(*words, cwd=None):
+    environ = dict(os.environ, PYTHONIOENCODING="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "embag_edu", *words],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        cwd=cwd,
+        env=environ,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_check_of_a_right_bag(tmp_path):
+    code, out, _ = call("check", "loops", "--only", "forward", cwd=tmp_path)
+    assert code == 0 and "10 holds" in out
+
+
+def test_check_of_a_wrong_bag_by_name(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import embag_edu\n"
+        "def bag(input, weight, offsets=None, **options):\n"
+        "    options['mode'] = 'sum'\n"
+        "    return embag_edu.embedding_bag(input, weight, offsets, **options)\n"
+    )
+    code, out, _ = call("check", "mine:bag", "--only", "forward.mean", cwd=tmp_path)
+    assert code == 1
+    assert "mode mean does not divide" in out and "from mine import bag" in out
+
+
+def test_json_to_a_file_and_to_the_screen(tmp_path):
+    code, out, _ = call("check", "loops", "--only", "padding", "--json", "-", cwd=tmp_path)
+    assert code == 0 and json.loads(out)["passed"] is True
+    call("check", "loops", "--only", "padding", "--json", "report.json", cwd=tmp_path)
+    record = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert record["counts"] == {"holds": 6}
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["check", "no.such:function"], "could not be found"),
+        (["check", "loops", "--only", "nothing"], "there is no clause 'nothing'"),
+        (["check", "math"], "write it as module:function"),
+    ],
+)
+def test_wrong_calls_exit_with_2_and_one_clear_line(words, told):
+    code, _, err = call(*words)
+    assert code == 2 and told in err and "Traceback" not in err
+
+
+def test_lists_and_help(capsys):
+    assert command.main(["check", "--list"]) == 0
+    assert "forward.sum.repeated_row" in capsys.readouterr().out
+    assert command.main([]) == 2 and command.main(["--help"]) == 0
+    assert command.main(["ledger"]) == 0
+    assert "pytorch#190063" in capsys.readouterr().out
