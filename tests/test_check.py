@@ -275,12 +275,19 @@ def test_a_failure_raises_with_everything_in_it(failing):
         failing.raise_if_failed()
     text = str(failing)
     assert "expected" in text and "found" in text and "replay(" in text
-    assert "padding.mean" in "".join(CheckFailed(failing)._render_traceback_())
 
 
 def test_the_notebook_table_uses_symbols_and_words(failing):
     html = failing._repr_html_()
     assert "✗ FAILS" in html and "✓ holds" in html and "<table>" in html
+
+
+def test_a_failure_in_a_notebook_shows_the_table_once_and_no_traceback(failing, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    error = CheckFailed(failing)
+    lines = [error._render_traceback_(), error._render_traceback_()]  # IPython asks twice
+    assert shown == [failing] and lines[0] == [f"CheckFailed: {failing.headline()}"]
 
 
 def test_json_is_complete(failing):

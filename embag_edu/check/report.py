@@ -27,10 +27,16 @@ class CheckFailed(AssertionError):
     def __init__(self, report: Report) -> None:
         super().__init__(str(report))
         self.report = report
+        self._shown = False
 
     def _render_traceback_(self) -> list[str]:
-        """What Jupyter shows instead of a long traceback."""
-        return [f"CheckFailed\n\n{self.report}"]
+        """What Jupyter shows instead of a long traceback: the table, and a line."""
+        from IPython.display import display
+
+        if not self._shown:  # IPython asks twice
+            display(self.report)
+            self._shown = True
+        return [f"CheckFailed: {self.report.headline()}"]
 
 
 @dataclass
