@@ -313,10 +313,8 @@ def test_every_snippet_shows_its_failure_again(name):
     fault = next(fault for fault in FAULTS if fault.__name__ == name)()
     report = check((fault.forward, fault.backward), isolate=False, raises=False)
     for result in report.failed:
-        code = result.finding.snippet
-        code = code.replace("replay(forward, ", "replay(pair, ")
         with pytest.raises(AssertionError):
-            exec(code, {"pair": (fault.forward, fault.backward)})
+            exec(result.finding.snippet, {"forward": fault.forward, "backward": fault.backward})
 
 
 def test_a_snippet_of_a_right_answer_is_silent():
@@ -336,6 +334,6 @@ def test_failing_random_calls_are_made_small():
     with Local((wrong.forward, wrong.backward)) as runner:
         clause = find("backward.sum")[0]
         random_only = type(clause)(**{**vars(clause), "cases": clause.cases[2:]})
-        finding = Trial(runner, "wrong").result(random_only).finding
+        finding = Trial(runner, ("wrong",)).result(random_only).finding
     assert finding.arguments["grad_output"].shape == (2, 1)
     assert finding.arguments["input"].size == 1

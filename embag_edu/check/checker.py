@@ -63,11 +63,13 @@ def check(
     installed torch does is accepted where the ledger has an entry, and the report says so.
     """
     wanted = find(only)
-    source, name = _source(implementation)
+    source, names = _source(implementation)
     notes: list[str] = []
     with _runner(source, arrays, isolate, limit, notes) as runner:
-        trial = Trial(runner, name, explain)
-        report = Report(name, [trial.result(clause) for clause in progress(wanted)], notes)
+        trial = Trial(runner, names, explain)
+        report = Report(
+            " and ".join(names), [trial.result(clause) for clause in progress(wanted)], notes
+        )
     return report.raise_if_failed() if raises else report
 
 
@@ -84,8 +86,8 @@ def replay(implementation: Implementation, part: str, arguments: Arguments) -> N
         raise AssertionError(message)
 
 
-def _source(implementation: Implementation) -> tuple[tuple[Any, ...], str]:
-    """What a Runner takes, and a name for the report."""
+def _source(implementation: Implementation) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """What a Runner takes, and the names for the report."""
     from embag_edu import IMPLEMENTATIONS
 
     if isinstance(implementation, str) and implementation in IMPLEMENTATIONS:
@@ -93,16 +95,15 @@ def _source(implementation: Implementation) -> tuple[tuple[Any, ...], str]:
 
         pair = (embag_edu.embedding_bag, embag_edu.embedding_bag_backward)
         functions = tuple(functools.partial(f, implementation=implementation) for f in pair)
-        return functions, implementation
+        return functions, (implementation,)
     parts = implementation if isinstance(implementation, (tuple, list)) else (implementation,)
     if not 1 <= len(parts) <= 2 or not all(isinstance(p, str) or callable(p) for p in parts):
         raise TypeError(
             "implementation must be a function, a pair (forward, backward), 'module:function' or "
             f"one of {', '.join(IMPLEMENTATIONS)}; found {implementation!r}"
         )
-    first = parts[0]
-    name = first if isinstance(first, str) else getattr(first, "__name__", type(first).__name__)
-    return tuple(parts), name
+    names = (p if isinstance(p, str) else getattr(p, "__name__", type(p).__name__) for p in parts)
+    return tuple(parts), tuple(names)
 
 
 def _runner(
@@ -115,16 +116,16 @@ def _runner(
     except NotLoadable as error:
         if all(isinstance(part, str) for part in source):
             raise
-        notes.append(f"  Run in this process, without protection from crashes: {error}")
+        notes.append(f"Run in this process, without protection from crashes: {error}")
         return Local(source, arrays)
 
 
 class Trial:
     """One implementation before the table. Each call is made once, whichever clauses look at it."""
 
-    def __init__(self, runner: Runner, name: str, explain: bool = True) -> None:
+    def __init__(self, runner: Runner, names: tuple[str, ...], explain: bool = True) -> None:
         self.runner = runner
-        self.name = name
+        self.names = names
         self.explain = explain
         self._outcomes: dict[tuple[int, bool], Outcome] = {}
 
@@ -174,7 +175,7 @@ class Trial:
             message = self._complaint(clause, arguments) or message
             outcome = self.runner.run(arguments, self._wants_backward(clause))
         cause = self._cause(clause, arguments, outcome)
-        code = snippet(self.name, clause.part, arguments)
+        code = snippet(self.names, clause.part, arguments)
         return Finding(case.name, arguments, message, cause, code)
 
     def _complaint(self, clause: Clause, arguments: Arguments) -> str:

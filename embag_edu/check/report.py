@@ -113,7 +113,7 @@ class Report:
         return f"{self.subject}: {len(self.results)} clause{plural}, {calls} calls: {counts}"
 
     def __str__(self) -> str:
-        lines = [self.headline(), *self.notes]
+        lines = [self.headline(), *("  " + note for note in self.notes)]
         many = len(self.results) > 12
         for result in self.results:
             if result.status == AS_TORCH or (result.status != FAILS and not many):
@@ -123,9 +123,11 @@ class Report:
             lines.append("  " + result.line())
             if result.finding and number < IN_FULL:
                 lines += ["      " + line for line in str(result.finding).splitlines()]
-        if self.passed:
-            lines.append("  A check shows what these calls show: it is evidence, not a proof.")
-        return "\n".join(lines)
+        return "\n".join(lines + ["  " + line for line in self._caution()])
+
+    def _caution(self) -> list[str]:
+        words = "A check shows what these calls show: it is evidence, not a proof."
+        return [words] if self.passed else []
 
     __repr__ = __str__
 
@@ -141,7 +143,8 @@ class Report:
             f"<h4>{html.escape(r.clause.name)}</h4><pre>{html.escape(str(r.finding))}</pre>"
             for r in self.failed[:IN_FULL]
         )
-        return f"<p><b>{html.escape(self.headline())}</b></p>{table}{details}"
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes + self._caution())
+        return f"<p><b>{html.escape(self.headline())}</b></p>{table}{details}{notes}"
 
     def to_json(self) -> str:
         """Everything, for a machine."""
@@ -204,12 +207,23 @@ def _json_result(result: Result) -> dict[str, Any]:
 # ---- a call as code -------------------------------------------------------------------------
 
 
-def snippet(name: str, part: str, arguments: Arguments) -> str:
-    """Code to paste that makes the call again and shows where it goes wrong."""
-    module, colon, function = name.partition(":")
-    known = [f"from {module} import {function}"] if colon else [f"# {name} is your function"]
-    lines = ["import numpy as np", *known, "from embag_edu.check import replay", ""]
-    lines += [f'replay({function or name}, "{part}", {{']
+def snippet(names: tuple[str, ...], part: str, arguments: Arguments) -> str:
+    """Code to paste that makes the call again and shows where it goes wrong.
+
+    names: the implementation's functions, each "module:function" or a name of the caller's own.
+    """
+    from embag_edu import IMPLEMENTATIONS
+
+    lines, functions = ["import numpy as np"], []
+    for name in names:
+        if name in IMPLEMENTATIONS:
+            functions.append(repr(name))
+            continue
+        module, colon, function = name.partition(":")
+        lines.append(f"from {module} import {function}" if colon else f"# {name} is your own")
+        functions.append(function or name)
+    subject = functions[0] if len(functions) == 1 else f"({', '.join(functions)})"
+    lines += ["from embag_edu.check import replay", "", f'replay({subject}, "{part}", {{']
     lines += [f'    "{key}": {_code(value)},' for key, value in _needed(part, arguments).items()]
     lines += ["})"]
     if any(getattr(v, "dtype", None) == "bfloat16" for v in arguments.values()):
