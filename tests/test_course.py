@@ -1,0 +1,543 @@
+"""The exercises: right answers pass, wrong ones are told why, and no solution leaks to readers."""
+
+import copy
+import inspect
+import json
+import re
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embag_edu.course import (
+    Case,
+    Exercise,
+    ExerciseFailed,
+    Wrong,
+    check,
+    core,
+    exercises,
+    grading,
+    hint,
+    notebooks,
+)
+from embag_edu.course.core import NotDoneYet, UnknownExercise, differ, find
+
+BOOK = Path(__file__).parents[1] / "book"
+SOLUTIONS = sorted((BOOK / "solutions").glob("*.ipynb"))
+ALL = exercises()
+ALL_WRONG = [(e, i) for e in ALL for i in range(len(e.wrong))]
+by_name = pytest.mark.parametrize("exercise", ALL, ids=lambda e: e.name)
+by_solution = pytest.mark.parametrize("path", SOLUTIONS, ids=lambda p: p.stem)
+
+
+def refusal(exercise, mine):
+    """What check says to an answer that it must reject."""
+    with pytest.raises(ExerciseFailed) as caught:
+        check(exercise, mine)
+    return str(caught.value)
+
+
+# -------------------------------------------------------------------------- the book's exercises
+
+
+@by_name
+def test_reference_passes_its_own_check(exercise, capsys):
+    check(exercise.name, exercise.reference)
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{exercise.name}: right.") and "Not shown by this: " in printed
+
+
+@pytest.mark.parametrize(("exercise", "i"), ALL_WRONG, ids=lambda v: getattr(v, "name", str(v)))
+def test_wrong_answer_is_rejected_with_its_own_sentence(exercise, i):
+    wrong = exercise.wrong[i]
+    assert wrong.says in refusal(exercise, wrong.function)
+
+
+@by_name
+def test_exercise_is_complete(exercise):
+    assert len(exercise.wrong) >= 5
+    assert len({wrong.says for wrong in exercise.wrong}) == len(exercise.wrong)
+    assert len(exercise.hints) == 3 and all(len(h.split()) >= 4 for h in exercise.hints)
+    assert exercise.points >= 1 and exercise.title
+    names = [case.name for case in exercise.cases()]
+    assert len(set(names)) == len(names)
+
+
+@by_name
+def test_cases_are_new_and_the_same_each_time(exercise):
+    for first, second in zip(exercise.cases(), exercise.cases(), strict=True):
+        for a, b in zip(core._values(first), core._values(second), strict=True):
+            assert callable(a) or differ(a, b) == ""
+            assert not isinstance(a, np.ndarray) or not np.shares_memory(a, b)
+
+
+@by_name
+def test_hints_do_not_give_the_answer_away(exercise):
+    if not inspect.isfunction(exercise.reference):
+        return
+    body = inspect.getsource(exercise.reference).replace(exercise.reference.__doc__ or "\0", "")
+    lines = [line.split("#")[0].strip() for line in body.splitlines()[1:]]
+    for line in lines:
+        assert len(line) < 10 or not any(line in text for text in exercise.hints)
+
+
+def test_names_are_used_once_and_tell_their_chapter():
+    names = [exercise.name for exercise in ALL]
+    assert len(set(names)) == len(names)
+    for chapter in core._chapters():
+        assert all(e.name.startswith(f"{chapter}.") for e in exercises(chapter))
+
+
+# -------------------------------------------------------------------------- the book's notebooks
+
+
+def test_committed_exercises_are_what_the_solutions_give():
+    assert notebooks.stale(BOOK) == []
+
+
+@by_solution
+def test_solutions_notebook_has_every_exercise_of_its_chapter(path):
+    wanted = {exercise.name for exercise in exercises(path.name[:2])}
+    found = notebooks.read(path)
+    checked = {n for cell in found["cells"] for n in notebooks.checked_names(cell)}
+    assert checked == wanted and set(notebooks.exercise_names(found)) == wanted
+
+
+def test_every_chapter_with_exercises_has_a_solutions_notebook():
+    assert {path.name[:2] for path in SOLUTIONS} == {exercise.name[:2] for exercise in ALL}
+
+
+@by_solution
+def test_no_line_of_a_solution_is_left_in_its_cell(path):
+    solved = notebooks.read(path)
+    left = {cell["id"]: cell["source"] for cell in notebooks.student_copy(solved)["cells"]}
+    for cell in solved["cells"]:
+        inside = re.findall("BEGIN SOLUTION(.*?)END SOLUTION", notebooks.source(cell), re.DOTALL)
+        for line in "\n".join(inside).splitlines():
+            words = line.strip().strip("<!->#").strip()
+            assert len(words) < 6 or words not in left.get(cell["id"], "")
+
+
+@by_solution
+def test_solutions_notebook_is_a_valid_notebook(path):
+    nbformat = pytest.importorskip("nbformat", reason="nbformat comes with Jupyter")
+    nbformat.validate(nbformat.read(path, 4))
+    nbformat.validate(nbformat.from_dict(notebooks.student_copy(notebooks.read(path))))
+
+
+# -------------------------------------------------------------------------- check and hint
+
+
+def lengths(offsets, n):
+    """The length of each bag."""
+    return np.diff(np.append(offsets, n))
+
+
+def writes_into_offsets(offsets, n):
+    found = lengths(offsets, n)
+    offsets[:1] += 1
+    return found
+
+
+def raises_on_empty(offsets, n):
+    found = lengths(offsets, n)
+    return found if found.all() else found[len(found)]
+
+
+def lengths_cases():
+    random = np.random.default_rng(0)
+    return [
+        Case("seventy bags", np.sort(random.integers(0, 99, 70)), 100),
+        Case("two bags", np.array([0, 2]), 5),
+        Case("an empty bag", np.array([0, 2, 2]), n=4),
+    ]
+
+
+LENGTHS = Exercise(
+    "01.lengths",
+    "the length of each bag",
+    lengths,
+    lengths_cases,
+    hints=("Where does a bag end?", "Where the next one begins.", "Differences of neighbours."),
+    wrong=(
+        Wrong(lambda offsets, n: np.diff(offsets), "The last bag is missing."),
+        Wrong(lambda offsets, n: np.append(offsets, n)[1:], "These are the ends."),
+        Wrong(lambda offsets, n: np.maximum(lengths(offsets, n), 1), "An empty bag has length 0."),
+        Wrong(lambda offsets, n: lengths(offsets, n)[::-1], "The bags are in reverse."),
+        Wrong(writes_into_offsets, "The offsets belong to the caller."),
+        Wrong(raises_on_empty, "Think of empty bags."),
+    ),
+    points=2,
+    returns="lengths",
+)
+
+
+@pytest.fixture
+def chapter(monkeypatch):
+    """A book whose only chapter is 01, with one exercise."""
+    module = types.ModuleType("embag_edu.course.ch01")
+    module.EXERCISES = (LENGTHS,)
+    monkeypatch.setitem(sys.modules, "embag_edu.course.ch01", module)
+    monkeypatch.setattr(core, "_chapters", lambda: ["01"])
+    monkeypatch.setattr(core, "_given", {})
+    monkeypatch.setattr(notebooks, "find", core.find)
+    return module
+
+
+def test_right_answer_prints_one_line(chapter, capsys):
+    assert check("01.lengths", lengths) is None
+    line = "01.lengths: right. 3 cases passed. Not shown by this: other inputs than these cases.\n"
+    assert capsys.readouterr().out == line
+
+
+@pytest.mark.parametrize("i", range(6))
+def test_wrong_answers_are_told_why(i):
+    assert f"Likely cause: {LENGTHS.wrong[i].says}" in refusal(LENGTHS, LENGTHS.wrong[i].function)
+
+
+def test_smallest_failing_call_is_shown_with_arguments_expected_and_found():
+    said = refusal(LENGTHS, LENGTHS.wrong[0].function)
+    assert '3 of 3 cases fail. The smallest is "two bags".' in said
+    for part in (
+        "offsets = array([0, 2]",
+        "n = 5",
+        "expected  array([2, 3]",
+        "found     array([2]",
+    ):
+        assert part in said
+    assert "lengths: expected shape (2,), found shape (1,)" in said
+    said = refusal(LENGTHS, LENGTHS.wrong[2].function)
+    assert '2 of 3 cases fail. The smallest is "an empty bag".' in said
+    assert "lengths[1]: expected 0, found 1" in said
+
+
+def test_a_mistake_that_nobody_foresaw_gets_no_invented_cause():
+    said = refusal(LENGTHS, lambda offsets, n: lengths(offsets, n) * 7)
+    assert "Likely cause" not in said and 'hint("01.lengths")' in said
+
+
+def test_nan_does_not_pass():
+    exercise = Exercise("01.half", "half", lambda x: x / 2, lambda: [Case("one", np.ones(2))],
+                        hints=LENGTHS.hints)  # fmt: skip
+    check(exercise, lambda x: x * 0.5)
+    for mine in (lambda x: x * np.nan, lambda x: x * np.inf, lambda x: np.array(["0.5", "0.5"])):
+        refusal(exercise, mine)
+    assert "dtype float32" in refusal(exercise, lambda x: (x / 2).astype(np.float32))
+
+
+def stub(offsets, n):
+    raise NotImplementedError("your code here")
+
+
+@pytest.mark.parametrize("mine", [..., None, stub, lambda offsets, n: ...])
+def test_untouched_answer_is_not_done_yet(mine):
+    with pytest.raises(NotDoneYet, match="not done yet"):
+        check(LENGTHS, mine)
+
+
+def test_error_of_the_answer_is_shown_with_its_line():
+    def mine(offsets, n):
+        return offsets[99]
+
+    said = refusal(LENGTHS, mine)
+    assert "IndexError" in said and "in your line: return offsets[99]" in said
+
+
+def test_none_and_results_instead_of_functions_are_explained():
+    assert "ends without a `return`" in refusal(LENGTHS, lambda offsets, n: None)
+    assert "without parentheses" in refusal(LENGTHS, np.array([2, 3]))
+
+
+def test_changed_argument_is_named():
+    said = refusal(LENGTHS, writes_into_offsets)
+    assert "changed its argument offsets, which belongs to the caller" in said
+    assert "offsets[0]: expected 0, found 1" in said
+
+
+def test_in_place_exercises_compare_the_arguments():
+    def reference(table, row):
+        table[row] = 0
+
+    cases = lambda: [Case("row 1", np.ones((3, 2)), 1)]  # noqa: E731
+    exercise = Exercise("01.clear", "clear", reference, cases, LENGTHS.hints, in_place=True)
+    check(exercise, reference)
+    assert "table: 2 of 6 values differ" in refusal(exercise, lambda table, row: None)
+    assert "expected None" in refusal(exercise, lambda table, row: reference(table, row) or table)
+
+
+def test_an_error_may_be_the_right_answer():
+    def reference(n):
+        if n < 0:
+            raise ValueError("n is negative")
+        return n
+
+    cases = lambda: [Case("good", 1), Case("bad", -1)]  # noqa: E731
+    exercise = Exercise("01.guard", "guard", reference, cases, LENGTHS.hints)
+    check(exercise, reference)
+    assert "expected a ValueError (n is negative), but nothing" in refusal(exercise, lambda n: n)
+
+
+def test_judge_decides_where_there_are_no_cases(capsys):
+    def judge(mine):
+        return "" if mine([]) == 0 else "The empty list is not handled."
+
+    exercise = Exercise("01.judge", "a judge", len, hints=LENGTHS.hints, judge=judge)
+    check(exercise, len)
+    assert capsys.readouterr().out.startswith("01.judge: right. Not shown")
+    assert "The empty list is not handled." in refusal(exercise, lambda items: 1)
+    assert "ZeroDivisionError" in refusal(exercise, lambda items: 1 / 0)
+    with pytest.raises(NotDoneYet):
+        check(exercise, lambda items: stub(items, 0))
+
+
+@pytest.mark.parametrize(
+    ("expected", "found", "said"),
+    [
+        (3, np.int64(3), ""),
+        (3, 3.0, "whole number"),
+        (3, True, "the number 3"),
+        (2.5, np.float32(2.5), ""),
+        (2.5, float("nan"), "expected 2.5, found nan"),
+        (True, np.True_, ""),
+        (True, 1, "expected True, found 1"),
+        ("a", "b", "expected 'a', found 'b'"),
+        ([1, 2], np.array([1, 2]), ""),
+        ([1, 2], [1, 2, 3], "expected 2 of them, found 3"),
+        ([[1], [2]], [[1], [5]], "x[1][0]: expected 2, found 5"),
+        ((np.ones(2), 1), (np.ones(2), 1), ""),
+        ((np.ones(2), 1), np.ones(2), "expected a tuple of 2"),
+        ({"a": 1}, {"a": 2}, "x['a']: expected 1, found 2"),
+        ({"a": 1}, {"b": 1}, "expected {'a': 1}"),
+        (np.ones(2), [1.0, 1.0], "found a list"),
+    ],
+)
+def test_differ(expected, found, said):
+    answer = differ(expected, found, name="x")
+    assert said in answer and bool(answer) == bool(said)
+
+
+def test_torch_tensors_are_compared_and_not_taken_for_arrays():
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    assert differ(torch.ones(2), torch.ones(2)) == ""
+    assert "1 of 2 values" in differ(torch.ones(2), torch.tensor([1.0, 2.0]))
+    assert "found a torch tensor" in differ(np.ones(2), torch.ones(2))
+    assert "expected a torch tensor" in differ(torch.ones(2), np.ones(2))
+
+
+def test_unknown_names_come_with_close_ones(chapter):
+    for name in ("01.length", "lengths", "1.lengths", "99.lengths"):
+        with pytest.raises(UnknownExercise, match="did you mean '01.lengths'"):
+            find(name)
+
+
+def test_hints_come_one_after_the_other(chapter, capsys):
+    for _ in range(4):
+        hint("01.lengths")
+    hint("01.lengths", 2)
+    printed = capsys.readouterr().out.splitlines()
+    assert [line[: len("01.lengths, hint 1")][-1] for line in printed] == list("12332")
+    with pytest.raises(ValueError, match="hints of 01.lengths are 1 to 3"):
+        hint("01.lengths", 4)
+
+
+def test_a_notebook_shows_only_the_message():
+    error = ExerciseFailed("one\ntwo")
+    assert error._render_traceback_() == ["one", "two"]
+
+
+def test_importing_the_course_does_not_load_chapters_torch_or_jupyter():
+    code = (
+        "import sys, embag_edu.course; print([m for m in ('torch', 'nbformat', 'matplotlib', "
+        "'embag_edu.course.ch01') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# -------------------------------------------------------------------------- readers' copies
+
+
+def cell(id, text, kind="code", tags=(), **nbgrader):
+    metadata = {"tags": list(tags), "execution": {"x": 1}}
+    if nbgrader:
+        marks = {"schema_version": 3, "grade_id": id, "task": False, "locked": False}
+        metadata["nbgrader"] = marks | {"solution": False, "grade": False} | nbgrader
+    made = {"cell_type": kind, "id": id, "source": text, "metadata": metadata}
+    shown = {"output_type": "stream", "name": "stdout", "text": "secret"}
+    return made | ({"outputs": [shown], "execution_count": 7} if kind == "code" else {})
+
+
+ANSWER = (
+    "def lengths(offsets, n):\n    ### BEGIN SOLUTION\n    return np.diff(np.append(offsets, n))\n"
+    "    ### END SOLUTION"
+)
+
+
+@pytest.fixture
+def solved(chapter):
+    """A solutions notebook of the form that the book's have."""
+    why = "<!-- ### BEGIN SOLUTION -->\nBecause.\n<!-- ### END SOLUTION -->"
+    cells = [
+        cell("title", "# Exercises 01", "markdown"),
+        cell("note", "for the instructor", "markdown", tags=["instructor"]),
+        cell("imports", "import numpy as np\nfrom embag_edu.course import check"),
+        cell("answer", ANSWER, solution=True),
+        cell("check", 'check("01.lengths", lengths)', grade=True, locked=True, points=2),
+        cell("why", why, "markdown", solution=True, grade=True, points=3),
+    ]
+    return {"cells": cells, "metadata": {"widgets": {}}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def test_student_copy_has_stubs_and_nothing_else_changes(solved):
+    before = copy.deepcopy(solved)
+    made = notebooks.student_copy(solved)
+    assert solved == before
+    assert [c["id"] for c in made["cells"]] == ["title", "imports", "answer", "check", "why"]
+    stub = 'def lengths(offsets, n):\n    raise NotImplementedError("your code here")'
+    assert made["cells"][2]["source"] == stub
+    assert made["cells"][4]["source"] == "*Your answer here.*"
+    assert made["cells"][3]["source"] == 'check("01.lengths", lengths)'
+    assert made["cells"][3]["metadata"]["nbgrader"]["points"] == 2
+    text = notebooks.written(made)
+    assert "secret" not in text and "instructor" not in text and "np.diff" not in text
+    assert made["metadata"]["kernelspec"]["name"] == "python3" and "widgets" not in made["metadata"]
+    assert all(c["execution_count"] is None for c in made["cells"] if c["cell_type"] == "code")
+
+
+def test_student_copy_is_a_valid_notebook(solved):
+    nbformat = pytest.importorskip("nbformat", reason="nbformat comes with Jupyter")
+    nbformat.validate(nbformat.reads(notebooks.written(notebooks.student_copy(solved)), 4))
+
+
+REFUSED = {
+    "no region": ({"source": "x = 1"}, 3, "without a region"),
+    "unclosed": ({"source": "### BEGIN SOLUTION\nx"}, 3, "without an '### END"),
+    "nested": ({"source": "### BEGIN SOLUTION\n### BEGIN SOLUTION"}, 3, "still open"),
+    "only an end": ({"source": "### END SOLUTION"}, 3, "without a '### BEGIN"),
+    "region elsewhere": ({"source": ANSWER}, 2, "no solution cell"),
+    "leftover": ({"source": "# BEGIN SOLUTION"}, 2, "left over"),
+    "hidden tests": ({"source": "### BEGIN HIDDEN TESTS"}, 2, "left over"),
+    "unknown exercise": ({"source": 'check("01.length", f)'}, 4, "did you mean '01.lengths'"),
+    "no check": ({"source": "assert True"}, 4, "without a check"),
+    "same id": ({"metadata": cell("answer", "", solution=True)["metadata"]}, 5, "used twice"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_release_refuses(name, solved, tmp_path):
+    change, at, said = REFUSED[name]
+    solved["cells"][at].update(change)
+    (tmp_path / "solutions").mkdir()
+    path = tmp_path / "solutions" / "01_bags.ipynb"
+    path.write_text(notebooks.written(solved), encoding="utf-8")
+    with pytest.raises(notebooks.ReleaseError, match="01_bags.ipynb") as caught:
+        notebooks.release(tmp_path)
+    assert said in str(caught.value) and not (tmp_path / "exercises").exists()
+
+
+def test_points_must_be_the_exercises(solved):
+    solved["cells"][4]["metadata"]["nbgrader"]["points"] = 5
+    with pytest.raises(notebooks.ReleaseError, match="points is 5.*01.lengths count 2"):
+        notebooks.student_copy(solved)
+
+
+@pytest.fixture
+def book(solved, tmp_path):
+    (tmp_path / "solutions").mkdir()
+    text = notebooks.written(solved)
+    (tmp_path / "solutions" / "01_bags.ipynb").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def test_release_writes_and_check_compares(book, capsys):
+    assert notebooks.main(["--check", str(book)]) == 1
+    assert "01_bags.ipynb is missing" in capsys.readouterr().out
+    assert notebooks.main([str(book)]) == 0
+    assert notebooks.main(["--check", str(book)]) == 0
+    made = book / "exercises" / "01_bags.ipynb"
+    made.write_text(made.read_text(encoding="utf-8").replace("Exercises", "X"), encoding="utf-8")
+    (book / "exercises" / "02_x.ipynb").write_text("{}", encoding="utf-8")
+    capsys.readouterr()
+    assert notebooks.main(["--check", str(book)]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "02_x.ipynb has no source in book/solutions",
+        "01_bags.ipynb is not what its solutions notebook gives",
+    ]
+    assert notebooks.main([str(book / "nowhere")]) == 2
+    assert notebooks.main(["--chekc"]) == 2
+
+
+# -------------------------------------------------------------------------- grading
+
+
+CHECKER = """\
+# stands for a chapter: this kernel's embag_edu has no exercise of that name of its own
+import sys, types, numpy as np
+from embag_edu.course import Case, Exercise, core
+cases = lambda: [Case("two", np.array([0, 2]), 5)]
+reference = lambda offsets, n: np.diff(np.append(offsets, n))
+module = types.ModuleType("embag_edu.course.ch01")
+module.EXERCISES = (Exercise("01.lengths", "t", reference, cases, ("a", "b", "c")),)
+sys.modules["embag_edu.course.ch01"] = module
+"""
+
+
+def hand_in(book, name, solved, **sources):
+    """Write a submission: the solved notebook with the text of some cells replaced."""
+    made = copy.deepcopy(solved)
+    for one in made["cells"]:
+        one["source"] = sources.get(one["id"], one["source"])
+    path = book / f"{name}.ipynb"
+    path.write_text(json.dumps(made), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def graded(book, solved):
+    """Marks of six submissions, by name."""
+    pytest.importorskip("nbclient", reason="nbclient runs the notebooks that are graded")
+    solved["cells"][2]["source"] = CHECKER + solved["cells"][2]["source"]
+    text = notebooks.written(solved)
+    (book / "solutions" / "01_bags.ipynb").write_text(text, encoding="utf-8")
+    empty = notebooks.student_copy(solved)
+    cheat = "def check(name, mine):\n    pass\nlengths = 5"
+    last = solved["cells"][:4] + [copy.deepcopy(solved["cells"][3])]
+    last[4] |= {"id": "mine", "source": "raise SystemError", "metadata": {}}
+    paths = [
+        hand_in(book, "correct", solved),
+        hand_in(book, "empty", empty),
+        hand_in(book, "wrong", solved, answer="def lengths(offsets, n):\n    return offsets"),
+        hand_in(book, "tampered", solved, answer=cheat, check="pass"),
+        hand_in(book, "deleted", {**solved, "cells": last}),
+        hand_in(book, "endless", solved, answer="while True: pass"),
+        book / "nothing.ipynb",
+    ]
+    return grading.grade(paths, book, seconds=4)
+
+
+def test_grading_a_correct_an_empty_and_wrong_submissions(graded, tmp_path):
+    points = {m.notebook: m.points for m in graded if m.exercise == "01.lengths"}
+    assert points == {
+        "correct": 2, "empty": 0, "wrong": 0, "tampered": 0, "deleted": 2, "endless": 0,
+    }  # fmt: skip
+    remarks = {m.notebook: m.remark for m in graded if m.exercise in ("01.lengths", "-")}
+    assert "not done yet" in remarks["empty"] and "not right yet" in remarks["wrong"]
+    assert "wants your function" in remarks["tampered"] and remarks["nothing"][:10] == "not marked"
+    shown = grading.table(graded)
+    assert re.search(r"correct +total +2 / 5 +3 to be read", shown)
+    grading.write_csv(graded, tmp_path / "marks.csv")
+    lines = (tmp_path / "marks.csv").read_text(encoding="utf-8").splitlines()
+    assert (
+        lines[0] == "notebook,exercise,points,out_of,remark" and "correct,01.lengths,2,2," in lines
+    )
+
+
+def test_grading_says_that_nothing_is_sandboxed(capsys):
+    with pytest.raises(SystemExit):
+        grading.main(["--help"])
+    assert "without a sandbox" in " ".join(capsys.readouterr().out.split())
+    assert "not sandboxed" in grading.__doc__
