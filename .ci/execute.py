@@ -1,0 +1,48 @@
+"""Run notebooks from the top and store their outputs: python .ci/execute.py [book/01_bags.ipynb ...]
+
+Without names: all chapters and solutions. What changes with every run is left out: times, the ids
+of controls, the version of the kernel. The readers' copies of the exercises are made again after.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+from embag_edu.course import notebooks
+
+BOOK = Path(__file__).resolve().parents[1] / "book"
+CONTROL = "application/vnd.jupyter.widget-view+json"
+
+
+def execute(path: Path) -> None:
+    """Run one notebook in place; raises at the first cell that fails."""
+    notebook = nbformat.read(path, as_version=4)
+    folder = {"metadata": {"path": str(path.parent)}}
+    client = NotebookClient(
+        notebook, kernel_name="python3", record_timing=False, store_widget_state=False, coalesce_streams=True,
+        resources=folder, timeout=600,
+    )  # fmt: skip
+    client.execute()
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata["language_info"] = {"name": "python"}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(CONTROL, None)
+    nbformat.write(notebook, path)
+
+
+def main(names: list[str]) -> None:
+    """Execute the named notebooks, or all."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    every = sorted([*BOOK.glob("[0-9]*.ipynb"), *BOOK.glob("solutions/*.ipynb")])
+    for path in [Path(name).resolve() for name in names] or every:
+        print(path.name, flush=True)
+        execute(path)
+    notebooks.release(BOOK)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

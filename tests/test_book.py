@@ -1,0 +1,170 @@
+"""The form of the book: what nbval does not see.
+
+nbval runs every cell and compares its text. It does not see a displayed False, a stripped output, a
+cell that grew too long, a picture without a description, or a copy of the package's code that has
+drifted from the package.
+"""
+
+import ast
+import importlib
+import inspect
+import re
+import statistics
+from pathlib import Path
+
+import nbformat
+import pytest
+
+BOOK = Path(__file__).resolve().parents[1] / "book"
+CHAPTERS = sorted(BOOK.glob("[0-9][0-9]_*.ipynb"))
+SOLUTIONS = sorted((BOOK / "solutions").glob("*.ipynb"))
+ALL = CHAPTERS + SOLUTIONS
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path):
+    return [c for c in read(path).cells if c.cell_type == "code" and c.source.strip()]
+
+
+def text_of(path):
+    return "\n".join(c.source for c in read(path).cells if c.cell_type == "markdown")
+
+
+def name(path):
+    return f"{path.parent.name}/{path.stem}"
+
+
+chapters = pytest.mark.parametrize("path", CHAPTERS, ids=name)
+notebooks = pytest.mark.parametrize("path", ALL, ids=name)
+
+
+def test_there_are_chapters_and_exercises():
+    assert [p.stem[:2] for p in CHAPTERS][:4] == ["00", "01", "02", "03"]
+    assert {p.stem[:2] for p in SOLUTIONS} >= {"01", "02", "03"}
+
+
+@notebooks
+def test_executed_in_order_from_the_top(path):
+    cells = code_cells(path)
+    assert [c.execution_count for c in cells] == list(range(1, len(cells) + 1))
+    errors = [o for c in cells for o in c.outputs if o.output_type == "error"]
+    assert not errors
+
+
+@notebooks
+def test_valid_with_ids_and_a_plain_kernel(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    ids = [c.id for c in notebook.cells]
+    assert len(set(ids)) == len(ids)
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+@chapters
+def test_cells_are_short(path):
+    lengths = [len(c.source.splitlines()) for c in code_cells(path)]
+    assert max(lengths) <= 25
+    assert statistics.median(lengths) <= 7
+
+
+@chapters
+def test_opens_and_closes_like_a_chapter(path):
+    text = text_of(path)
+    assert text.startswith("# ")
+    for words in ("You will do", "You will learn", "You need", "Time"):
+        assert words in text, words
+    for words in ("In this chapter we", "?", "Further reading"):
+        assert words in text[len(text) // 2 :], words
+
+
+@notebooks
+def test_claims_are_asserted_in_code(path):
+    source = "\n".join(c.source for c in code_cells(path))
+    assert "assert" in source or "check(" in source
+    for cell in code_cells(path):
+        assert not re.search(r"^\s*[!%]", cell.source, re.M), f"a magic in {cell.id}"
+
+
+@notebooks
+def test_no_cell_ends_in_a_displayed_truth(path):
+    """A cell that displays a comparison claims something that nobody checks."""
+    for cell in code_cells(path):
+        last = ast.parse(cell.source).body[-1:]
+        if last and isinstance(last[0], ast.Expr):
+            assert not isinstance(last[0].value, (ast.Compare, ast.BoolOp)), cell.id
+        shown = [o.get("data", {}).get("text/plain") for o in cell.outputs]
+        assert not {"True", "False"} & set(shown), cell.id
+
+
+def shown_code():
+    for path in ALL:
+        for cell in code_cells(path):
+            target = cell.metadata.get("embag_edu", {}).get("shows")
+            if target:
+                yield pytest.param(cell, target, id=f"{path.stem}-{target}")
+
+
+@pytest.mark.parametrize("cell, target", list(shown_code()))
+def test_code_that_is_shown_is_the_packages_own(cell, target):
+    module, _, function = target.rpartition(".")
+    source = inspect.getsource(getattr(importlib.import_module(module), function))
+    assert cell.source.strip() == source.strip()
+
+
+def test_the_loops_are_shown_whole():
+    """Every public function of `loops` stands in some chapter, as it is."""
+    from embag_edu import loops
+
+    shown = {param.values[1] for param in shown_code()}
+    for function, value in inspect.getmembers(loops, inspect.isfunction):
+        if value.__module__ == loops.__name__:
+            assert f"embag_edu.loops.{function}" in shown, function
+
+
+@notebooks
+def test_pictures_have_descriptions(path):
+    for cell in code_cells(path):
+        for output in cell.outputs:
+            data = output.get("data", {})
+            assert "image/png" not in data and "image/svg+xml" not in data, (
+                f"{cell.id}: show a Picture, which has a description"
+            )
+            for image in re.findall(r"<img [^>]*>", str(data.get("text/html", ""))):
+                alt = re.search(r'alt="([^"]{20,})"', image)
+                assert alt, f"{cell.id}: an image without a description"
+    for image in re.findall(r"!\[([^\]]*)\]\(", text_of(path)):
+        assert len(image) >= 20, "an image without a description"
+
+
+@pytest.mark.parametrize("path", CHAPTERS[1:], ids=name)
+def test_each_chapter_has_a_control_and_still_pictures(path):
+    cells = code_cells(path)
+    controls = [c for c in cells if "nbval-ignore-output" in c.metadata.get("tags", [])]
+    assert any("widgets" in c.source or "control" in c.source for c in controls)
+    stills = [o for c in cells for o in c.outputs if "<img " in str(o.get("data", {}))]
+    assert len(stills) >= 2
+
+
+@notebooks
+def test_no_path_of_a_machine(path):
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"(/home/|/root/|/work/|/tmp/|/Users/|C:\\\\)", text)
+
+
+@notebooks
+def test_links_between_pages_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#\s]+)\)", text_of(path)):
+        if "://" not in target and not target.startswith("mailto:"):
+            assert (path.parent / target).resolve().exists(), target
+
+
+def test_readme_links_and_chapters():
+    readme = (BOOK.parent / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#\s]+)\)", readme):
+        if "://" not in target:
+            assert (BOOK.parent / target).exists(), target
+    for path in CHAPTERS:
+        assert f"| {path.stem[:2]} " in readme, path.stem
