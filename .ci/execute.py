@@ -1,4 +1,4 @@
-"""Run notebooks from the top and store their outputs: python .ci/execute.py [book/01_bags.ipynb ...]
+"""Run notebooks from the top and store their outputs: python .ci/execute.py [NOTEBOOK ...]
 
 Without names: all chapters and solutions. What changes with every run is left out: times, the ids
 of controls, the version of the kernel. The readers' copies of the exercises are made again after.
@@ -20,11 +20,15 @@ CONTROL = "application/vnd.jupyter.widget-view+json"
 def execute(path: Path) -> None:
     """Run one notebook in place; raises at the first cell that fails."""
     notebook = nbformat.read(path, as_version=4)
-    folder = {"metadata": {"path": str(path.parent)}}
     client = NotebookClient(
-        notebook, kernel_name="python3", record_timing=False, store_widget_state=False, coalesce_streams=True,
-        resources=folder, timeout=600,
-    )  # fmt: skip
+        notebook,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        timeout=600,
+        record_timing=False,
+        store_widget_state=False,
+        coalesce_streams=True,
+    )
     client.execute()
     notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python"}

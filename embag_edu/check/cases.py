@@ -1,8 +1,9 @@
 """Calls to try an implementation on: small ones made by hand, and seeded random ones.
 
-A call is a plain dictionary of arguments under torch's names, with two additions: `grad_output`,
+A call is a plain dictionary of arguments under torch's names, with additions: `grad_output`,
 the upstream gradient of the backward, and `layout`, which says how arrays lie in memory (so that a
-call can be stored, shrunk and sent to another process without losing its strides).
+call can be stored, shrunk and sent to another process without losing its strides). A third,
+`protocol`, says how the call is made if not simply once: see `embag_edu.check.subject.PROTOCOLS`.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def count_bags(arguments: Arguments) -> int:
 
 # ---- random calls ---------------------------------------------------------------------------
 
-WIDTHS = (1, 2, 3, 5, 8, 16)
+WIDTHS = (1, 2, 3, 5, 8, 16, 33, 130)
 SKEWS = ("uniform", "zipf", "one hot row")
 
 
@@ -141,6 +142,7 @@ def random_arguments(seed: str, dtypes: Sequence[str], **fixed: Any) -> Argument
     mode = fixed.get("mode") or str(rng.choice(["sum", "mean", "max"]))
     dtype = floats(str(rng.choice(list(dtypes))))
     rows, width = int(rng.integers(1, 20)), int(rng.choice(WIDTHS))
+    rows = rows * 30 if rng.random() < 0.2 else rows  # indices beyond a byte
     arguments = _random_bags(rng, rows, fixed)
     size = arguments["input"].shape
     arguments["weight"] = _random_values(rng, (rows, width), _wants(rng, fixed, "ties"), dtype)
@@ -170,7 +172,7 @@ def _wants(rng: np.random.Generator, fixed: Arguments, name: str, chance: float 
 
 
 def _random_bags(rng: np.random.Generator, rows: int, fixed: Arguments) -> Arguments:
-    bags = int(rng.integers(1, 8))
+    bags = int(rng.integers(1, 8)) * (9 if rng.random() < 0.15 else 1)
     index_dtype = str(rng.choice(["int64", "int64", "int32"]))
     if _wants(rng, fixed, "two_dimensional", chance=0.25):
         shape: Any = (bags, int(rng.integers(1, 7)))
@@ -226,7 +228,7 @@ def laid_out(arguments: Arguments) -> Arguments:
     return {
         name: _lay(value, layout.get(name, "")) if _is_array(value) else value
         for name, value in arguments.items()
-        if name != "layout"
+        if name not in ("layout", "protocol")
     }
 
 

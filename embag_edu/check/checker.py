@@ -31,6 +31,8 @@ from embag_edu.check.truth import Truth, judge, truth
 from embag_edu.check.worker import Local, NotLoadable, Runner, Worker
 from embag_edu.spec import SparseGradient
 
+FATAL = 10  # lost processes after which no further clause is asked: each costs a restart
+
 Implementation = Any  # a function, "module:function", an implementation's name, or a pair of these
 
 
@@ -66,6 +68,7 @@ def check(
     source, names = _source(implementation)
     notes: list[str] = []
     with _runner(source, arrays, isolate, limit, notes) as runner:
+        notes += [runner.doubt] if runner.doubt else []
         trial = Trial(runner, names, explain)
         report = Report(
             " and ".join(names), [trial.result(clause) for clause in progress(wanted)], notes
@@ -76,7 +79,8 @@ def check(
 def replay(implementation: Implementation, part: str, arguments: Arguments) -> None:
     """Make one call in this process and raise AssertionError if that part of it is wrong.
 
-    part: "output", "grad_weight", "grad_psw", "table", "inputs", "fresh", "refused", "untouched".
+    part: "output", "grad_weight", "grad_psw", "table", "inputs", "fresh", "settings", "refused",
+        "untouched": see `embag_edu.check.truth.judge`.
     arguments: torch's, by name, with grad_output; as the snippet of a report gives them.
     """
     source, _ = _source(implementation)
@@ -131,8 +135,9 @@ class Trial:
 
     def result(self, clause: Clause) -> Result:
         """Try one clause: all its cases, up to the first that fails."""
-        if clause.needs_backward and not self.runner.has_gradients:
-            return Result(clause, NOT_ASKED, note="no backward was given")
+        reason = self._not_asked(clause)
+        if reason:
+            return Result(clause, NOT_ASKED, note=reason)
         excused, tried = None, 0
         for case in clause.cases:
             try:
@@ -152,6 +157,15 @@ class Trial:
         if excused:
             return Result(clause, AS_TORCH, tried, note=f'ledger: "{excused.name}"')
         return Result(clause, HOLDS, tried)
+
+    def _not_asked(self, clause: Clause) -> str:
+        if self.runner.fatal >= FATAL:
+            return f"the function hung or brought its process down {FATAL} times"
+        if clause.for_torch and self.runner.arrays != "torch":
+            return "for torch functions only"
+        if clause.needs_backward and not self.runner.has_gradients:
+            return "no backward was given"
+        return ""
 
     def _outcome(self, clause: Clause, case: Case) -> Outcome:
         key = self._key(clause, case)
@@ -180,8 +194,8 @@ class Trial:
 
     def _complaint(self, clause: Clause, arguments: Arguments) -> str:
         right = truth(arguments)
-        if right.trouble is not None:
-            return ""  # made smaller than a call can be
+        if right.trouble is not None or (clause.part == "grad_psw" and right.grad_psw is None):
+            return ""  # made smaller than a call of this clause can be
         outcome = self.runner.run(arguments, self._wants_backward(clause))
         if outcome.trouble is not None and outcome.trouble.is_fatal:
             return ""

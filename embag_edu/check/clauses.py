@@ -14,10 +14,18 @@ from typing import Any
 
 import numpy as np
 
+from embag_edu.check import edges
 from embag_edu.check.cases import TABLE, Case, call, random_calls, raw
 
 NAN, INF = float("nan"), float("inf")
 FLOATS16 = ("float16", "bfloat16")
+# The first clauses ask for input, weight, offsets and mode only, so that a beginner's bag can pass.
+PLAIN: dict[str, Any] = {
+    "padding_idx": False,
+    "include_last_offset": False,
+    "two_dimensional": False,
+    "layout": False,
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,12 @@ class Clause:
     @property
     def needs_backward(self) -> bool:
         """Whether a function without gradients can be asked."""
-        return self.part.startswith("grad") or self.name.startswith("errors.backward")
+        return self.part.startswith("grad") or ".backward" in self.name
+
+    @property
+    def for_torch(self) -> bool:
+        """Whether it is about autograd, which arrays do not have."""
+        return self.name.startswith("autograd")
 
 
 @functools.cache
@@ -53,6 +66,10 @@ def clauses() -> tuple[Clause, ...]:
         _backward_max(),
         _backward_weights(),
         _sparse(),
+        [
+            _clause(name, says, source, part, *cases)
+            for name, says, source, part, cases in edges.rows()
+        ],
         _refusals(),
     )
     table = tuple(clause for group in groups for clause in group)
@@ -92,7 +109,7 @@ def _forward_sum() -> list[Clause]:
             call("one bag of two rows", [0, 2], [0], mode="sum"),
             call("two bags", [0, 1, 3, 2], [0, 3], mode="sum"),
             call("bags of one row each", [4, 0, 2], [0, 1, 2], mode="sum"),
-            random_calls("sum", 8, mode="sum", per_sample_weights=False, padding_idx=False),
+            random_calls("sum", 8, mode="sum", per_sample_weights=False, **PLAIN),
         ),
         _clause(
             "forward.sum.repeated_row",
@@ -129,7 +146,7 @@ def _forward_mean() -> list[Clause]:
             call("mean of two rows", [0, 2], [0], mode="mean"),
             call("bags of 3 and 1", [0, 1, 3, 2], [0, 3], mode="mean"),
             call("a repeated row counts in the number too", [1, 1, 4], [0], mode="mean"),
-            random_calls("mean", 8, mode="mean", padding_idx=False),
+            random_calls("mean", 8, mode="mean", **PLAIN),
         ),
         _clause(
             "forward.mean.is_the_default",
@@ -150,7 +167,7 @@ def _forward_max() -> list[Clause]:
             "output",
             call("max of two rows", [1, 2], [0], mode="max"),
             call("features won by different rows", [0, 4, 3, 2], [0, 2], mode="max"),
-            random_calls("max", 8, mode="max", padding_idx=False),
+            random_calls("max", 8, mode="max", **PLAIN),
         ),
         _clause(
             "forward.max.negative",
@@ -314,6 +331,7 @@ def _padding() -> list[Clause]:
             "spec 5",
             "output",
             call("one of three", [0, 2, 1], [0], mode="mean", padding_idx=2),
+            call("row 0 is padding", [0, 3, 0, 1], [0, 2], mode="mean", padding_idx=0),
             call("2-D", [[0, 1, 5], [2, 5, 5]], mode="mean", padding_idx=5),
             random_calls("padding, mean", 6, mode="mean", padding_idx=True),
         ),
@@ -422,6 +440,13 @@ def _max_norm() -> list[Clause]:
             "table",
             call("float64", [0], [0], pythagoras, mode="sum", max_norm=1.0, dtype="float64"),
             call("short rows", [0], [0], [[3e-6, 4e-6]], max_norm=1e-6, dtype="float64"),
+        ),
+        _clause(
+            "max_norm.large",
+            "The norm of a row of large numbers is right, though its squares overflow.",
+            "spec 6",
+            "table",
+            call("3e20 and 4e20", [0], [0], [[3e20, 4e20]], mode="sum", max_norm=1.0),
         ),
         _clause(
             "max_norm.edge",
@@ -886,7 +911,16 @@ def _refused_calls() -> list[tuple[str, str, str, list[Case]]]:
             "psw_mode",
             "per_sample_weights go with mode sum only.",
             "spec 3, row 6",
-            [bad(m, mode=m, per_sample_weights=psw) for m in ("mean", "max")],
+            [
+                *(bad(m, mode=m, per_sample_weights=psw) for m in ("mean", "max")),
+                bad(
+                    "2-D max",
+                    input=plane,
+                    offsets=LEFT_OUT,
+                    mode="max",
+                    per_sample_weights=np.ones((2, 2), np.float32),
+                ),
+            ],
         ),
         (
             "padding_range",
@@ -920,13 +954,20 @@ def _refused_calls() -> list[tuple[str, str, str, list[Case]]]:
             "first_offset",
             "The first offset is 0.",
             "spec 3, row 10",
-            [bad("starts at 1", offsets=np.array([1, 2])), bad("negative", offsets=-o[1:])],
+            [
+                bad("starts at 1", offsets=np.array([1, 2])),
+                bad("negative", offsets=-o[1:]),
+                bad("1 with the end", offsets=np.array([1, 3]), include_last_offset=True),
+            ],
         ),
         (
             "last_offset",
             "No bag starts behind the end of the input.",
             "spec 3, row 11",
-            [bad("4 of 3", offsets=np.array([0, 4]))],
+            [
+                bad("4 of 3", offsets=np.array([0, 4])),
+                bad("4 as the end", offsets=np.array([0, 2, 4]), include_last_offset=True),
+            ],
         ),
         (
             "psw_dtype",
@@ -949,6 +990,16 @@ def _refused_calls() -> list[tuple[str, str, str, list[Case]]]:
                 bad("-1", input=np.array([0, -1, 1])),
                 bad("-1 in max", input=np.array([0, -1, 1]), mode="max"),
                 bad("V with padding", input=np.array([0, 6, 1]), padding_idx=1),
+                bad("V in mean", input=np.array([0, 6, 1]), mode="mean"),
+                bad("V in max", input=np.array([0, 6, 1]), mode="max"),
+                bad("V, last", input=np.array([0, 1, 6])),
+                bad("-1 in mean", input=np.array([0, -1, 1]), mode="mean"),
+                bad("-1 where padding_idx is -1", input=np.array([0, -1, 1]), padding_idx=-1),
+                bad("-1 with weights", input=np.array([0, -1, 1]), per_sample_weights=psw),
+                bad("-1 in 2-D", input=np.array([[0, -1], [1, 2]]), offsets=LEFT_OUT),
+                bad(
+                    "V in int32", input=np.array([0, 6], np.int32), offsets=np.array([0], np.int32)
+                ),
             ],
         ),
         (
@@ -961,7 +1012,10 @@ def _refused_calls() -> list[tuple[str, str, str, list[Case]]]:
             "backward.sparse_frequency",
             "A backward with sparse and scale_grad_by_freq is refused; its forward is not.",
             "spec 3, row 15",
-            [call("both", [0, 1, 1], [0, 2], mode="sum", sparse=True, scale_grad_by_freq=True)],
+            [
+                call(m, [0, 1, 1], [0, 2], mode=m, sparse=True, scale_grad_by_freq=True)
+                for m in ("sum", "mean")
+            ],
         ),
         (
             "offsets_decrease",
@@ -1012,10 +1066,24 @@ def _always(table: Iterable[Clause]) -> list[Clause]:
         ),
         Clause(
             "always.fresh_output",
-            "The output is a new, contiguous array in weight's dtype.",
+            "The output and the gradients are new, contiguous arrays.",
             "spec 2",
             "fresh",
             tuple(few),
+        ),
+        Clause(
+            "always.output_with_gradients",
+            "The output is the same when gradients are wanted.",
+            "spec 10",
+            "output",
+            tuple(c for c in few if "protocol" not in c.make()),
+        ),
+        Clause(
+            "always.settings_unchanged",
+            "torch's default dtype, threads and modes are left as they were.",
+            "spec 10",
+            "settings",
+            tuple(few[:20]),
         ),
         _clause(
             "always.refused_unchanged",

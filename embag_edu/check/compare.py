@@ -32,7 +32,7 @@ def difference(
     """
     expected = np.asarray(expected)
     dtype = np.dtype(expected.dtype if dtype is None else dtype)
-    if not isinstance(found, (np.ndarray, np.generic, int, float)):
+    if not isinstance(found, (np.generic, int, float)) and type(found) is not np.ndarray:
         return f"{name}: expected an array of shape {expected.shape}, found {_kind(found)}"
     found = np.asarray(found, dtype) if isinstance(found, (int, float)) else np.asarray(found)
     if found.shape != expected.shape:
@@ -46,7 +46,9 @@ def difference(
 
 
 def _kind(found: Any) -> str:
-    return "None (is a `return` missing?)" if found is None else f"a {type(found).__name__}"
+    if found is None:
+        return "None (is a `return` missing?)"
+    return f"a {getattr(found, 'kind', type(found).__name__)}"
 
 
 def _close(expected: np.ndarray, found: np.ndarray, atol: Any, rtol: float) -> np.ndarray:

@@ -1156,3 +1156,173 @@ class FrequencyRefusedEarly(Fault, caught_by="errors.backward.sparse_frequency")
         if call.sparse and call.scale_grad_by_freq:
             raise RuntimeError("scale_grad_by_freq not supported with sparse gradients")
         return call
+
+
+# ---- sizes, special numbers, calls in a row -------------------------------------------------
+
+
+class FirstFeaturesOnly(Fault, caught_by="sizes.features sizes.max_norm"):
+    """features beyond the 32nd are not computed"""
+
+    def row_of_bag(self, call: Call, bag: int) -> Any:
+        row = np.array(np.broadcast_to(super().row_of_bag(call, bag), call.embedding_dim))
+        row[32:] = 0
+        return row
+
+    def norm(self, row: np.ndarray, p: float) -> float:
+        return super().norm(row[:32], p)
+
+
+class FirstBagsOnly(Fault, caught_by="sizes.bags"):
+    """bags beyond the 64th are not computed"""
+
+    def members(self, call: Call, bag: int) -> Members:
+        return super().members(call, bag) if bag < 64 else []
+
+
+class RowsInAByte(Fault, caught_by="sizes.rows sizes.backward"):
+    """row numbers are kept in 8 bits"""
+
+    def understand(self, arguments: Arguments) -> Call:
+        call = make_call(**arguments)
+        object.__setattr__(call, "indices", call.indices & 0xFF)
+        return call
+
+
+class CountsInAByte(Fault, caught_by="sizes.backward.frequency sizes.backward"):
+    """counts are kept in 8 bits"""
+
+    def divisor(self, call: Call, bag: int, members: Members) -> int:
+        return max(len(members) & 0xFF, 1)
+
+    def frequency(self, call: Call, bag: int, row: int) -> Any:
+        return call.accumulator.type(max(int(super().frequency(call, bag, row)) & 0xFF, 1))
+
+
+class MeanOfMeans(Fault, caught_by="sizes.bags"):
+    """a long bag is cut into parts of 256, and the mean of their means taken"""
+
+    def row_of_bag(self, call: Call, bag: int) -> Any:
+        members = self.members(call, bag)
+        if call.mode != "mean" or len(members) <= 256:
+            return super().row_of_bag(call, bag)
+        parts = [members[i : i + 256] for i in range(0, len(members), 256)]
+        table = call.weight.astype(call.accumulator)
+        return np.mean([table[call.indices[part]].mean(axis=0) for part in parts], axis=0)
+
+
+class ZeroWeightSkipped(Fault, caught_by="special.weights"):
+    """a position of weight zero is skipped, so that zero times infinity is lost"""
+
+    def members(self, call: Call, bag: int) -> Members:
+        psw = call.per_sample_weights
+        return [i for i in super().members(call, bag) if psw is None or psw[i] != 0]
+
+
+class MaskTimesGradient(Fault, caught_by="special.backward"):
+    """the gradient of a maximum is multiplied by a mask: infinity times 0 reaches the losers"""
+
+    def entries_of_max(self, call: Call, members: Members, upstream: Any) -> list[Any]:
+        found = super().entries_of_max(call, members, upstream)
+        return [(row, (share != 0) * upstream) for row, share in found]
+
+
+class NaNWeightGradientLost(Fault, caught_by="special.backward.psw"):
+    """NaN in the gradient of per_sample_weights is replaced by zero"""
+
+    def dot(self, call: Call, upstream: np.ndarray, row: int) -> Any:
+        return np.nan_to_num(super().dot(call, upstream, row))
+
+
+class Saturates(Fault, caught_by="special.range"):
+    """sums too large for the dtype become its largest number instead of infinity"""
+
+    def forward(self, input: Any, weight: Any, **options: Any) -> np.ndarray:
+        output = super().forward(input, weight, **options)
+        if output.dtype != np.float16:
+            return output
+        return np.where(np.isinf(output), np.float16(65504) * np.sign(output), output)
+
+
+class TinyIsZero(Fault, caught_by="special.range"):
+    """numbers too small for the normal range become zero"""
+
+    def finish(self, call: Call, output: np.ndarray) -> Any:
+        if output.dtype.name == "bfloat16":
+            return output
+        return np.where(np.abs(output) < np.finfo(output.dtype).tiny, output.dtype.type(0), output)
+
+
+class MaximumFromMinus65504(Fault, caught_by="special.max"):
+    """the maximum starts at -65504, the smallest number of float16"""
+
+    def maximum(self, call: Call, members: Members, rows: np.ndarray) -> np.ndarray:
+        best = super().maximum(call, members, rows)
+        return np.where(best < -65504, best.dtype.type(-65504), best)
+
+
+class FirstMayBePadding(Fault, caught_by="special.max"):
+    """the first-NaN rule looks at the first position of the bag, even if it is padding"""
+
+    def maximum(self, call: Call, members: Members, rows: np.ndarray) -> np.ndarray:
+        start = members[0] - 1
+        padded = start >= 0 and call.padding_idx == call.indices[start]
+        return np.fmax.reduce(rows, axis=0) if padded else super().maximum(call, members, rows)
+
+
+class SparseLosesWeights(Fault, caught_by="together.backward.psw"):
+    """with sparse=True, per_sample_weights get no gradient"""
+
+    def grad_psw(self, call: Call, upstream: np.ndarray) -> Any:
+        return None if call.sparse else super().grad_psw(call, upstream)
+
+
+class BufferReused(Fault, caught_by="again.results_stay"):
+    """the output is a buffer that the next call of this shape writes again"""
+
+    def forward(self, input: Any, weight: Any, **options: Any) -> np.ndarray:
+        output = super().forward(input, weight, **options)
+        key = (output.shape, output.dtype)
+        kept = self.__dict__.setdefault("_buffers", {}).setdefault(key, output)
+        kept[...] = output
+        return kept
+
+
+class RememberedByInput(Fault, caught_by="again.weight_updated"):
+    """results are remembered by input and offsets, without a look at weight"""
+
+    def forward(self, input: Any, weight: Any, **options: Any) -> np.ndarray:
+        seen = self.__dict__.setdefault("_seen", {})
+        key = (np.asarray(input).tobytes(), id(weight), str(options.get("mode")))
+        if key not in seen:
+            seen[key] = super().forward(input, weight, **options)
+        return seen[key].copy()
+
+
+class GradientAccumulates(Fault, caught_by="again.backward.same_call"):
+    """the gradient is added to the gradient of the call before"""
+
+    def start_gradient(self, call: Call) -> np.ndarray:
+        kept = self.__dict__.setdefault("_kept", {})
+        key = (call.weight.shape, str(call.accumulator))
+        return kept.setdefault(key, super().start_gradient(call))
+
+
+class BackwardOfTheLast(Fault, caught_by="again.backward.between"):
+    """the backward uses the indices of the last forward, whichever that was"""
+
+    def understand(self, arguments: Arguments) -> Call:
+        call = make_call(**arguments)
+        kept = self.__dict__.setdefault("_kept", call)
+        if kept.indices.shape == call.indices.shape and self.__dict__.get("_in_backward"):
+            if kept.num_embeddings == call.num_embeddings:
+                object.__setattr__(call, "indices", kept.indices)
+        self.__dict__["_kept"] = call
+        return call
+
+    def backward(self, grad_output: Any, input: Any, weight: Any, **options: Any) -> Gradients:
+        self.__dict__["_in_backward"] = True
+        try:
+            return super().backward(grad_output, input, weight, **options)
+        finally:
+            self.__dict__["_in_backward"] = False

@@ -13,8 +13,14 @@ import numpy as np
 from embag_edu.check.cases import Arguments, count_bags
 
 OPTIONS = (
-    "layout", "max_norm", "per_sample_weights", "padding_idx", "scale_grad_by_freq", "sparse",
-)  # fmt: skip
+    "layout",
+    "protocol",
+    "max_norm",
+    "per_sample_weights",
+    "padding_idx",
+    "scale_grad_by_freq",
+    "sparse",
+)
 
 
 def shrink(arguments: Arguments, fails: Callable[[Arguments], bool], tries: int = 400) -> Arguments:

@@ -7,6 +7,7 @@ and then the forward's arguments, and returns (grad_weight, grad_per_sample_weig
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -56,29 +57,209 @@ class Outcome:
     weight_after: Any = None
     changed: list[str] = field(default_factory=list)  # arguments that are no longer what they were
     stale: list[str] = field(default_factory=list)  # why the output is not a fresh array
+    left: list[str] = field(default_factory=list)  # global settings that are no longer the same
     trouble: Trouble | None = None
 
 
+# How a call is made, if not simply once: `arguments["protocol"]`.
+PROTOCOLS = {
+    "twice": "the same call was made before",
+    "kept": "results are looked at after another call was made",
+    "between": "another forward comes between forward and backward",
+    "updated": "weight was changed in place after an earlier call",
+    "backward twice": "the same backward was made before",
+    "frozen weight": "torch: only per_sample_weights need a gradient",
+    "constant weights": "torch: only weight needs a gradient",
+    "no grad": "torch: under torch.no_grad()",
+}
+
+
 def run(subject: Subject, arguments: Arguments, backward: bool = True) -> Outcome:
-    """Call the subject on fresh copies of the arguments; never raises an Exception itself."""
+    """Call the subject on fresh copies of the arguments; raises nothing but KeyboardInterrupt."""
+    protocol = arguments.get("protocol", "")
     given = laid_out(arguments)
     before = {name: np.array(v) for name, v in given.items() if isinstance(v, np.ndarray)}
-    outcome = Outcome()
-    steps = _run_torch if subject.arrays == "torch" else _run_numpy
-    grad_output = given.pop("grad_output", None)
+    callers = _settings()
+    _set(callers | ({"torch's number of threads": 1} if callers else {}))
+    settings = _settings()
+    attempt = _Attempt(subject, protocol, backward)
+    if protocol in ("twice", "updated"):
+        weight = given["weight"].copy()
+        given["weight"][...] = weight if protocol == "twice" else -weight[::-1]
+        _Attempt(subject, "", backward).make(given)
+        given["weight"][...] = weight
     _poison(before)
-    stage = ["forward"]
-    try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            steps(subject, given, grad_output if backward else None, outcome, stage)
-    except (Exception, SystemExit) as error:
-        kinds = tuple(c.__name__ for c in type(error).__mro__[:-1])
-        outcome.trouble = Trouble(stage[0], kinds, str(error))
-    after = dict(given, grad_output=grad_output)
+    outcome = attempt.make(given)
+    if protocol == "kept":
+        _Attempt(subject, "", backward).make(_another(given))
+    outcome.left = [name for name, value in settings.items() if _settings()[name] != value]
+    _set(callers)
+    attempt.finish()
     outcome.weight_after = np.array(given["weight"])
-    outcome.changed = [n for n in before if n != "weight" and not _same(before[n], after[n])]
+    outcome.changed = [n for n in before if n != "weight" and not _same(before[n], given[n])]
     return outcome
+
+
+def _another(given: Arguments) -> Arguments:
+    """A call of the same shapes with other numbers."""
+    other = {n: np.array(v) if isinstance(v, np.ndarray) else v for n, v in given.items()}
+    other["input"] = other["input"][::-1].copy()
+    other["weight"] = 1 - other["weight"]
+    if "grad_output" in other:
+        other["grad_output"] = other["grad_output"] * 2
+    return other
+
+
+class _Attempt:
+    """One call of a subject, forward and then backward."""
+
+    def __init__(self, subject: Subject, protocol: str, backward: bool) -> None:
+        self.subject, self.protocol, self.backward = subject, protocol, backward
+        self.outcome = Outcome()
+        self.stage = "forward"
+
+    def make(self, given: Arguments) -> Outcome:
+        """Make the call; the results in the outcome are still the subject's own arrays."""
+        rest = {name: value for name, value in given.items() if name != "grad_output"}
+        grad_output = given.get("grad_output") if self.backward else None
+        steps = self._torch if self.subject.arrays == "torch" else self._numpy
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                steps(rest, grad_output)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self.outcome.trouble = _trouble(self.stage, error)
+        return self.outcome
+
+    def finish(self) -> None:
+        """Copy the results."""
+        convert = to_array if self.subject.arrays == "torch" else _copied
+        for name in ("output", "grad_weight", "grad_psw"):
+            setattr(self.outcome, name, convert(getattr(self.outcome, name)))
+
+    def _between(self, rest: Arguments) -> None:
+        if self.protocol == "between":
+            _Attempt(self.subject, "", False).make(_another(rest))
+
+    # ---- NumPy ----
+
+    def _numpy(self, rest: Arguments, grad_output: Any) -> None:
+        outcome, backward = self.outcome, self.subject.backward
+        options = {n: v for n, v in rest.items() if n not in ("input", "weight")}
+        outcome.output = self.subject.forward(rest["input"], rest["weight"], **options)
+        outcome.stale = _stale(outcome.output, rest)
+        if grad_output is None or backward is None:
+            return
+        self._between(rest)
+        self.stage = "backward"
+        for _ in range(2 if self.protocol == "backward twice" else 1):
+            found = backward(grad_output, rest["input"], rest["weight"], **options)
+        pair = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
+        outcome.grad_weight, outcome.grad_psw = pair
+        values = pair[0][1] if isinstance(pair[0], tuple) and len(pair[0]) == 3 else pair[0]
+        given = dict(rest, grad_output=grad_output)
+        outcome.stale += [f"grad_weight: {reason}" for reason in _stale(values, given)]
+
+    # ---- torch ----
+
+    def _torch(self, rest: Arguments, grad_output: Any) -> None:
+        import torch
+
+        tensors = {n: to_tensor(v) if isinstance(v, np.ndarray) else v for n, v in rest.items()}
+        leaves = self._leaves(tensors) if grad_output is not None else {}
+        options = {n: v for n, v in tensors.items() if n not in ("input", "weight")}
+        with torch.set_grad_enabled(self.protocol != "no grad"):
+            output = self.subject.forward(tensors["input"], tensors["weight"], **options)
+        self.outcome.output = output
+        self.outcome.stale = _stale_tensor(output, tensors)
+        if grad_output is None or self.protocol == "no grad":
+            return
+        self._between(rest)
+        self.stage = "backward"
+        for _ in range(2 if self.protocol == "backward twice" else 1):
+            found = self._gradients(output, leaves, to_tensor(grad_output), tensors, options)
+        self.outcome.grad_weight = found.get("weight")
+        self.outcome.grad_psw = found.get("per_sample_weights")
+
+    def _leaves(self, tensors: Arguments) -> Arguments:
+        skipped = {"frozen weight": "weight", "constant weights": "per_sample_weights"}
+        names = [n for n in ("weight", "per_sample_weights") if n != skipped.get(self.protocol)]
+        leaves = {n: tensors[n] for n in names if _is_floating(tensors.get(n))}
+        for leaf in leaves.values():
+            leaf.requires_grad_()
+        return leaves
+
+    def _gradients(
+        self, output: Any, leaves: Arguments, grad_output: Any, tensors: Arguments, rest: Arguments
+    ) -> Arguments:
+        import torch
+
+        if self.subject.backward is not None:
+            found = self.subject.backward(grad_output, tensors["input"], tensors["weight"], **rest)
+            pair = tuple(found) if isinstance(found, tuple) else (found, None)
+            return dict(zip(("weight", "per_sample_weights"), pair, strict=False))
+        if not output.requires_grad:
+            raise RuntimeError(
+                "no gradient: the output does not require grad, so autograd cannot reach weight. "
+                "Give a pair (forward, backward), or check only 'forward'"
+            )
+        found = torch.autograd.grad(
+            output, list(leaves.values()), grad_output, retain_graph=True, allow_unused=True
+        )
+        return dict(zip(leaves, found, strict=True))
+
+
+def _trouble(stage: str, error: BaseException) -> Trouble:
+    kinds = tuple(c.__name__ for c in type(error).__mro__ if c is not object)
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its text could not be made)"
+    return Trouble(stage, kinds, text)
+
+
+def _copied(found: Any) -> Any:
+    if type(found) is np.ndarray:
+        return np.array(found)
+    if isinstance(found, tuple) and len(found) == 3:
+        return SparseGradient(*(_copied(part) for part in found))
+    return found
+
+
+# ---- global settings ------------------------------------------------------------------------
+
+
+def _settings() -> dict[str, Any]:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return {}
+    return {
+        "torch's default dtype": torch.get_default_dtype(),
+        "torch's number of threads": torch.get_num_threads(),
+        "torch's grad mode": torch.is_grad_enabled(),
+        "torch's deterministic mode": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+def _set(settings: dict[str, Any]) -> None:
+    """Set what differs only: torch's deterministic mode takes a second to be set."""
+    if not settings:
+        return
+    torch, now = sys.modules["torch"], _settings()
+    setters = {
+        "torch's default dtype": torch.set_default_dtype,
+        "torch's number of threads": torch.set_num_threads,
+        "torch's grad mode": torch.set_grad_enabled,
+        "torch's deterministic mode": torch.use_deterministic_algorithms,
+    }
+    for name, value in settings.items():
+        if now[name] != value:
+            setters[name](value)
+
+
+# ---- arrays ---------------------------------------------------------------------------------
 
 
 def _poison(arrays: Arguments) -> None:
@@ -94,73 +275,15 @@ def _same(one: np.ndarray, other: Any) -> bool:
     return np.array(one).tobytes() == np.array(other).tobytes()
 
 
-def _split(given: Arguments) -> tuple[Any, Any, Arguments]:
-    rest = {name: value for name, value in given.items() if name not in ("input", "weight")}
-    return given["input"], given["weight"], rest
-
-
-# ---- NumPy ----------------------------------------------------------------------------------
-
-
-def _run_numpy(
-    subject: Subject, given: Arguments, grad_output: Any, outcome: Outcome, stage: list[str]
-) -> None:
-    input, weight, rest = _split(given)
-    output = subject.forward(input, weight, **rest)
-    outcome.stale = _stale(output, given)
-    outcome.output = np.array(output) if isinstance(output, np.ndarray) else output
-    if grad_output is None or subject.backward is None:
-        return
-    stage[0] = "backward"
-    gradients = subject.backward(grad_output, input, weight, **rest)
-    pair = gradients if isinstance(gradients, tuple) and len(gradients) == 2 else (gradients, None)
-    outcome.grad_weight, outcome.grad_psw = pair
-
-
 def _stale(output: Any, given: Arguments) -> list[str]:
     if not isinstance(output, np.ndarray):
         return []
-    arrays = {n: v for n, v in given.items() if isinstance(v, np.ndarray)}
-    reasons = [
-        f"it shares memory with {n}" for n, v in arrays.items() if np.shares_memory(output, v)
+    found = [] if output.flags.c_contiguous else ["it is not contiguous"]
+    return found + [
+        f"it shares memory with {name}"
+        for name, value in given.items()
+        if isinstance(value, np.ndarray) and np.shares_memory(output, value)
     ]
-    return reasons + ([] if output.flags.c_contiguous else ["it is not contiguous"])
-
-
-# ---- torch ----------------------------------------------------------------------------------
-
-
-def _run_torch(
-    subject: Subject, given: Arguments, grad_output: Any, outcome: Outcome, stage: list[str]
-) -> None:
-    tensors = {n: to_tensor(v) if isinstance(v, np.ndarray) else v for n, v in given.items()}
-    leaves = [tensors[n] for n in ("weight", "per_sample_weights") if _is_floating(tensors.get(n))]
-    for leaf in leaves if grad_output is not None else []:
-        leaf.requires_grad_()
-    input, weight, rest = _split(tensors)
-    output = subject.forward(input, weight, **rest)
-    outcome.stale = _stale_tensor(output, tensors)
-    outcome.output = to_array(output)
-    if grad_output is None:
-        return
-    stage[0] = "backward"
-    if subject.backward is not None:
-        found = subject.backward(to_tensor(grad_output), input, weight, **rest)
-        found = tuple(found) if isinstance(found, tuple) else (found, None)
-    else:
-        found = _autograd(output, leaves, to_tensor(grad_output))
-    outcome.grad_weight, outcome.grad_psw = (to_array(g) for g in (*found, None)[:2])
-
-
-def _autograd(output: Any, leaves: list[Any], grad_output: Any) -> tuple[Any, ...]:
-    import torch
-
-    if not output.requires_grad:
-        raise RuntimeError(
-            "no gradient: the output does not require grad, so autograd cannot reach weight. "
-            "Give a pair (forward, backward), or check only 'forward'"
-        )
-    return torch.autograd.grad(output, leaves, grad_output, allow_unused=True)
 
 
 def _is_floating(value: Any) -> bool:

@@ -9,6 +9,7 @@ and a few roundings of each term (its weight, its division).
 
 from __future__ import annotations
 
+import builtins
 import warnings
 from dataclasses import dataclass, replace
 from typing import Any
@@ -146,7 +147,8 @@ def judge(part: str, right: Truth, outcome: Outcome) -> str:
     """Say how one part of an outcome departs from the truth; '' when it does not.
 
     part: "output", "grad_weight", "grad_psw", "table" (what became of weight), "inputs", "fresh",
-    "refused" (the right exception), "untouched" (a refused call has changed nothing).
+    "settings" (of NumPy and torch), "refused" (the right exception), "untouched" (a refused call
+    has changed nothing).
     """
     if part == "refused":
         return _judge_refusal(right, outcome)
@@ -223,17 +225,19 @@ def _judge_fresh(right: Truth, outcome: Outcome) -> str:
     return f"the output is not a fresh array: {outcome.stale[0]}" if outcome.stale else ""
 
 
+def _judge_settings(right: Truth, outcome: Outcome) -> str:
+    return f"left changed: {', '.join(outcome.left)}" if outcome.left else ""
+
+
 def _judge_refusal(right: Truth, outcome: Outcome) -> str:
     if right.trouble is None:
         return str(outcome.trouble) if outcome.trouble else _judge_output(right, outcome)
-    wanted = [k for k in right.trouble.kinds if k in BUILTIN_ERRORS]
-    if wanted[0] == "NotImplementedError":  # which is a RuntimeError too, but not the reverse
-        wanted = wanted[:1]
+    wanted = _built_in(right.trouble)
     if outcome.trouble is None:
         return f"expected {wanted[0]} from the {right.trouble.stage}, but nothing was raised"
     if outcome.trouble.is_fatal or outcome.trouble.stage != right.trouble.stage:
         return f"expected {wanted[0]} from the {right.trouble.stage}, but {outcome.trouble}"
-    if not set(wanted) & set(outcome.trouble.kinds):
+    if not set(wanted) & set(_built_in(outcome.trouble)):
         return f"expected {wanted[0]}, but {outcome.trouble}"
     return ""
 
@@ -246,15 +250,11 @@ def _judge_untouched(right: Truth, outcome: Outcome) -> str:
     ) or _judge_inputs(right, outcome)
 
 
-# The most specific of these in an exception's bases is the one that is compared.
-BUILTIN_ERRORS = (
-    "TypeError",
-    "AttributeError",
-    "ValueError",
-    "IndexError",
-    "NotImplementedError",
-    "RuntimeError",
-)
+def _built_in(trouble: Trouble) -> list[str]:
+    """The most specific of Python's own exceptions that it is; two for `NotAnArray`."""
+    known = [kind for kind in trouble.kinds if hasattr(builtins, kind)]
+    return known[:2] if known[:2] == ["TypeError", "AttributeError"] else known[:1]
+
 
 PARTS = {
     "output": _judge_output,
@@ -263,4 +263,5 @@ PARTS = {
     "table": _judge_table,
     "inputs": _judge_inputs,
     "fresh": _judge_fresh,
+    "settings": _judge_settings,
 }

@@ -45,6 +45,8 @@ class Runner:
 
     arrays = "numpy"
     has_backward = False
+    doubt = ""  # why it is not sure which arrays the implementation takes
+    fatal = 0  # how often the process was lost
 
     @property
     def has_gradients(self) -> bool:
@@ -60,12 +62,17 @@ class Runner:
 
     def find_arrays(self) -> None:
         """NumPy if the function takes arrays and returns one, else torch if it takes tensors."""
-        for arrays in ("numpy", "torch"):
-            self.arrays = arrays
-            outcome = self.run(dict(PROBE), backward=False)
+        found = {}
+        for self.arrays in ("numpy", "torch"):
+            outcome = found[self.arrays] = self.run(dict(PROBE), backward=False)
             if outcome.trouble is None and isinstance(outcome.output, np.ndarray):
                 return
-        self.arrays = "numpy"
+        self.arrays = "torch" if found["torch"].trouble is None else "numpy"
+        reasons = (f"with {name}, {o.trouble or 'no array came back'}" for name, o in found.items())
+        self.doubt = (
+            f"A first call gave no array ({'; '.join(reasons)}). It is now called with "
+            f"{self.arrays}: arrays='numpy' or arrays='torch' chooses."
+        )
 
     def __enter__(self) -> Runner:
         return self
@@ -110,6 +117,7 @@ class Worker(Runner):
         answer = self._ask(pickle.dumps((self.arrays, arguments, backward)), self.limit)
         if not isinstance(answer, Trouble):
             return answer
+        self.fatal += 1
         if answer.kinds == ("hung",):
             self.limit = min(self.limit, LATER_LIMIT)
         self.close()
@@ -154,15 +162,19 @@ class Worker(Runner):
             return Trouble("call", ("hung",), f"did not return within {limit:g} s")
         if answers:
             return answers[0]
-        code = self._process.wait()
+        try:
+            code = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return Trouble("call", ("died",), "gave results that can't be sent between processes")
         return Trouble("call", ("died",), f"brought the process down (exit status {code})")
 
     def _exchange(self, request: bytes, answers: list[Any]) -> None:
         try:
             _write(self._process.stdin, request)
             answers.append(pickle.loads(_read(self._process.stdout)))
-        except (EOFError, OSError):
-            pass  # no answer: the child is gone
+        except Exception:  # the child is gone, or has sent what can't be read: no answer
+            pass
 
 
 def _pack(source: Source) -> bytes:
@@ -218,6 +230,13 @@ def load(name: str) -> Callable[..., Any]:
     return target
 
 
+class Unsendable:
+    """Stands for a result that can't be pickled."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+
 # ---- the child's side -----------------------------------------------------------------------
 
 
@@ -226,6 +245,7 @@ def main() -> None:
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # prints of the implementation must not get between the answers
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # and what it starts must not read the requests
     sys.stdin = io.StringIO()
     try:
         functions = _greet(pickle.loads(_read(requests)))
@@ -257,6 +277,7 @@ def _packed(outcome: Outcome) -> bytes:
         return pickle.dumps(outcome)
     except Exception:  # a result that can't be sent is described instead
         for name in ("output", "grad_weight", "grad_psw"):
-            if not isinstance(getattr(outcome, name), (np.ndarray, type(None))):
-                setattr(outcome, name, repr(getattr(outcome, name)))
+            value = getattr(outcome, name)
+            if not isinstance(value, (np.ndarray, type(None))):
+                setattr(outcome, name, Unsendable(type(value).__name__))
         return pickle.dumps(outcome)
