@@ -1293,7 +1293,7 @@ class RememberedByInput(Fault, caught_by="again.weight_updated"):
 
     def forward(self, input: Any, weight: Any, **options: Any) -> np.ndarray:
         seen = self.__dict__.setdefault("_seen", {})
-        key = (np.asarray(input).tobytes(), id(weight), str(options.get("mode")))
+        key = (np.asarray(input).tobytes(), np.shape(weight), str(options))
         if key not in seen:
             seen[key] = super().forward(input, weight, **options)
         return seen[key].copy()
