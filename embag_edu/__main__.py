@@ -25,7 +25,8 @@ def main(words: list[str]) -> int:
     try:
         return RUN[words[0]](words[1:])
     except ImportError as error:
-        print(f"This command needs the package {error.name}: pip install 'embag_edu[book]'")
+        extra = "check" if words[0] in ("check", "ledger") else "book"
+        print(f"This command needs the package {error.name}: pip install 'embag_edu[{extra}]'")
         return 2
 
 

@@ -67,3 +67,15 @@ def test_lists_and_help(capsys):
     assert command.main([]) == 2 and command.main(["--help"]) == 0
     assert command.main(["ledger"]) == 0
     assert "pytorch#190063" in capsys.readouterr().out
+
+
+def test_without_ml_dtypes_only_bfloat16_is_not_asked():
+    code = (
+        "import sys; sys.modules['ml_dtypes'] = None\n"
+        "from embag_edu.check import check\n"
+        "report = check('loops', isolate=False)\n"
+        "missed = [r.clause.name for r in report.results if 'ml_dtypes' in r.note]\n"
+        "assert missed == ['numbers.bfloat16', 'backward.bfloat16'], missed"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
