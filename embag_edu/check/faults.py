@@ -436,6 +436,13 @@ class MeanIsSum(Fault, caught_by="forward.mean backward.mean"):
         return 1
 
 
+class MaxIsSum(Fault, caught_by="forward.max forward.max.negative"):
+    """mode max adds up, as sum does"""
+
+    def maximum(self, call: Call, members: Members, rows: np.ndarray) -> np.ndarray:
+        return self.add(rows)
+
+
 class MeanOfDistinct(Fault, caught_by="forward.mean"):
     """mode mean divides by the number of distinct rows"""
 

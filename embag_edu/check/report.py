@@ -133,10 +133,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         rows = "".join(_html_row(r) for r in self.results)
-        table = (
-            "<table><thead><tr><th>result</th><th>clause</th><th>what it says</th><th>calls</th>"
-            f"</tr></thead><tbody>{rows}</tbody></table>"
-        )
+        table = f"<table><thead><tr>{_html_heads()}</tr></thead><tbody>{rows}</tbody></table>"
         if len(self.results) > 12:
             table = f"<details><summary>all clauses</summary>{table}</details>"
         details = "".join(
@@ -175,6 +172,11 @@ def _grouped(results: list[Result]) -> list[str]:
     return lines
 
 
+def _html_heads() -> str:
+    names = ("result", "clause", "what it says", "calls")
+    return "".join(f'<th style="text-align: left">{name}</th>' for name in names)
+
+
 def _html_row(result: Result) -> str:
     cells = [
         f"{SYMBOLS[result.status]} {result.status}",
@@ -182,7 +184,8 @@ def _html_row(result: Result) -> str:
         result.clause.says + (f" ({result.note})" if result.note else ""),
         str(result.tried),
     ]
-    return "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
+    left = 'style="text-align: left"'
+    return "<tr>" + "".join(f"<td {left}>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
 
 
 def _json_result(result: Result) -> dict[str, Any]:
