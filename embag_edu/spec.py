@@ -317,6 +317,8 @@ def _check_renorm(input: np.ndarray, weight: np.ndarray, max_norm: Any, norm_typ
             f"weight.astype(np.float32); the dtypes are {', '.join(FLOAT_DTYPES)}",
         )
     rows = len(weight)
+    if _within(input, -rows, rows):
+        return
     # -V to -1 wrap here in torch, and are refused later, by _check_range.
     for index in np.sort(input[(input < -rows) | (input >= rows)])[:1]:
         _fail(
@@ -386,7 +388,7 @@ def _positions(input: np.ndarray, offsets: np.ndarray | None) -> tuple[np.ndarra
     if offsets is None:
         bags, length = input.shape
         return indices, np.arange(bags + 1, dtype=np.int64) * length
-    return indices, offsets.astype(np.int64)
+    return indices, offsets.astype(np.int64, copy=False)
 
 
 def _promoted(one: np.dtype, other: np.dtype) -> np.dtype:
@@ -475,7 +477,7 @@ def _with_end(starts: np.ndarray, positions: int, include_last_offset: bool) -> 
 
 
 def _check_order(starts: np.ndarray) -> None:
-    for bag in np.flatnonzero(np.diff(starts) < 0)[:1]:
+    for bag in np.flatnonzero(starts[1:] < starts[:-1])[:1]:
         _fail(
             RuntimeError,
             f"offsets must not decrease: offsets[{bag}] is {starts[bag]}, and the next is "
@@ -486,6 +488,8 @@ def _check_order(starts: np.ndarray) -> None:
 
 
 def _check_range(indices: np.ndarray, rows: int) -> None:
+    if _within(indices, 0, rows):
+        return
     for position in np.flatnonzero((indices < 0) | (indices >= rows))[:1]:
         _fail(
             RuntimeError,
@@ -494,3 +498,8 @@ def _check_range(indices: np.ndarray, rows: int) -> None:
             f"position {position} of input must be a row of the table, in [0, {rows}); negative "
             "numbers do not count from the end here",
         )
+
+
+def _within(indices: np.ndarray, low: int, high: int) -> bool:
+    """Whether all of them are in [low, high): found out without an array of their size."""
+    return indices.size == 0 or bool(low <= indices.min() and indices.max() < high)

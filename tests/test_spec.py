@@ -174,7 +174,7 @@ def test_the_backward_is_checked_too():
 
 
 def test_unknown_implementations_are_named():
-    with pytest.raises(ValueError, match="implementation must be one of loops"):
+    with pytest.raises(ValueError, match="implementation must be one of loops, vectorized"):
         embag_edu.embedding_bag(IDS, W, STARTS, implementation="loop")
 
 
