@@ -1,4 +1,4 @@
-"""The commands: python -m embag_edu check | ledger | report | exercises | grade."""
+"""The commands: python -m embag_edu check | ledger | bench | report | exercises | grade."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 COMMANDS = {
     "check": "hold an EmbeddingBag against the conformance table",
     "ledger": "where torch departs from its documentation, or from itself",
+    "bench": "measure the arrays beside torch, and what bytes allow",
     "report": "this machine and its packages, to paste into a bug report",
     "exercises": "make the readers' copies of the exercises from their solutions",
     "grade": "marks for exercise notebooks that were handed in",
@@ -93,6 +94,13 @@ def run_ledger(words: list[str]) -> int:
     return 0
 
 
+def run_bench(words: list[str]) -> int:
+    """Measure, print a table."""
+    from embag_edu.bench import command
+
+    return command.main(words)
+
+
 def run_report(words: list[str]) -> int:
     """Print the environment report."""
     from embag_edu.environment import report
@@ -118,6 +126,7 @@ def run_grade(words: list[str]) -> int:
 RUN = {
     "check": run_check,
     "ledger": run_ledger,
+    "bench": run_bench,
     "report": run_report,
     "exercises": run_exercises,
     "grade": run_grade,

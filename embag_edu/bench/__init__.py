@@ -1,0 +1,9 @@
+"""Measurements: workloads, how many bytes they need, who else does the work, and how long it takes.
+
+python -m embag_edu bench            a table, in a few minutes
+workloads    what is measured: shapes, skew of the rows, lengths of the bags
+traffic      the byte model: what each step has to move at least
+contestants  the implementations that are timed, ours and others'
+measure      the timing: fresh inputs, interleaved, each result checked
+report       the table, and the record as JSON
+"""

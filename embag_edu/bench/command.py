@@ -1,0 +1,78 @@
+"""python -m embag_edu bench."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from typing import Any
+
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
+
+
+def main(words: list[str]) -> int:
+    """Exit status: 0, or 1 where a contestant's result was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m embag_edu bench")
+    parser.add_argument("--quick", action="store_true", help="small shapes: seconds, not minutes")
+    parser.add_argument("--only", help="only workloads whose name holds this: 'zipf 1.05 sum'")
+    parser.add_argument("--json", metavar="FILE", help="write the record there, too")
+    parser.add_argument("--seconds", type=float, help="for each step (2; with --quick 0)")
+    given = parser.parse_args(words)
+    if any(name not in os.environ for name in ONE_THREAD):
+        # The libraries look at these when they are loaded, which they are by now: start again.
+        again = [sys.executable, "-m", "embag_edu", "bench", *words]
+        return subprocess.run(again, env={**os.environ, **ONE_THREAD}).returncode
+    return run(given)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Measure, print the table, and write the record."""
+    import torch
+
+    from embag_edu.bench import measure, report
+    from embag_edu.bench.plan import default_plan, quick_plan
+
+    torch.set_num_threads(1)
+    plan = [m for m in (quick_plan() if given.quick else default_plan()) if wanted(m, given.only)]
+    if not plan:
+        print(f"--only {given.only!r} leaves nothing to measure", file=sys.stderr)
+        return 2
+    seconds = given.seconds if given.seconds is not None else (0.0 if given.quick else 2.0)
+    megabytes, positions = (16, 500_000) if given.quick else (256, 10_000_000)
+    rates = [measure.copy_rate(megabytes)]
+    results = []
+    try:
+        for m in with_progress(plan):
+            results += measure.measure(m, seconds, least=2 if given.quick else 9)
+    except measure.WrongResult as error:
+        print(f"A result was wrong, so no time is told: {error}", file=sys.stderr)
+        return 1
+    measure.TABLES.clear()
+    rates.append(measure.copy_rate(megabytes))
+    peak = measure.peak_of_forward(positions)
+    print(report.table(results, max(rates)))
+    print(f"A forward of {positions:,} positions: {peak / 2**20:.1f} MiB beyond its output.")
+    if given.json:
+        machine = {
+            "copy_GB_per_s": [rate / 1e9 for rate in rates],  # before and after
+            "forward_memory": {"positions": positions, "features": 64, "peak_bytes": peak},
+        }
+        report.save(given.json, report.record(results, machine))
+    return 0
+
+
+def wanted(measurement: Any, only: str | None) -> bool:
+    """Whether all words of --only are in the name."""
+    return only is None or only in measurement.name
+
+
+def with_progress(plan: list[Any]) -> Any:
+    """The plan, behind a bar where tqdm is there and somebody watches."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return plan
+    return tqdm(plan, unit="workload", leave=False, disable=None)

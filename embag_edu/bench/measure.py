@@ -1,0 +1,280 @@
+"""The timing. What makes a time worth quoting is done here, once, for everybody.
+
+- The contestants take turns, so that a slow minute of the machine hits all of them.
+- The inputs change from turn to turn; none of them is a contestant's own.
+- Each result is checked against float64 before and after the timed turns.
+- A median is told with its quartiles and its least; ratios are of medians of one run.
+"""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from embag_edu.bench import traffic, workloads
+from embag_edu.bench.contestants import CONTESTANTS, OURS, STEPS_OF_THE_BOOK, TORCH, Job, able
+from embag_edu.bench.workloads import Workload
+from embag_edu.check.compare import difference
+from embag_edu.check.truth import units
+from embag_edu.spec import Call, SparseGradient, make_call
+
+STEPS = ("forward", "backward", "both")
+FRESH = 3  # different inputs that the turns go through
+SAMPLE = 24  # bags, or rows of the gradient, that a check looks at
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A workload, what is done with it, and how large ours may be in parts of torch's time."""
+
+    work: Workload
+    mode: str = "sum"
+    sparse: bool = False
+    steps: tuple[str, ...] = STEPS
+    targets: dict[str, float] = field(default_factory=dict, hash=False)
+    with_steps_of_the_book: bool = False
+
+    @property
+    def name(self) -> str:
+        """The workload and the mode in one line."""
+        return f"{self.work.name} {self.mode}{' sparse' if self.sparse else ''}"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The times of one contestant at one step, in seconds."""
+
+    contestant: str
+    seconds: tuple[float, ...]
+
+    def quantile(self, part: float) -> float:
+        """0.5 is the median, 0 the least."""
+        return float(np.quantile(self.seconds, part))
+
+
+@dataclass
+class Result:
+    """One step of one measurement: the times of all contestants, and the bytes of the work."""
+
+    measurement: Measurement
+    step: str
+    counts: traffic.Counts
+    bytes: traffic.Traffic
+    timings: list[Timing]
+
+    def median(self, contestant: str) -> float:
+        """In seconds; NaN for who did not take part."""
+        found = [t.quantile(0.5) for t in self.timings if t.contestant == contestant]
+        return found[0] if found else float("nan")
+
+    def ratio(self, contestant: str = OURS) -> float:
+        """The median in parts of torch's."""
+        return self.median(contestant) / self.median(TORCH)
+
+
+def measure(measurement: Measurement, seconds: float = 2.0, least: int = 9) -> list[Result]:
+    """Time each step of a measurement: for about `seconds`, but `least` turns or more."""
+    entered = [call_and_upstream(measurement, seed) for seed in range(FRESH)]
+    results = []
+    for step in measurement.steps:
+        names = [name for name in CONTESTANTS if takes_part(name, measurement, entered[0][0], step)]
+        jobs = {name: [CONTESTANTS[name](*pair) for pair in entered] for name in names}
+        check_all(jobs, entered, step, turn=0)
+        timings = take_turns(jobs, step, seconds, least)
+        check_all(jobs, entered, step, turn=FRESH - 1)
+        call = entered[0][0]
+        results.append(
+            Result(measurement, step, traffic.counts(call), traffic.of(call, step), timings)
+        )
+    return results
+
+
+def takes_part(name: str, measurement: Measurement, call: Call, step: str) -> bool:
+    """The steps of the book are slow: they are timed where the measurement asks for them."""
+    wanted = measurement.with_steps_of_the_book or name not in STEPS_OF_THE_BOOK
+    return wanted and able(name, call, step)
+
+
+def call_and_upstream(measurement: Measurement, seed: int) -> tuple[Call, np.ndarray]:
+    """A checked call with inputs of their own, and a grad_output for it."""
+    work = measurement.work
+    indices, offsets = workloads.inputs(work, seed)
+    call = make_call(
+        indices,
+        shared_table(work),
+        offsets,
+        mode=measurement.mode,
+        sparse=measurement.sparse,
+        include_last_offset=True,
+    )
+    random = np.random.default_rng([seed, 4])
+    return call, random.standard_normal((call.num_bags, work.features)).astype(work.dtype)
+
+
+TABLES: dict[tuple[int, int, str], np.ndarray] = {}
+
+
+def shared_table(work: Workload) -> np.ndarray:
+    """The table of a workload. The last one is kept: it may be large, and the next may want it."""
+    key = (work.rows, work.features, work.dtype)
+    if key not in TABLES:
+        TABLES.clear()
+        TABLES[key] = workloads.table(work)
+    return TABLES[key]
+
+
+def take_turns(jobs: dict[str, list[Job]], step: str, seconds: float, least: int) -> list[Timing]:
+    """Let the contestants take turns; the first of a round changes from round to round."""
+    times: dict[str, list[float]] = {name: [] for name in jobs}
+    order, end = list(jobs), time.perf_counter() + seconds
+    turn = 0
+    while turn < least or (time.perf_counter() < end and turn < 500):
+        for name in order:
+            act = getattr(jobs[name][turn % FRESH], step)
+            begin = time.perf_counter()
+            result = act()
+            times[name].append(time.perf_counter() - begin)
+            del result  # to free a large result is not the contestant's work
+        order = order[1:] + order[:1]
+        turn += 1
+    return [Timing(name, tuple(values)) for name, values in times.items()]
+
+
+# ---- checks ---------------------------------------------------------------------------------
+
+
+class WrongResult(AssertionError):
+    """A contestant's result is not what float64 says: its time would mean nothing."""
+
+
+def check_all(
+    jobs: dict[str, list[Job]], entered: list[tuple[Call, np.ndarray]], step: str, turn: int
+) -> None:
+    """Run each contestant once, untimed, and compare a sample of its result with float64."""
+    call, grad_output = entered[turn]
+    wanted = expected_output(call) if step == "forward" else expected_gradient(call, grad_output)
+    for name, of_turns in jobs.items():
+        job = of_turns[turn]
+        message = wanted(job.to_array(getattr(job, step)()))
+        if message:
+            raise WrongResult(f"{name}, {step}: {message}")
+
+
+def expected_output(call: Call) -> Callable[[Any], str]:
+    """What says how an output departs from the sums of some bags in float64; '' if it does not."""
+    bags = np.unique(np.linspace(0, call.num_bags - 1, SAMPLE).astype(int))
+    right = np.zeros((len(bags), call.embedding_dim))
+    scale, lengths = np.zeros_like(right), np.ones((len(bags), 1))
+    for k, bag in enumerate(bags):
+        rows = call.weight[call.indices[call.offsets[bag] : call.offsets[bag + 1]]]
+        if len(rows):
+            rows = rows.astype(np.float64)
+            right[k] = getattr(rows, call.mode)(axis=0)  # rows.sum, rows.mean or rows.max
+            scale[k] = np.abs(rows).sum(axis=0)
+            lengths[k] = len(rows)
+    if call.mode == "mean":
+        scale = scale / lengths
+    return compare(call, right, tolerance(call, lengths, scale, right), lambda out: out[bags])
+
+
+def expected_gradient(call: Call, grad_output: np.ndarray) -> Callable[[Any], str]:
+    """The same for a gradient: some rows that occur, and some that may not."""
+    if call.sparse:
+        return expected_entries(call, grad_output)
+    occurring = np.unique(call.indices)
+    some = occurring[np.linspace(0, len(occurring) - 1, SAMPLE).astype(int)]
+    rows = np.unique(np.append(some, np.linspace(0, call.num_embeddings - 1, 8).astype(int)))
+    parts = [parts_of_row(call, grad_output, row) for row in rows]
+    right = np.array([part.sum(axis=0) for part in parts])
+    scale = np.array([np.abs(part).sum(axis=0) for part in parts])
+    terms = np.array([[len(part)] for part in parts])
+    return compare(call, right, tolerance(call, terms, scale, right), lambda out: out[rows])
+
+
+def parts_of_row(call: Call, grad_output: np.ndarray, row: int) -> np.ndarray:
+    """What each position of a row contributes to its gradient, (n, D) float64."""
+    positions = np.flatnonzero(call.indices == row)
+    bags = np.searchsorted(call.offsets, positions, "right") - 1
+    lengths = np.diff(call.offsets)
+    if call.mode != "max":
+        parts = grad_output[bags].astype(np.float64)
+        return parts / lengths[bags][:, None] if call.mode == "mean" else parts
+    won_parts = []
+    for bag in np.unique(bags):
+        rows = call.indices[call.offsets[bag] : call.offsets[bag + 1]]
+        won = rows[np.argmax(call.weight[rows], axis=0)] == row
+        won_parts.append(np.where(won, grad_output[bag], 0))
+    return np.array(won_parts, np.float64).reshape(-1, call.embedding_dim)
+
+
+def expected_entries(call: Call, grad_output: np.ndarray) -> Callable[[Any], str]:
+    """The same for a sparse gradient: the rows of all entries, the values of some."""
+    some = np.linspace(0, call.num_positions - 1, SAMPLE).astype(int)
+    bags = np.searchsorted(call.offsets, some, "right") - 1
+    right = grad_output[bags].astype(np.float64)
+    if call.mode == "mean":
+        right = right / np.diff(call.offsets)[bags][:, None]
+    values = compare(call, right, tolerance(call, 1, np.abs(right), right), lambda out: out[some])
+
+    def both(found: SparseGradient) -> str:
+        return difference(call.indices[None], found.indices, name="indices") or values(found.values)
+
+    return both
+
+
+def compare(
+    call: Call, right: np.ndarray, bound: np.ndarray, pick: Callable[[Any], Any]
+) -> Callable[[Any], str]:
+    """A check of the part of a result that `pick` takes out of it."""
+    dtype = call.weight.dtype
+    return lambda found: difference(right, pick(found), bound, name="result", dtype=dtype)
+
+
+def tolerance(call: Call, terms: Any, scale: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """How far a sum of `terms` numbers may be off in any order of additions (see check.truth)."""
+    u, u_out, smallest = units(call.weight.dtype)
+    n = np.asarray(terms) + 4
+    return 2 * (n * u / (1 - n * u) * scale + u_out * np.abs(value) + smallest)
+
+
+# ---- the machine, and memory ----------------------------------------------------------------
+
+
+def copy_rate(megabytes: int = 256, turns: int = 7) -> float:
+    """Bytes per second that np.copyto reads and writes, together: the median of some turns."""
+    source = np.ones(megabytes << 17)
+    target = np.zeros_like(source)
+    times = []
+    for _ in range(turns):
+        begin = time.perf_counter()
+        np.copyto(target, source)
+        times.append(time.perf_counter() - begin)
+    return 2 * source.nbytes / float(np.median(times))
+
+
+def peak_of_forward(positions: int, features: int = 64, length: int = 50) -> int:
+    """Bytes that a forward takes up at its peak, beyond its arguments and its results.
+
+    The whole public call is in it. tracemalloc is told by NumPy of each array's memory; what a
+    library allocates behind NumPy's back is not seen.
+    """
+    import embag_edu
+
+    work = Workload(100_000, features, positions // length, length)
+    indices, offsets = workloads.inputs(work, 0)
+    weight = workloads.table(work)
+    tracemalloc.start()
+    try:
+        output = embag_edu.embedding_bag(
+            indices, weight, offsets[:-1], mode="sum", implementation=OURS
+        )
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept >= output.nbytes
+    return peak - kept
