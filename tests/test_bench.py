@@ -197,3 +197,15 @@ def test_the_peak_of_a_forward_does_not_grow_with_n():
 
 def test_rounding_of_a_record():
     assert report.rounded({"a": [1.23456, 7], "b": "x"}) == {"a": [1.235, 7], "b": "x"}
+
+
+def test_the_command_draws_the_ladder_and_the_roofline(tmp_path, capsys):
+    words = ["bench", "--quick", "--only", "uniform sum", "--draw", str(tmp_path)]
+    assert command.main(words) == 0
+    assert {p.name for p in tmp_path.iterdir()} == {"ladder.svg", "roofline.svg"}
+
+
+def test_the_command_says_when_there_is_nothing_to_draw(tmp_path, capfd):
+    words = ["bench", "--quick", "--only", "max", "--draw", str(tmp_path)]
+    assert command.main(words) == 0
+    assert "Nothing is drawn" in capfd.readouterr().err and not list(tmp_path.iterdir())

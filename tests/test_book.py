@@ -114,14 +114,14 @@ def test_code_that_is_shown_is_the_packages_own(cell, target):
     assert cell.source.strip() == source.strip()
 
 
-def test_the_loops_are_shown_whole():
-    """Every public function of `loops` stands in some chapter, as it is."""
-    from embag_edu import loops
-
+@pytest.mark.parametrize("rung", ["loops", "vectorized"])
+def test_an_implementation_is_shown_whole(rung):
+    """Every function of it stands in some chapter, as it is."""
+    module = importlib.import_module(f"embag_edu.{rung}")
     shown = {param.values[1] for param in shown_code()}
-    for function, value in inspect.getmembers(loops, inspect.isfunction):
-        if value.__module__ == loops.__name__:
-            assert f"embag_edu.loops.{function}" in shown, function
+    for function, value in inspect.getmembers(module, inspect.isfunction):
+        if value.__module__ == module.__name__:
+            assert f"{module.__name__}.{function}" in shown, function
 
 
 @notebooks

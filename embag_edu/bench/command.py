@@ -6,6 +6,7 @@ import argparse
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 ONE_THREAD = dict.fromkeys(
@@ -19,6 +20,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="small shapes: seconds, not minutes")
     parser.add_argument("--only", help="only workloads whose name holds this: 'zipf 1.05 sum'")
     parser.add_argument("--json", metavar="FILE", help="write the record there, too")
+    parser.add_argument("--draw", metavar="FOLDER", help="draw ladder.svg and roofline.svg there")
     parser.add_argument("--seconds", type=float, help="for each step (2; with --quick 0)")
     given = parser.parse_args(words)
     if any(name not in os.environ for name in ONE_THREAD):
@@ -55,13 +57,31 @@ def run(given: argparse.Namespace) -> int:
     peak = measure.peak_of_forward(positions)
     print(report.table(results, max(rates)))
     print(f"A forward of {positions:,} positions: {peak / 2**20:.1f} MiB beyond its output.")
+    machine = {
+        "copy_GB_per_s": [rate / 1e9 for rate in rates],  # before and after
+        "forward_memory": {"positions": positions, "features": 64, "peak_bytes": peak},
+    }
+    record = report.record(results, machine)
     if given.json:
-        machine = {
-            "copy_GB_per_s": [rate / 1e9 for rate in rates],  # before and after
-            "forward_memory": {"positions": positions, "features": 64, "peak_bytes": peak},
-        }
-        report.save(given.json, report.record(results, machine))
+        report.save(given.json, record)
+    if given.draw:
+        draw(record, plan[0], given.draw)
     return 0
+
+
+def draw(record: dict[str, Any], first: Any, folder: str) -> None:
+    """The ladder of the first workload, and the roofline of its shape, as SVG files."""
+    from embag_edu.figures import measuring
+
+    shape = first.work.name.removesuffix(f" {first.work.skew}").partition(" zipf")[0]
+    try:
+        ladder = measuring.ladder_picture(record, first.name)
+        roofline = measuring.roofline_picture(record, shape)
+    except ValueError as error:  # --only has left out what they show
+        print(f"Nothing is drawn: {error}", file=sys.stderr)
+        return
+    print(ladder.save(Path(folder) / "ladder.svg"))
+    print(roofline.save(Path(folder) / "roofline.svg"))
 
 
 def wanted(measurement: Any, only: str | None) -> bool:

@@ -10,7 +10,7 @@ from embag_edu.figures import style
 # (what, chapters, how, is it here now?), from the ground up
 STEPS = (
     ("loops", "chapters 01 to 03", "anyone can read them", True),
-    ("arrays", "chapters 04 to 06", "NumPy: no loop in sight", False),
+    ("arrays", "chapters 04 to 06", "NumPy: no loop in sight", True),
     ("the GPU", "chapters 07 to 11", "CUDA kernels, step by step", False),
     ("at work", "chapters 12 and 13", "a torch module, trained", False),
     ("beyond torch", "later", "many tables, 8-bit rows", False),
