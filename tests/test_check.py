@@ -16,6 +16,7 @@ from embag_edu.check.clauses import find
 from embag_edu.check.compare import difference
 from embag_edu.check.faults import FAULTS, Steps
 from embag_edu.check.report import AS_TORCH, FAILS, NOT_ASKED
+from embag_edu.check.subject import PROTOCOLS
 from embag_edu.check.worker import Local, NotLoadable, Worker
 
 torchs_own = torch.nn.functional.embedding_bag
@@ -325,6 +326,12 @@ def test_cases_are_fresh_and_seeded():
             for name, value in one.items():
                 if isinstance(value, np.ndarray):
                     assert value is not other[name] and value.tobytes() == other[name].tobytes()
+
+
+def test_protocols_are_known_and_all_in_use():
+    """A protocol that nobody knows would be a call that is simply made once."""
+    used = {case.make().get("protocol", "") for c in clauses() for case in c.cases}
+    assert used - {""} == set(PROTOCOLS)
 
 
 def test_upstream_gradients_are_never_all_alike():

@@ -154,7 +154,7 @@ def random_arguments(seed: str, dtypes: Sequence[str], **fixed: Any) -> Argument
         row = int(rng.choice(used)) if len(used) else int(rng.integers(rows))
         arguments["padding_idx"] = row - rows if rng.random() < 0.3 else row
     if fixed.get("max_norm"):
-        arguments["max_norm"] = _random_norm(rng, arguments["weight"])
+        arguments["max_norm"] = _random_norm(rng)
         kinds = [2.0, 1.0, 3.0] if mode == "max" else [2.0, 1.0, 3.0, np.inf]
         arguments["norm_type"] = float(rng.choice(kinds))  # inf would make near-ties for a maximum
     for flag in ("scale_grad_by_freq", "sparse"):
@@ -208,7 +208,7 @@ def _random_values(
     return np.asarray(values).astype(dtype)
 
 
-def _random_norm(rng: np.random.Generator, weight: np.ndarray) -> float:
+def _random_norm(rng: np.random.Generator) -> float:
     """A max_norm that is nobody's norm: a value on the edge would test luck, not the rule."""
     return float(np.round(rng.uniform(0.5, 1.5), 1) + 0.0123)
 

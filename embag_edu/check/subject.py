@@ -130,7 +130,7 @@ class _Attempt:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            self.outcome.trouble = _trouble(self.stage, error)
+            self.outcome.trouble = trouble_of(self.stage, error)
         return self.outcome
 
     def finish(self) -> None:
@@ -211,7 +211,8 @@ class _Attempt:
         return dict(zip(leaves, found, strict=True))
 
 
-def _trouble(stage: str, error: BaseException) -> Trouble:
+def trouble_of(stage: str, error: BaseException) -> Trouble:
+    """An exception, written down."""
     kinds = tuple(c.__name__ for c in type(error).__mro__ if c is not object)
     try:
         text = str(error)

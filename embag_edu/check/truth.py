@@ -19,7 +19,7 @@ import numpy as np
 from embag_edu import loops
 from embag_edu.check.cases import Arguments, laid_out
 from embag_edu.check.compare import difference
-from embag_edu.check.subject import Outcome, Trouble
+from embag_edu.check.subject import Outcome, Trouble, trouble_of
 from embag_edu.spec import Call, SparseGradient, check_backward, make_call
 
 TERM_ROUNDINGS = 6  # psw, mean, frequency, each twice: as a product and as a rounded factor
@@ -57,7 +57,7 @@ def truth(arguments: Arguments) -> Truth:
         if grad_output is not None:
             check_backward(call, grad_output)
     except Exception as error:
-        result.trouble = _refused("backward", error, before).trouble
+        result.trouble = trouble_of("backward", error)
         grad_output = None
     with np.errstate(all="ignore"):
         _fill(result, call, grad_output)
@@ -65,10 +65,7 @@ def truth(arguments: Arguments) -> Truth:
 
 
 def _refused(stage: str, error: Exception, before: Any) -> Truth:
-    kinds = tuple(c.__name__ for c in type(error).__mro__[:-1])
-    return Truth(
-        trouble=Trouble(stage, kinds, str(error)), weight_before=before, weight_after=before
-    )
+    return Truth(trouble=trouble_of(stage, error), weight_before=before, weight_after=before)
 
 
 def _fill(result: Truth, call: Call, grad_output: np.ndarray | None) -> None:
