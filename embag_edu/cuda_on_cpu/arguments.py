@@ -1,0 +1,288 @@
+"""The typed launch: the arguments of a kernel are compared with its parameters before it starts.
+
+CUDA checks nothing here: it copies as many bytes as the parameter wants from wherever the argument
+is, and a double for a float becomes a wrong number without a word. This check serves the CPU and
+CuPy alike, so it asks an array only for what NumPy's and CuPy's have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from embag_edu.cuda_on_cpu.source import Parameter
+
+_BYTES = {"bool", "int8", "uint8"}  # one byte each, and used for one another in C
+_SIXTEEN = {"float16", "bfloat16"}  # may be passed as uint16: their bits
+
+
+GRID, BLOCK = (2**31 - 1, 65535, 65535), (1024, 1024, 64)  # the most along x, y, z
+SHARED_DEFAULT, SHARED_MOST = 48 * 1024, 227 * 1024  # bytes of a block; the most on an H100
+
+
+def check_shape(
+    name: str,
+    grid: tuple,
+    block: tuple,
+    shared_mem: int,
+    max_threads: int = 1024,
+    max_shared: int = SHARED_DEFAULT,
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Grid and block of a launch, checked, with three sizes each.
+
+    Raises TypeError where one is no tuple, ValueError for a size that no GPU takes.
+    """
+    full_grid, full_block = _sizes(name, "grid", grid, GRID), _sizes(name, "block", block, BLOCK)
+    threads = full_block[0] * full_block[1] * full_block[2]
+    if threads > max_threads:
+        why = " (__launch_bounds__)" if max_threads < 1024 else ""
+        raise ValueError(
+            f"kernel {name}: block is {block!r}, {threads} threads; valid: up to {max_threads}{why}"
+        )
+    most = min(max_shared, SHARED_MOST)
+    if not 0 <= int(shared_mem) <= most:
+        raise ValueError(
+            f"kernel {name}: shared_mem is {shared_mem!r} bytes; valid: 0 to {most}. Above "
+            f"{SHARED_DEFAULT} set kernel.max_dynamic_shared_size_bytes first "
+            f"(up to {SHARED_MOST} on an H100)"
+        )
+    return full_grid, full_block
+
+
+def _sizes(name: str, which: str, given: tuple, limits: tuple[int, ...]) -> tuple[int, ...]:
+    if not isinstance(given, tuple) or not 1 <= len(given) <= 3:
+        raise TypeError(
+            f"kernel {name}: {which} is {given!r}; valid: a tuple of 1 to 3 sizes, as in (4,)"
+        )
+    full = tuple(int(n) for n in given) + (1,) * (3 - len(given))
+    for n, limit, axis in zip(full, limits, "xyz", strict=True):
+        if not 1 <= n <= limit:
+            raise ValueError(
+                f"kernel {name}: {which} is {given!r}; valid along {axis}: 1 to {limit}"
+            )
+    return full
+
+
+class _Place:
+    """Where an argument stands, for the messages."""
+
+    def __init__(self, kernel: str, index: int, count: int, parameter: Parameter):
+        self.kernel, self.index, self.count, self.parameter = kernel, index, count, parameter
+
+    @property
+    def name(self) -> str:
+        return self.parameter.name or f"argument{self.index + 1}"
+
+    def error(self, kind: type[Exception], given: str, wanted: str, fix: str) -> Exception:
+        what = f"{self.parameter.type} {self.parameter.name}".strip()
+        which = f"kernel {self.kernel}, argument {self.index + 1} of {self.count} (`{what}`)"
+        return kind(f"{which}: {given} was given, but it takes {wanted}. {fix}")
+
+
+def check_arguments(
+    name: str, parameters: Sequence[Parameter], args: Sequence[Any], bf16_ok: bool = True
+) -> list[Any]:
+    """The arguments of a launch, checked, with Python's numbers in the parameters' exact types.
+
+    name:       of the kernel, for messages.
+    parameters: of the kernel, from source.parameters.
+    args:       NumPy or CuPy arrays (C-contiguous) for pointers; NumPy scalars, Python ints, bools
+                and (for a double) floats for values.
+    bf16_ok:    whether ml_dtypes' bfloat16 is accepted; without it, only uint16 bits are.
+    Raises TypeError for a wrong number, kind or dtype; ValueError for a value that does not fit, a
+    wrong size, and an array that is strided or read-only.
+    """
+    args = list(args)
+    if len(args) != len(parameters):
+        listed = ", ".join(f"{p.type} {p.name}".strip() for p in parameters) or "none"
+        raise TypeError(
+            f"kernel {name}: {len(args)} arguments were given, but it takes {len(parameters)}: "
+            f"({listed}). Pass one argument for each, in this order."
+        )
+    places = (_Place(name, i, len(args), parameter) for i, parameter in enumerate(parameters))
+    return [_checked(place, arg, bf16_ok) for place, arg in zip(places, args, strict=True)]
+
+
+def _checked(place: _Place, arg: Any, bf16_ok: bool) -> Any:
+    parameter = place.parameter
+    if _is_array(arg):
+        if not parameter.pointer and parameter.dtype is not None:
+            fix = f"Pass one number: {_numpy(parameter)}({place.name}.item())."
+            raise place.error(TypeError, _array(arg), _wanted(parameter), fix)
+        _check_memory(place, arg)
+        if parameter.dtype not in (None, "void"):
+            _check_elements(place, arg, bf16_ok)
+        return arg
+    if parameter.pointer:
+        raise place.error(TypeError, _given(arg), _wanted(parameter), _fix_for_pointer(place, arg))
+    if isinstance(arg, np.generic):
+        _check_scalar(place, arg, bf16_ok)
+        return arg
+    return _converted(place, arg)
+
+
+# ---- Arrays ----
+
+
+def _is_array(arg: Any) -> bool:
+    return all(hasattr(arg, name) for name in ("dtype", "ndim", "flags")) and (
+        hasattr(arg.flags, "c_contiguous") and not isinstance(arg, np.generic)
+    )
+
+
+def _check_memory(place: _Place, array: Any) -> None:
+    """Its bytes must lie as the kernel counts them, and be ones that the kernel may write."""
+    wanted = _wanted(place.parameter)
+    if array.dtype.kind == "O":
+        fix = "Its elements are Python objects: make it an array of numbers by .astype."
+        raise place.error(TypeError, _array(array), wanted, fix)
+    if not array.flags.c_contiguous:
+        order = "Fortran order" if array.flags.f_contiguous else "strides"
+        fix = (
+            f"Pass a copy, {place.name}.copy(order='C') or np.ascontiguousarray({place.name}): "
+            "what the kernel writes is then in the copy."
+        )
+        raise place.error(ValueError, f"{_array(array)} with {order}", "a C-contiguous array", fix)
+    if not getattr(array.flags, "writeable", True) and not place.parameter.const:
+        fix = f"Pass {place.name}.copy(), or write `const` in the kernel if it only reads."
+        raise place.error(ValueError, f"a read-only {_array(array)}", "an array to write to", fix)
+
+
+def _check_elements(place: _Place, array: Any, bf16_ok: bool) -> None:
+    parameter = place.parameter
+    if array.dtype.name not in _names(parameter, bf16_ok) or not array.dtype.isnative:
+        fix = _fix_for_dtype(place, array, _numpy(parameter, bf16_ok))
+        raise place.error(TypeError, _array(array), _wanted(parameter), fix)
+    if array.size % parameter.lanes:
+        fix = f"Its size, {array.size}, must be a multiple of {parameter.lanes}: pad it."
+        raise place.error(ValueError, _array(array), _wanted(parameter), fix)
+
+
+def _fix_for_dtype(place: _Place, array: Any, dtype: str) -> str:
+    wanted = place.parameter.dtype
+    if array.dtype.isnative and wanted in (
+        array.dtype.name.removeprefix("u"),
+        f"u{array.dtype.name}",
+    ):
+        return f"Pass {place.name}.view({dtype}), the same bytes read as {wanted}."
+    fix = f"Pass {place.name}.astype({dtype}), or change the kernel"
+    return f"{fix}." if place.parameter.const else f"{fix}: what it writes is then in the copy."
+
+
+def _names(parameter: Parameter, bf16_ok: bool) -> set[str]:
+    """The names of the dtypes that fit."""
+    dtype = str(parameter.dtype)
+    if dtype in _BYTES:
+        return _BYTES if parameter.pointer else {dtype}
+    if dtype in _SIXTEEN:
+        return {"uint16"} | ({dtype} if bf16_ok or dtype != "bfloat16" else set())
+    return {dtype}
+
+
+def _fix_for_pointer(place: _Place, arg: Any) -> str:
+    if arg is None:
+        return "A null pointer is not taken: pass an empty array, and its length to the kernel."
+    if isinstance(arg, (int, float, complex, np.generic)):
+        return f"Pass an array, of one element if need be: {_numpy_array(place.parameter)}."
+    if isinstance(arg, (list, tuple)):
+        return f"Make it an array: np.array({place.name}, {_numpy(place.parameter)})."
+    return "Pass an array of NumPy (on a GPU, of CuPy); of a torch tensor, tensor.numpy()."
+
+
+# ---- Values ----
+
+
+def _check_scalar(place: _Place, arg: np.generic, bf16_ok: bool) -> None:
+    parameter = place.parameter
+    if parameter.dtype is None:
+        return  # a struct or a type from elsewhere: nothing is known about it
+    if parameter.lanes > 1:
+        size = parameter.lanes * (2 if parameter.dtype == "bfloat16" else _size(parameter.dtype))
+        if arg.dtype.kind == "V" and arg.dtype.itemsize == size:
+            return
+        fix = f"Pass a np.void of {size} bytes, or a pointer to an array."
+        raise place.error(TypeError, _given(arg), _wanted(parameter), fix)
+    if arg.dtype.name not in _names(parameter, bf16_ok):
+        fix = f"Pass {_numpy(parameter, bf16_ok)}({place.name})."
+        if parameter.dtype == "bfloat16" and not bf16_ok:
+            fix = "Pass its 16 bits as a np.uint16."
+        raise place.error(TypeError, _given(arg), _wanted(parameter), fix)
+
+
+def _converted(place: _Place, arg: Any) -> Any:
+    """A Python number as a NumPy scalar of the parameter's type, where that changes nothing."""
+    parameter = place.parameter
+    dtype = parameter.dtype if parameter.lanes == 1 else None
+    fits = (
+        (isinstance(arg, bool) and dtype == "bool")
+        or (isinstance(arg, int) and dtype is not None and dtype.startswith(("int", "uint")))
+        or (isinstance(arg, float) and dtype == "float64")
+    )
+    if not fits:
+        raise place.error(TypeError, _given(arg), _wanted(parameter), _fix_for_value(place, arg))
+    kind = np.dtype(dtype)
+    if kind.kind in "iu" and not np.iinfo(kind).min <= arg <= np.iinfo(kind).max:
+        limits = f"{np.iinfo(kind).min} to {np.iinfo(kind).max}"
+        fix = "Pass a smaller number, or give the kernel a wider type."
+        raise place.error(ValueError, _given(arg), f"{_wanted(parameter)} from {limits}", fix)
+    return kind.type(arg)
+
+
+def _fix_for_value(place: _Place, arg: Any) -> str:
+    parameter = place.parameter
+    if arg is None:
+        return "Pass a number."
+    if parameter.dtype is None or parameter.lanes > 1:
+        return "Pass a NumPy scalar of exactly this type (for a struct, a np.void)."
+    if isinstance(arg, float) and parameter.dtype.startswith(("int", "uint")):
+        return f"Round it first: int({place.name})."
+    if isinstance(arg, float):
+        return f"CUDA would get a double: pass {_numpy(parameter)}({arg!r})."
+    if isinstance(arg, int):
+        return f"Its bytes would be read as another type: pass {_numpy(parameter)}({arg!r})."
+    return f"Pass {_numpy(parameter)}(...), a NumPy scalar."
+
+
+# ---- Words for the messages ----
+
+
+def _size(dtype: str) -> int:
+    return np.dtype(dtype).itemsize
+
+
+def _numpy(parameter: Parameter, bf16_ok: bool = True) -> str:
+    dtype = parameter.dtype
+    if dtype == "bfloat16":
+        return "ml_dtypes.bfloat16" if bf16_ok else "np.uint16"
+    return "np.float32" if dtype in (None, "void") else f"np.{dtype}".replace("np.bool", "bool")
+
+
+def _numpy_array(parameter: Parameter) -> str:
+    return f"np.zeros({parameter.lanes}, {_numpy(parameter)})"
+
+
+def _array(array: Any) -> str:
+    order = "" if array.dtype.isnative else " in foreign byte order"
+    return f"an array of {array.dtype.name}{order}, shape {tuple(array.shape)}"
+
+
+def _given(arg: Any) -> str:
+    if arg is None:
+        return "None"
+    if isinstance(arg, np.generic):
+        return f"np.{arg.dtype.name}({arg})"
+    if isinstance(arg, (bool, int, float, complex)):
+        return f"the Python {type(arg).__name__} {arg!r}"
+    return f"a {type(arg).__name__}"
+
+
+def _wanted(parameter: Parameter) -> str:
+    dtype = parameter.dtype
+    many = f", {parameter.lanes} for each element" if parameter.lanes > 1 else ""
+    if parameter.pointer:
+        return "an array" if dtype in (None, "void") else f"an array of {dtype}{many}"
+    if dtype is None:
+        return f"a value of type {parameter.type}"
+    return f"{'an' if dtype[0] in 'i' else 'a'} {dtype} value{many}"

@@ -1,0 +1,213 @@
+"""A checked launch: the arrays go to an arena in shared memory, a child process runs the kernel.
+
+The arrays come back only when the launch went well, so that a fault leaves them as they were.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import json
+import queue
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from embag_edu.cuda_on_cpu.arena import MAX_ARENA, Arena, Plan
+from embag_edu.cuda_on_cpu.faults import KernelFault, Launched
+from embag_edu.cuda_on_cpu.toolchain import variable_memory
+
+if TYPE_CHECKING:
+    from embag_edu.cuda_on_cpu.launch import RawModule, Settings
+
+SHADOW_LIMIT = 3 << 30  # bytes of notes on who touched what
+
+
+class Child:
+    """The process that runs kernels. It is started when it is needed and again when it died."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen | None = None
+        self.arena: Arena | None = None
+        self.lock = threading.Lock()
+        atexit.register(self.close)
+
+    def room(self, size: int) -> Arena:
+        """An arena of at least this size."""
+        if size > MAX_ARENA:
+            raise MemoryError(
+                f"the arrays of this launch take {size / 2**30:.1f} GiB with their guard pages; "
+                "checked mode takes up to 4 GiB. Launch on less data, or with settings(mode='fast')"
+            )
+        if self.arena is None or self.arena.size < size:
+            if self.arena is not None:
+                self.arena.close()
+            self.arena = Arena(max(size, 1 << 24))
+        return self.arena
+
+    def ask(self, request: dict, seconds: float) -> dict | None:
+        """The answer; None when it took too long. Raises ChildDied."""
+        if self.process is None or self.process.poll() is not None:
+            self._start()
+        assert self.process is not None and self.process.stdin is not None
+        self.process.stdin.write(json.dumps(request).encode() + b"\n")
+        self.process.stdin.flush()
+        try:
+            line = self.answers.get(timeout=seconds)
+        except queue.Empty:
+            self.kill()
+            return None
+        if not line:
+            code = self.process.wait()
+            self.process = None
+            raise ChildDied(code)
+        return json.loads(line)
+
+    def _start(self) -> None:
+        worker = Path(__file__).with_name("worker.py")
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", str(worker)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self.answers: queue.Queue[bytes] = queue.Queue()
+        threading.Thread(
+            target=_read_lines, args=(self.process.stdout, self.answers), daemon=True
+        ).start()
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def close(self) -> None:
+        """End the process and give the memory back."""
+        self.kill()
+        if self.arena is not None:
+            self.arena.close()
+            self.arena = None
+
+
+def _read_lines(stream: Any, answers: queue.Queue) -> None:
+    for line in stream:
+        answers.put(line)
+    answers.put(b"")  # the process is gone
+
+
+class ChildDied(RuntimeError):
+    """The child process ended in the middle of a launch."""
+
+
+_child = Child()
+
+
+def run(
+    file: Path, number: int, module: RawModule, launched: Launched, now: Settings, shared: int
+) -> dict:
+    """Launch kernel `number` of the library; the recorder's report as a dict.
+
+    Raises KernelFault where the launch did not come to an end.
+    """
+    plan = Plan(launched)
+    launched.spans = plan.names
+    with _child.lock:
+        variables = _variables(module, file, plan)
+        launched.variables = [v["name"] for v in variables]
+        arena = _child.room(plan.size)
+        _copy_in(arena, plan, launched, module, variables)
+        request = {
+            "library": str(file),
+            "kernel": number,
+            "arena": arena.path,
+            "size": arena.size,
+            "grid": launched.grid,
+            "block": launched.block,
+            "shared": shared,
+            "order": now.order,
+            "spans": [(s.start, s.start + s.size, s.writable) for s in plan.spans],
+            "args": [_argument(i, v, plan) for i, v in enumerate(launched.values)],
+            "variables": variables,
+            "log": now.log,
+            "shadow_limit": SHADOW_LIMIT,
+            "interrupt": 1 << 2 * ((now.order - 1) % 4),  # at every access, every 4th, 16th, 64th
+        }
+        found = _answer(request, now.seconds, arena, launched)
+        if not found["faults"] or not (now.raise_faults or found["stopped"]):
+            _copy_out(arena, plan, launched, module, variables)
+        return found
+
+
+def _answer(request: dict, seconds: float, arena: Arena, launched: Launched) -> dict:
+    try:
+        found = _child.ask(request, seconds)
+    except ChildDied as died:
+        raise _lost("crash", arena, launched, f"exit status {died}") from None
+    if found is None:
+        raise _lost("endless", arena, launched, f"{seconds:g}")
+    if "error" in found:
+        raise RuntimeError(f"cuda_on_cpu: {found['error']}")
+    found["stopped"] = any(f["kind"] != "race" for f in found["faults"])  # all but races end it
+    return found
+
+
+def _lost(kind: str, arena: Arena, launched: Launched, text: str) -> KernelFault:
+    """A fault made of the little that a dead process left in the arena: where it last was."""
+    line, thread, block = (int(n) for n in arena.bytes[:24].view(np.uint64))
+    numbers = "other_line other_thread other_block access other_access offset bytes".split()
+    fault = {"kind": kind, "line": line, "thread": thread, "block": block, "text": text}
+    fault |= dict.fromkeys(numbers, 0) | {"span": -2, "count": 1}
+    return KernelFault.of({"faults": [fault], "sites": [], "stopped": True}, launched)
+
+
+def _argument(i: int, value: Any, plan: Plan) -> int | str:
+    return plan.places[i] if i in plan.places else np.atleast_1d(value).tobytes().hex()
+
+
+def _variables(module: RawModule, file: Path, plan: Plan) -> list[dict]:
+    """The module's own variables, with a place in the arena for their values."""
+    if not module._variables:
+        return []
+    found = []
+    library = ctypes.CDLL(str(file))
+    for i, v in enumerate(module._variables):
+        _, size, fixed = variable_memory(library, i)
+        known = v.name in module._values and not fixed
+        place = {"id": i, "name": v.name, "size": size, "offset": plan.size, "known": known}
+        found.append(place | {"writable": not v.constant})
+        plan.size += -(-size // 256) * 256
+    return found
+
+
+def _copy_in(
+    arena: Arena, plan: Plan, launched: Launched, module: RawModule, variables: list[dict]
+) -> None:
+    arena.bytes[:24] = 0
+    for i, at in plan.places.items():
+        array = launched.values[i]
+        arena.bytes[at : at + array.nbytes] = _bytes(array)
+    for v in variables:
+        if v["known"]:
+            arena.bytes[v["offset"] : v["offset"] + v["size"]] = module._values[v["name"]]
+
+
+def _copy_out(
+    arena: Arena, plan: Plan, launched: Launched, module: RawModule, variables: list[dict]
+) -> None:
+    for i, at in plan.places.items():
+        array = launched.values[i]
+        if not launched.parameters[i].const and array.nbytes:
+            _bytes(array)[:] = arena.bytes[at : at + array.nbytes]
+    for v in variables:
+        value = arena.bytes[v["offset"] : v["offset"] + v["size"]]
+        if v["name"] in module._values:
+            module._values[v["name"]][:] = value
+        else:
+            module._values[v["name"]] = value.copy()
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    return array.reshape(-1).view(np.uint8)

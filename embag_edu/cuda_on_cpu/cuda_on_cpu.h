@@ -1,0 +1,529 @@
+// cuda_on_cpu.h: what a CUDA kernel sees when an ordinary C++17 compiler compiles it.
+//
+// Every CUDA thread is a fiber: a function call with a stack of its own. One CPU core runs one block
+// at a time. It runs a thread until the thread must wait (__syncthreads, a warp shuffle) or ends,
+// then another one. When the last thread has reached the barrier, all of them go on.
+// The scheduler is in scheduler.cpp; what checked mode adds is in recorder.cpp.
+// A function that may wait, fail or be counted knows the line it was called from (line_now).
+#pragma once
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <type_traits>
+#include <utility>
+
+// ---- keywords ----------------------------------------------------------------------------------
+#define CUDA_ON_CPU 1
+#define __global__ __attribute__((noinline))
+#define __device__
+#define __host__
+#define __constant__
+#define __managed__
+#define __forceinline__ inline
+#define __noinline__ __attribute__((noinline))
+#define __launch_bounds__(...)
+#define __align__(n) alignas(n)
+#define __grid_constant__
+#define line_now int line = __builtin_LINE()
+// These functions have no lines of their own: what they do happens in the line that they stand on.
+#ifdef __clang__
+#define CUDA_ON_CPU_HERE __attribute__((always_inline, nodebug))
+#else
+#define CUDA_ON_CPU_HERE __attribute__((always_inline))
+#endif
+#if defined(CUDA_ON_CPU_CHECKED) && defined(__clang__)
+#define CUDA_ON_CPU_UNSEEN inline __attribute__((no_sanitize("thread"), no_sanitize("coverage"), noinline))
+#elif defined(CUDA_ON_CPU_CHECKED)
+#define CUDA_ON_CPU_UNSEEN inline __attribute__((no_sanitize("thread"), no_sanitize_coverage, noinline))
+#else
+#define CUDA_ON_CPU_UNSEEN inline
+#endif
+
+// ---- vector types ------------------------------------------------------------------------------
+// A float4 is copied as one value of 16 bytes, as the GPU's 128-bit load does, not as four floats.
+namespace cuda_on_cpu {
+template <int bytes> struct whole { typedef void type; };
+template <> struct whole<2> { typedef uint16_t type __attribute__((may_alias)); };
+template <> struct whole<4> { typedef uint32_t type __attribute__((may_alias)); };
+template <> struct whole<8> { typedef uint64_t type __attribute__((may_alias)); };
+template <> struct whole<16> { typedef uint32_t type __attribute__((vector_size(16), may_alias)); };
+}  // namespace cuda_on_cpu
+#define CUDA_ON_CPU_COPY_WHOLE(NAME)                                                              \
+  CUDA_ON_CPU_HERE NAME(const NAME& other) { copy(other); }                                       \
+  CUDA_ON_CPU_HERE NAME& operator=(const NAME& other) { copy(other); return *this; }              \
+  CUDA_ON_CPU_HERE void copy(const NAME& other) {                                                 \
+    using Whole = typename cuda_on_cpu::whole<sizeof(NAME)>::type;                                \
+    *(Whole*)(void*)this = *(const Whole*)(const void*)&other;                                    \
+  }
+#define CUDA_ON_CPU_VECTORS(NAME, T)                                                              \
+  struct NAME##1 { T x; };                                                                        \
+  struct alignas(2 * sizeof(T)) NAME##2 {                                                         \
+    T x, y;                                                                                       \
+    constexpr NAME##2() : x(), y() {}                                                             \
+    constexpr NAME##2(T x_, T y_) : x(x_), y(y_) {}                                               \
+    CUDA_ON_CPU_COPY_WHOLE(NAME##2)                                                               \
+  };                                                                                              \
+  struct NAME##3 { T x, y, z; };                                                                  \
+  inline NAME##1 make_##NAME##1(T x) { return {x}; }                                              \
+  inline NAME##2 make_##NAME##2(T x, T y) { return NAME##2(x, y); }                               \
+  inline NAME##3 make_##NAME##3(T x, T y, T z) { return {x, y, z}; }
+#define CUDA_ON_CPU_VECTOR4(NAME, T)                                                              \
+  struct alignas(4 * sizeof(T)) NAME##4 {                                                         \
+    T x, y, z, w;                                                                                 \
+    constexpr NAME##4() : x(), y(), z(), w() {}                                                   \
+    constexpr NAME##4(T x_, T y_, T z_, T w_) : x(x_), y(y_), z(z_), w(w_) {}                     \
+    CUDA_ON_CPU_COPY_WHOLE(NAME##4)                                                               \
+  };                                                                                              \
+  inline NAME##4 make_##NAME##4(T x, T y, T z, T w) { return NAME##4(x, y, z, w); }
+#define CUDA_ON_CPU_WIDE4(NAME, T) /* 32 bytes: two loads, on a GPU as here */                    \
+  struct alignas(16) NAME##4 { T x, y, z, w; };                                                   \
+  inline NAME##4 make_##NAME##4(T x, T y, T z, T w) { return {x, y, z, w}; }
+CUDA_ON_CPU_VECTORS(char, signed char)             CUDA_ON_CPU_VECTOR4(char, signed char)
+CUDA_ON_CPU_VECTORS(uchar, unsigned char)          CUDA_ON_CPU_VECTOR4(uchar, unsigned char)
+CUDA_ON_CPU_VECTORS(short, short)                  CUDA_ON_CPU_VECTOR4(short, short)
+CUDA_ON_CPU_VECTORS(ushort, unsigned short)        CUDA_ON_CPU_VECTOR4(ushort, unsigned short)
+CUDA_ON_CPU_VECTORS(int, int)                      CUDA_ON_CPU_VECTOR4(int, int)
+CUDA_ON_CPU_VECTORS(uint, unsigned)                CUDA_ON_CPU_VECTOR4(uint, unsigned)
+CUDA_ON_CPU_VECTORS(longlong, long long)           CUDA_ON_CPU_WIDE4(longlong, long long)
+CUDA_ON_CPU_VECTORS(ulonglong, unsigned long long) CUDA_ON_CPU_WIDE4(ulonglong, unsigned long long)
+CUDA_ON_CPU_VECTORS(float, float)                  CUDA_ON_CPU_VECTOR4(float, float)
+CUDA_ON_CPU_VECTORS(double, double)                CUDA_ON_CPU_WIDE4(double, double)
+struct dim3 {
+  unsigned x, y, z;
+  constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+
+// ---- threadIdx, blockIdx, blockDim, gridDim ------------------------------------------------------
+namespace cuda_on_cpu {
+struct Here {  // where a thread is
+  uint3 threadIdx, blockIdx;
+  dim3 blockDim, gridDim;
+  char *shared, *dynamic_shared;  // its block's shared memory
+};
+extern Here* here;  // set by the scheduler whenever a thread goes on
+#ifdef CUDA_ON_CPU_CHECKED
+// Out of line, so that a look at threadIdx is not taken for an access to memory.
+uint3 thread_index() __attribute__((const));
+uint3 block_index() __attribute__((const));
+dim3 block_size() __attribute__((const));
+dim3 grid_size() __attribute__((const));
+#else
+inline const uint3& thread_index() { return here->threadIdx; }
+inline const uint3& block_index() { return here->blockIdx; }
+inline const dim3& block_size() { return here->blockDim; }
+inline const dim3& grid_size() { return here->gridDim; }
+#endif
+}  // namespace cuda_on_cpu
+#define threadIdx (cuda_on_cpu::thread_index())
+#define blockIdx (cuda_on_cpu::block_index())
+#define blockDim (cuda_on_cpu::block_size())
+#define gridDim (cuda_on_cpu::grid_size())
+constexpr int warpSize = 32;
+
+// ---- shared memory --------------------------------------------------------------------------------
+// `__shared__ float a[4];` is rewritten (source.py) to a struct with that member, placed in the
+// block's shared memory when a thread of the launch first comes by.
+namespace cuda_on_cpu {
+extern unsigned launch_number;
+unsigned reserve_shared(size_t bytes, const char* names, int line);
+template <class T> struct Slot { static inline unsigned launch = 0, offset = 0; };
+template <class T> CUDA_ON_CPU_UNSEEN T& place(const char* names, int line) {
+  if (Slot<T>::launch != launch_number) {
+    Slot<T>::offset = reserve_shared(sizeof(T), names, line);
+    Slot<T>::launch = launch_number;
+  }
+  return *(T*)(void*)(here->shared + Slot<T>::offset);
+}
+CUDA_ON_CPU_UNSEEN char* dynamic_shared() { return here->dynamic_shared; }
+}  // namespace cuda_on_cpu
+
+// ---- barriers -------------------------------------------------------------------------------------
+namespace cuda_on_cpu {
+enum Vote { COUNT, AND, OR, NONE };
+int barrier(Vote vote, int predicate, int line);
+void fence();
+void yield();  // let the other threads run
+int print(const char* format, ...);
+[[noreturn]] void assertion_failed(const char* text, int line);
+long long steps();
+}  // namespace cuda_on_cpu
+CUDA_ON_CPU_HERE inline void __syncthreads(line_now) { cuda_on_cpu::barrier(cuda_on_cpu::NONE, 0, line); }
+CUDA_ON_CPU_HERE inline int __syncthreads_count(int p, line_now) { return cuda_on_cpu::barrier(cuda_on_cpu::COUNT, p, line); }
+CUDA_ON_CPU_HERE inline int __syncthreads_and(int p, line_now) { return cuda_on_cpu::barrier(cuda_on_cpu::AND, p, line); }
+CUDA_ON_CPU_HERE inline int __syncthreads_or(int p, line_now) { return cuda_on_cpu::barrier(cuda_on_cpu::OR, p, line); }
+inline void __threadfence() { cuda_on_cpu::fence(); }
+inline void __threadfence_block() { cuda_on_cpu::fence(); }
+inline void __threadfence_system() { cuda_on_cpu::fence(); }
+inline void __nanosleep(unsigned) { cuda_on_cpu::yield(); }
+inline long long clock64() { return cuda_on_cpu::steps(); }
+inline int clock() { return (int)cuda_on_cpu::steps(); }
+#define printf cuda_on_cpu::print
+#undef assert
+#ifdef NDEBUG
+#define assert(condition) ((void)0)
+#else
+#define assert(condition) ((condition) ? (void)0 : cuda_on_cpu::assertion_failed(#condition, __LINE__))
+#endif
+#define __trap() cuda_on_cpu::assertion_failed("__trap()", __LINE__)
+
+// ---- warps: all lanes named in the mask come together, then every one gets its result ---------------
+namespace cuda_on_cpu {
+enum WarpOp { SYNC, SHUFFLE, BALLOT, MATCH_ANY, MATCH_ALL, ADD, MIN, MAX, UMIN, UMAX, BIT_AND, BIT_OR, BIT_XOR };
+uint64_t warp(WarpOp op, unsigned mask, uint64_t in, int from, int line);
+unsigned active_lanes();
+#ifdef CUDA_ON_CPU_CHECKED
+unsigned lane() __attribute__((const));
+#else
+unsigned lane();
+#endif
+template <class T> uint64_t bits_of(T value) {
+  static_assert(sizeof(T) <= 8, "a warp operation takes values of at most 8 bytes");
+  uint64_t bits = 0;
+  memcpy(&bits, &value, sizeof(T));
+  return bits;
+}
+template <class T> CUDA_ON_CPU_HERE T shuffle(unsigned mask, T value, int from, int line) {
+  uint64_t bits = warp(SHUFFLE, mask, bits_of(value), from, line);
+  memcpy((void*)&value, &bits, sizeof(T));
+  return value;
+}
+inline int group(int width) { return (int)lane() & ~(width - 1); }  // the first lane of my group
+}  // namespace cuda_on_cpu
+CUDA_ON_CPU_HERE inline void __syncwarp(unsigned mask = ~0u, line_now) { cuda_on_cpu::warp(cuda_on_cpu::SYNC, mask, 0, 0, line); }
+CUDA_ON_CPU_HERE inline unsigned __ballot_sync(unsigned mask, int p, line_now) { return (unsigned)cuda_on_cpu::warp(cuda_on_cpu::BALLOT, mask, p != 0, 0, line); }
+CUDA_ON_CPU_HERE inline int __any_sync(unsigned mask, int p, line_now) { return __ballot_sync(mask, p, line) != 0; }
+CUDA_ON_CPU_HERE inline int __all_sync(unsigned mask, int p, line_now) { return __ballot_sync(mask, !p, line) == 0; }
+// All lanes that have not returned: those in another branch too, which a GPU would leave out.
+inline unsigned __activemask() { return cuda_on_cpu::active_lanes(); }
+template <class T> CUDA_ON_CPU_HERE T __shfl_sync(unsigned mask, T value, int from, int width = 32, line_now) {
+  return cuda_on_cpu::shuffle(mask, value, cuda_on_cpu::group(width) + (from & (width - 1)), line);
+}
+template <class T> CUDA_ON_CPU_HERE T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, line_now) {
+  int me = (int)cuda_on_cpu::lane(), from = me - (int)delta;
+  return cuda_on_cpu::shuffle(mask, value, from >= cuda_on_cpu::group(width) ? from : me, line);
+}
+template <class T> CUDA_ON_CPU_HERE T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32, line_now) {
+  int me = (int)cuda_on_cpu::lane(), from = me + (int)delta;
+  return cuda_on_cpu::shuffle(mask, value, from < cuda_on_cpu::group(width) + width ? from : me, line);
+}
+template <class T> CUDA_ON_CPU_HERE T __shfl_xor_sync(unsigned mask, T value, int lanes, int width = 32, line_now) {
+  int me = (int)cuda_on_cpu::lane(), from = me ^ lanes;
+  return cuda_on_cpu::shuffle(mask, value, from < cuda_on_cpu::group(width) + width ? from : me, line);
+}
+template <class T> CUDA_ON_CPU_HERE unsigned __match_any_sync(unsigned mask, T value, line_now) {
+  return (unsigned)cuda_on_cpu::warp(cuda_on_cpu::MATCH_ANY, mask, cuda_on_cpu::bits_of(value), 0, line);
+}
+template <class T> CUDA_ON_CPU_HERE unsigned __match_all_sync(unsigned mask, T value, int* all, line_now) {
+  unsigned same = (unsigned)cuda_on_cpu::warp(cuda_on_cpu::MATCH_ALL, mask, cuda_on_cpu::bits_of(value), 0, line);
+  *all = same != 0;
+  return same;
+}
+#define CUDA_ON_CPU_REDUCE(NAME, T, OP)                                                           \
+  CUDA_ON_CPU_HERE inline T NAME(unsigned mask, T value, line_now) {                                               \
+    return (T)cuda_on_cpu::warp(cuda_on_cpu::OP, mask, (unsigned)value, 0, line);                 \
+  }
+CUDA_ON_CPU_REDUCE(__reduce_add_sync, int, ADD)
+CUDA_ON_CPU_REDUCE(__reduce_add_sync, unsigned, ADD)
+CUDA_ON_CPU_REDUCE(__reduce_min_sync, int, MIN)
+CUDA_ON_CPU_REDUCE(__reduce_min_sync, unsigned, UMIN)
+CUDA_ON_CPU_REDUCE(__reduce_max_sync, int, MAX)
+CUDA_ON_CPU_REDUCE(__reduce_max_sync, unsigned, UMAX)
+CUDA_ON_CPU_REDUCE(__reduce_and_sync, unsigned, BIT_AND)
+CUDA_ON_CPU_REDUCE(__reduce_or_sync, unsigned, BIT_OR)
+CUDA_ON_CPU_REDUCE(__reduce_xor_sync, unsigned, BIT_XOR)
+
+// ---- atomics --------------------------------------------------------------------------------------
+// Fast mode: a compare-and-swap loop, since several cores run. Checked mode: one core, and no other
+// thread goes on between touch_atomic, which checks and counts, and the update.
+namespace cuda_on_cpu {
+#ifdef CUDA_ON_CPU_CHECKED
+void touch_atomic(const volatile void* address, unsigned bytes, int line);
+#else
+inline void touch_atomic(const volatile void*, unsigned, int) {}
+#endif
+template <int bytes> struct word;
+template <> struct word<2> { typedef uint16_t type; };
+template <> struct word<4> { typedef uint32_t type; };
+template <> struct word<8> { typedef uint64_t type; };
+template <class T, class Change> CUDA_ON_CPU_UNSEEN T atomic_update(T* address, Change change) {
+#ifdef CUDA_ON_CPU_CHECKED
+  T old = *address;
+  *address = change(old);
+  return old;
+#else
+  using Word = typename word<sizeof(T)>::type;
+  Word before = __atomic_load_n((Word*)(void*)address, __ATOMIC_RELAXED), after;
+  T old, now;
+  do {
+    memcpy((void*)&old, &before, sizeof(T));
+    now = change(old);
+    memcpy(&after, (void*)&now, sizeof(T));
+  } while (!__atomic_compare_exchange_n((Word*)(void*)address, &before, after, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+  return old;
+#endif
+}
+template <class T> struct same { typedef T type; };  // so that atomicAdd(float*, 1) takes the int
+template <class T> using Same = typename same<T>::type;
+template <class T> bool equal_bits(T a, T b) { return memcmp((void*)&a, (void*)&b, sizeof(T)) == 0; }
+}  // namespace cuda_on_cpu
+#define CUDA_ON_CPU_ATOMIC(NAME, NEW)                                                             \
+  template <class T> CUDA_ON_CPU_HERE std::remove_cv_t<T> NAME(T* address, cuda_on_cpu::Same<std::remove_cv_t<T>> v, line_now) { \
+    using U = std::remove_cv_t<T>;                                                                \
+    cuda_on_cpu::touch_atomic(address, sizeof(T), line);                                          \
+    return cuda_on_cpu::atomic_update((U*)address, [v](U old) -> U { (void)old; return NEW; });   \
+  }                                                                                               \
+  template <class T> CUDA_ON_CPU_HERE std::remove_cv_t<T> NAME##_block(T* address, cuda_on_cpu::Same<std::remove_cv_t<T>> v, line_now) { return NAME(address, v, line); } \
+  template <class T> CUDA_ON_CPU_HERE std::remove_cv_t<T> NAME##_system(T* address, cuda_on_cpu::Same<std::remove_cv_t<T>> v, line_now) { return NAME(address, v, line); }
+CUDA_ON_CPU_ATOMIC(atomicAdd, U(old + v))
+CUDA_ON_CPU_ATOMIC(atomicSub, U(old - v))
+CUDA_ON_CPU_ATOMIC(atomicExch, v)
+CUDA_ON_CPU_ATOMIC(atomicMax, old < v ? v : old)
+CUDA_ON_CPU_ATOMIC(atomicMin, v < old ? v : old)
+CUDA_ON_CPU_ATOMIC(atomicAnd, U(old & v))
+CUDA_ON_CPU_ATOMIC(atomicOr, U(old | v))
+CUDA_ON_CPU_ATOMIC(atomicXor, U(old ^ v))
+CUDA_ON_CPU_ATOMIC(atomicInc, old >= v ? U(0) : U(old + 1))
+CUDA_ON_CPU_ATOMIC(atomicDec, old == U(0) || old > v ? v : U(old - 1))
+template <class T>
+CUDA_ON_CPU_HERE std::remove_cv_t<T> atomicCAS(T* address, cuda_on_cpu::Same<std::remove_cv_t<T>> compare, cuda_on_cpu::Same<std::remove_cv_t<T>> v, line_now) {
+  using U = std::remove_cv_t<T>;
+  cuda_on_cpu::touch_atomic(address, sizeof(T), line);
+  U old = cuda_on_cpu::atomic_update((U*)address, [=](U o) -> U { return cuda_on_cpu::equal_bits<U>(o, compare) ? v : o; });
+  if (!cuda_on_cpu::equal_bits<U>(old, compare)) cuda_on_cpu::yield();  // so that a spin lock ends
+  return old;
+}
+// Of two or four values each is added atomically, the whole is not: the GPU says the same.
+namespace cuda_on_cpu {
+template <class T> T add_to(T* address, T v) { return atomic_update(address, [v](T old) -> T { return T(old + v); }); }
+}
+CUDA_ON_CPU_HERE inline float2 atomicAdd(float2* p, float2 v, line_now) {
+  cuda_on_cpu::touch_atomic(p, sizeof(float2), line);
+  float x = cuda_on_cpu::add_to(&p->x, v.x), y = cuda_on_cpu::add_to(&p->y, v.y);
+  return float2(x, y);
+}
+CUDA_ON_CPU_HERE inline float4 atomicAdd(float4* p, float4 v, line_now) {
+  cuda_on_cpu::touch_atomic(p, sizeof(float4), line);
+  float x = cuda_on_cpu::add_to(&p->x, v.x), y = cuda_on_cpu::add_to(&p->y, v.y);
+  float z = cuda_on_cpu::add_to(&p->z, v.z), w = cuda_on_cpu::add_to(&p->w, v.w);
+  return float4(x, y, z, w);
+}
+
+// ---- loads and stores with cache hints: macros, so that they happen on the line that they stand on -----
+#define __ldg(p) (*(p))
+#define __ldca(p) (*(p))
+#define __ldcg(p) (*(p))
+#define __ldcs(p) (*(p))
+#define __ldlu(p) (*(p))
+#define __ldcv(p) (*(p))
+#define __stcs(p, v) (*(p) = (v))
+#define __stcg(p, v) (*(p) = (v))
+#define __stwb(p, v) (*(p) = (v))
+#define __stwt(p, v) (*(p) = (v))
+
+// ---- bits --------------------------------------------------------------------------------------------
+inline int __popc(unsigned v) { return __builtin_popcount(v); }
+inline int __popcll(unsigned long long v) { return __builtin_popcountll(v); }
+inline int __clz(int v) { return v ? __builtin_clz((unsigned)v) : 32; }
+inline int __clzll(long long v) { return v ? __builtin_clzll((unsigned long long)v) : 64; }
+inline int __ffs(int v) { return __builtin_ffs(v); }
+inline int __ffsll(long long v) { return __builtin_ffsll(v); }
+inline unsigned __brev(unsigned v) {
+  unsigned r = 0;
+  for (int i = 0; i < 32; i++) r |= (v >> i & 1u) << (31 - i);
+  return r;
+}
+inline unsigned long long __brevll(unsigned long long v) { return (unsigned long long)__brev((unsigned)v) << 32 | __brev((unsigned)(v >> 32)); }
+inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
+  uint64_t all = (uint64_t)b << 32 | a;
+  unsigned r = 0;
+  for (int i = 0; i < 4; i++) {
+    unsigned s = selector >> 4 * i & 15, byte = (unsigned)(all >> 8 * (s & 7)) & 255;
+    r |= (s & 8 ? (byte & 128 ? 255u : 0u) : byte) << 8 * i;
+  }
+  return r;
+}
+inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned n) { return (unsigned)((((uint64_t)high << 32 | low) << (n & 31)) >> 32); }
+inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned n) { return (unsigned)(((uint64_t)high << 32 | low) >> (n & 31)); }
+inline unsigned __funnelshift_lc(unsigned low, unsigned high, unsigned n) { return n >= 32 ? low : __funnelshift_l(low, high, n); }
+inline unsigned __funnelshift_rc(unsigned low, unsigned high, unsigned n) { return n >= 32 ? high : __funnelshift_r(low, high, n); }
+inline int __mulhi(int a, int b) { return (int)((int64_t)a * b >> 32); }
+inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)((uint64_t)a * b >> 32); }
+inline long long __mul64hi(long long a, long long b) { return (long long)((__int128)a * b >> 64); }
+inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) { return (unsigned long long)((unsigned __int128)a * b >> 64); }
+inline int __mul24(int a, int b) { return (int)((int64_t)((int)((unsigned)a << 8) >> 8) * ((int)((unsigned)b << 8) >> 8)); }
+inline unsigned __umul24(unsigned a, unsigned b) { return (unsigned)((uint64_t)(a & 0xffffff) * (b & 0xffffff)); }
+inline unsigned __sad(int a, int b, unsigned c) { return (unsigned)(a > b ? (int64_t)a - b : (int64_t)b - a) + c; }
+inline unsigned __usad(unsigned a, unsigned b, unsigned c) { return (a > b ? a - b : b - a) + c; }
+inline unsigned __uhadd(unsigned a, unsigned b) { return (unsigned)(((uint64_t)a + b) >> 1); }
+inline unsigned __urhadd(unsigned a, unsigned b) { return (unsigned)(((uint64_t)a + b + 1) >> 1); }
+inline int __rhadd(int a, int b) { return (int)(((int64_t)a + b + 1) >> 1); }
+inline int __hadd(int a, int b) { return (int)(((int64_t)a + b) >> 1); }
+namespace cuda_on_cpu {
+template <class To, class From> To same_bits(From from) {
+  static_assert(sizeof(To) == sizeof(From), "the same number of bytes");
+  To to;
+  memcpy((void*)&to, (void*)&from, sizeof to);
+  return to;
+}
+}  // namespace cuda_on_cpu
+inline unsigned __float_as_uint(float f) { return cuda_on_cpu::same_bits<unsigned>(f); }
+inline float __uint_as_float(unsigned u) { return cuda_on_cpu::same_bits<float>(u); }
+inline int __float_as_int(float f) { return cuda_on_cpu::same_bits<int>(f); }
+inline float __int_as_float(int i) { return cuda_on_cpu::same_bits<float>(i); }
+inline long long __double_as_longlong(double d) { return cuda_on_cpu::same_bits<long long>(d); }
+inline double __longlong_as_double(long long l) { return cuda_on_cpu::same_bits<double>(l); }
+inline int __double2hiint(double d) { return (int)(__double_as_longlong(d) >> 32); }
+inline int __double2loint(double d) { return (int)__double_as_longlong(d); }
+inline double __hiloint2double(int high, int low) { return __longlong_as_double((long long)((uint64_t)(unsigned)high << 32 | (unsigned)low)); }
+
+// ---- arithmetic ----------------------------------------------------------------------------------------
+inline float __fadd_rn(float a, float b) { return a + b; }
+inline float __fsub_rn(float a, float b) { return a - b; }
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fdiv_rn(float a, float b) { return a / b; }
+inline float __fdividef(float a, float b) { return a / b; }
+inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
+inline float __frcp_rn(float x) { return 1.0f / x; }
+inline float __fsqrt_rn(float x) { return sqrtf(x); }
+inline float __saturatef(float x) { return x > 1.0f ? 1.0f : x > 0.0f ? x : 0.0f; }
+inline double __dadd_rn(double a, double b) { return a + b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
+inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
+inline float __expf(float x) { return expf(x); }
+inline float __exp2f(float x) { return exp2f(x); }
+inline float __logf(float x) { return logf(x); }
+inline float __log2f(float x) { return log2f(x); }
+inline float __powf(float x, float y) { return powf(x, y); }
+inline float __sinf(float x) { return sinf(x); }
+inline float __cosf(float x) { return cosf(x); }
+inline float __frsqrt_rn(float x) { return (float)(1.0 / sqrt((double)x)); }
+inline float cuda_on_cpu_rsqrt(float x) { return __frsqrt_rn(x); }
+#define rsqrtf cuda_on_cpu_rsqrt
+inline double rsqrt(double x) { return 1.0 / sqrt(x); }
+// A float that does not fit an int becomes the nearest int; NaN becomes 0, and 0x8000000000000000 in
+// 64 bits. C++ leaves all of it undefined.
+#define CUDA_ON_CPU_TO_INTEGER(NAME, FROM, TO, ROUND)                                              \
+  inline TO NAME(FROM x) {                                                                         \
+    double y = ROUND((double)x), low = std::is_signed<TO>::value ? -ldexp(1.0, 8 * sizeof(TO) - 1) : 0.0; \
+    double high = ldexp(1.0, 8 * sizeof(TO) - (std::is_signed<TO>::value ? 1 : 0));                \
+    TO largest = std::is_signed<TO>::value ? (TO)(~(TO)0 ^ (TO)((TO)1 << (8 * sizeof(TO) - 1))) : (TO)~(TO)0; \
+    return y != y ? (sizeof(TO) == 8 ? (TO)((TO)1 << 63) : (TO)0) : y < low ? (TO)low : y >= high ? largest : (TO)y;                       \
+  }
+CUDA_ON_CPU_TO_INTEGER(__float2int_rz, float, int, trunc)
+CUDA_ON_CPU_TO_INTEGER(__float2int_rn, float, int, nearbyint)
+CUDA_ON_CPU_TO_INTEGER(__float2int_rd, float, int, floor)
+CUDA_ON_CPU_TO_INTEGER(__float2int_ru, float, int, ceil)
+CUDA_ON_CPU_TO_INTEGER(__float2uint_rz, float, unsigned, trunc)
+CUDA_ON_CPU_TO_INTEGER(__float2uint_rn, float, unsigned, nearbyint)
+CUDA_ON_CPU_TO_INTEGER(__float2uint_rd, float, unsigned, floor)
+CUDA_ON_CPU_TO_INTEGER(__float2uint_ru, float, unsigned, ceil)
+CUDA_ON_CPU_TO_INTEGER(__float2ll_rn, float, long long, nearbyint)
+CUDA_ON_CPU_TO_INTEGER(__float2ll_rz, float, long long, trunc)
+CUDA_ON_CPU_TO_INTEGER(__double2int_rz, double, int, trunc)
+CUDA_ON_CPU_TO_INTEGER(__double2int_rn, double, int, nearbyint)
+inline float __int2float_rn(int i) { return (float)i; }
+inline float __uint2float_rn(unsigned i) { return (float)i; }
+inline float __ll2float_rn(long long i) { return (float)i; }
+inline float __double2float_rn(double d) { return (float)d; }
+inline double __int2double_rn(int i) { return (double)i; }
+// min and max of floating-point numbers: NaN loses, as in fmin and fmax.
+namespace cuda_on_cpu {
+template <class A, class B> using Common = std::enable_if_t<std::is_arithmetic<A>::value && std::is_arithmetic<B>::value, std::common_type_t<A, B>>;
+}
+template <class A, class B> constexpr cuda_on_cpu::Common<A, B> min(A a, B b) {
+  using T = std::common_type_t<A, B>;
+  if (std::is_floating_point<T>::value && T(a) != T(a)) return T(b);
+  return T(b) < T(a) ? T(b) : T(a);
+}
+template <class A, class B> constexpr cuda_on_cpu::Common<A, B> max(A a, B b) {
+  using T = std::common_type_t<A, B>;
+  if (std::is_floating_point<T>::value && T(a) != T(a)) return T(b);
+  return T(a) < T(b) ? T(b) : T(a);
+}
+inline unsigned umin(unsigned a, unsigned b) { return min(a, b); }
+inline unsigned umax(unsigned a, unsigned b) { return max(a, b); }
+inline long long llmin(long long a, long long b) { return min(a, b); }
+inline long long llmax(long long a, long long b) { return max(a, b); }
+
+// ---- asynchronous copies (cuda_pipeline.h): nothing arrives before the wait that waits for it --------------
+namespace cuda_on_cpu {
+void copy_later(void* shared, const void* global, size_t bytes, size_t zeros, int line);
+void commit_copies();
+void finish_copies(unsigned batches_left, int line);
+}
+CUDA_ON_CPU_HERE inline void __pipeline_memcpy_async(void* shared, const void* global, size_t bytes, size_t zeros = 0, line_now) {
+  cuda_on_cpu::copy_later(shared, global, bytes, zeros, line);
+}
+inline void __pipeline_commit() { cuda_on_cpu::commit_copies(); }
+CUDA_ON_CPU_HERE inline void __pipeline_wait_prior(unsigned batches, line_now) { cuda_on_cpu::finish_copies(batches, line); }
+
+// ---- launch: kernel(*args[0], *args[1], ...) in every thread --------------------------------------------
+struct __half;
+struct __nv_bfloat16;
+namespace cuda_on_cpu {
+template <class T> struct Type { static const char* name() { return "?"; } };
+#define CUDA_ON_CPU_TYPE(T, NAME) template <> struct Type<T> { static const char* name() { return NAME; } };
+#define CUDA_ON_CPU_TYPES(NAME, TEXT) CUDA_ON_CPU_TYPE(NAME##2, TEXT "/2") CUDA_ON_CPU_TYPE(NAME##4, TEXT "/4")
+CUDA_ON_CPU_TYPE(void, "void") CUDA_ON_CPU_TYPE(bool, "bool") CUDA_ON_CPU_TYPE(char, "int8")
+CUDA_ON_CPU_TYPE(signed char, "int8") CUDA_ON_CPU_TYPE(unsigned char, "uint8")
+CUDA_ON_CPU_TYPE(short, "int16") CUDA_ON_CPU_TYPE(unsigned short, "uint16")
+CUDA_ON_CPU_TYPE(int, "int32") CUDA_ON_CPU_TYPE(unsigned, "uint32")
+template <> struct Type<long> { static const char* name() { return sizeof(long) == 8 ? "int64" : "int32"; } };
+template <> struct Type<unsigned long> { static const char* name() { return sizeof(long) == 8 ? "uint64" : "uint32"; } };
+CUDA_ON_CPU_TYPE(long long, "int64") CUDA_ON_CPU_TYPE(unsigned long long, "uint64")
+CUDA_ON_CPU_TYPE(float, "float32") CUDA_ON_CPU_TYPE(double, "float64")
+CUDA_ON_CPU_TYPE(__half, "float16") CUDA_ON_CPU_TYPE(__nv_bfloat16, "bfloat16")
+CUDA_ON_CPU_TYPES(char, "int8") CUDA_ON_CPU_TYPES(uchar, "uint8") CUDA_ON_CPU_TYPES(short, "int16")
+CUDA_ON_CPU_TYPES(ushort, "uint16") CUDA_ON_CPU_TYPES(int, "int32") CUDA_ON_CPU_TYPES(uint, "uint32")
+CUDA_ON_CPU_TYPES(longlong, "int64") CUDA_ON_CPU_TYPES(ulonglong, "uint64")
+CUDA_ON_CPU_TYPES(float, "float32") CUDA_ON_CPU_TYPES(double, "float64")
+
+typedef void (*Call)(void** args);
+struct Launch {
+  Call call;
+  void** args;
+  unsigned grid[3], block[3];
+  unsigned long long first, last;  // the blocks to run, counted x first
+  unsigned long long dynamic_bytes;
+  unsigned order;                  // 0: threads in order, else the seed of an order
+};
+int run_blocks(const Launch& launch);
+template <auto kernel> struct Kernel;
+template <class... A, void (*kernel)(A...)> struct Kernel<kernel> {
+  template <size_t... i> CUDA_ON_CPU_UNSEEN static void apply(void** args, std::index_sequence<i...>) {
+    (void)args;
+    kernel(*(std::remove_cv_t<std::remove_reference_t<A>>*)args[i]...);
+  }
+  CUDA_ON_CPU_UNSEEN static void call(void** args) { apply(args, std::index_sequence_for<A...>()); }
+  template <class P> static char* describe(char* text) {  // "const*float32/4:16 ", "int32:4 "
+    using Pointee = std::remove_pointer_t<std::remove_cv_t<P>>;
+    using Bare = std::remove_cv_t<Pointee>;
+    bool pointer = std::is_pointer<P>::value, constant = pointer && std::is_const<Pointee>::value;
+    return text + snprintf(text, 40, "%s%s%s:%d ", constant ? "const" : "", pointer ? "*" : "", Type<Bare>::name(), (int)sizeof(P));
+  }
+  static const char* signature() {
+    static char text[40 * sizeof...(A) + 1];
+    char* end = text;
+    (void)end;
+    ((end = describe<A>(end)), ...);
+    return text;
+  }
+};
+}  // namespace cuda_on_cpu
+#ifdef _WIN32
+#define CUDA_ON_CPU_EXPORT extern "C" __declspec(dllexport)
+#else
+#define CUDA_ON_CPU_EXPORT extern "C" __attribute__((visibility("default")))
+#endif
+#define CUDA_ON_CPU_KERNEL(ID, ...)                                                                \
+  CUDA_ON_CPU_EXPORT const char* signature_##ID() { return cuda_on_cpu::Kernel<&__VA_ARGS__>::signature(); } \
+  CUDA_ON_CPU_EXPORT int launch_##ID(cuda_on_cpu::Launch* launch) {                                \
+    launch->call = cuda_on_cpu::Kernel<&__VA_ARGS__>::call;                                        \
+    return cuda_on_cpu::run_blocks(*launch);                                                       \
+  }
+#define CUDA_ON_CPU_GLOBAL(ID, NAME)                                                               \
+  CUDA_ON_CPU_EXPORT void* global_##ID() { return (void*)&NAME; }                                  \
+  CUDA_ON_CPU_EXPORT unsigned long long global_size_##ID() { return sizeof(NAME); }                \
+  CUDA_ON_CPU_EXPORT int global_fixed_##ID() { return std::is_const<std::remove_all_extents_t<decltype(NAME)>>::value; }

@@ -1,0 +1,238 @@
+"""device(): the one place where the book says "give me a device".
+
+Where CuPy finds a usable NVIDIA GPU, it is CuPy; where not, kernels run on the CPU (cuda_on_cpu).
+The code that uses it is the same. EMBAG_DEVICE=cpu or cuda makes the choice, "auto" leaves it open.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from embag_edu.cuda_on_cpu import launch, source, toolchain
+from embag_edu.cuda_on_cpu.arguments import SHARED_DEFAULT, check_arguments
+from embag_edu.cuda_on_cpu.counts import Report
+
+
+class Device:
+    """A CPU that runs CUDA kernels on NumPy arrays.
+
+    kind: "cpu" or "cuda"; reason: why this one was taken; xp: the module of its arrays.
+    """
+
+    kind = "cpu"
+    RawModule: Any = launch.RawModule
+    RawKernel: Any = launch.RawKernel
+
+    def __init__(self, reason: str):
+        self.reason, self.xp = reason, np
+
+    def __str__(self) -> str:
+        try:
+            compiler = toolchain.version(tuple(toolchain.find_compiler()))
+        except toolchain.CompilerMissing as missing:
+            compiler = str(missing)
+        return (
+            f"CPU ({self.reason}): CUDA kernels are compiled by {compiler} and run on this "
+            "machine's processor. They compute what a GPU computes; "
+            "their time says nothing about a GPU."
+        )
+
+    __repr__ = __str__
+
+    def asarray(self, array: Any, dtype: Any = None) -> Any:
+        """The array on this device; a copy only where it is needed."""
+        return self.xp.ascontiguousarray(self.xp.asarray(array, dtype=dtype))
+
+    def asnumpy(self, array: Any) -> np.ndarray:
+        """The array as a NumPy array."""
+        return np.asarray(array)
+
+    def empty(self, shape: Any, dtype: Any = np.float32) -> Any:
+        """An array with arbitrary content."""
+        return self.xp.empty(shape, dtype)
+
+    def zeros(self, shape: Any, dtype: Any = np.float32) -> Any:
+        """An array of zeros."""
+        return self.xp.zeros(shape, dtype)
+
+    def full(self, shape: Any, value: Any, dtype: Any = np.float32) -> Any:
+        """An array full of one value: NaN finds elements that a kernel forgets."""
+        return self.xp.full(shape, value, dtype)
+
+    def synchronize(self) -> None:
+        """Wait until all kernels have ended."""
+
+    def variable(self, module: Any, name: str, dtype: Any, shape: Any = None) -> Any:
+        """The memory of a __constant__ or __device__ variable, as an array to read or write.
+
+        shape: as declared in the source; by default one dimension.
+        """
+        array = module.get_global(name).view(dtype)
+        return array if shape is None else array.reshape(shape)
+
+    def count(
+        self, kernel: Any, grid: tuple, block: tuple, args: Sequence, *, shared_mem: int = 0
+    ) -> Report:
+        """What the kernel asks memory for: a checked launch on the CPU, on copies of the arrays.
+
+        Faults are raised as in any checked launch.
+        """
+        copies = [self.asnumpy(a).copy() if hasattr(a, "shape") and a.shape else a for a in args]
+        twin = launch.RawModule(
+            kernel.code,
+            options=kernel.options,
+            name_expressions=[kernel.name] if "<" in kernel.name else None,
+        ).get_function(kernel.name)
+        twin.max_dynamic_shared_size_bytes = max(int(shared_mem), SHARED_DEFAULT)
+        with launch.settings(mode="checked"):
+            twin(grid, block, copies, shared_mem=shared_mem)
+        assert twin.report is not None
+        return twin.report
+
+
+class Gpu(Device):
+    """An NVIDIA GPU through CuPy, with the typed launch that CuPy has not."""
+
+    kind = "cuda"
+
+    def __init__(self, cupy: Any, reason: str = ""):
+        self.xp = self.cupy = cupy
+        self.reason = reason
+        self.RawModule = functools.partial(TypedModule, cupy)
+        self.RawKernel = functools.partial(_typed_kernel, cupy)
+
+    def __str__(self) -> str:
+        properties = self.cupy.cuda.runtime.getDeviceProperties(self.cupy.cuda.Device().id)
+        name = properties["name"].decode()
+        capability = f"{properties['major']}.{properties['minor']}"
+        return f"GPU: {name}, compute capability {capability}, CuPy {self.cupy.__version__}"
+
+    __repr__ = __str__
+
+    def asnumpy(self, array: Any) -> np.ndarray:
+        """The array as a NumPy array; waits for the GPU."""
+        return self.cupy.asnumpy(array)
+
+    def synchronize(self) -> None:
+        """Wait until all kernels have ended."""
+        self.cupy.cuda.Device().synchronize()
+
+    def variable(self, module: Any, name: str, dtype: Any, shape: Any = None) -> Any:
+        """The memory of a __constant__ or __device__ variable, as an array to read or write.
+
+        shape: as declared in the source; needed here, for CuPy does not tell the size.
+        """
+        if shape is None:
+            raise ValueError(
+                "shape: give the shape of the variable; on a GPU its size is not known"
+            )
+        return self.cupy.ndarray(shape, dtype, module.get_global(name))
+
+
+class TypedModule:
+    """cupy.RawModule whose kernels compare their arguments with their parameters."""
+
+    def __init__(
+        self,
+        cupy: Any,
+        code: str,
+        *,
+        options: Sequence[str] = (),
+        name_expressions: Sequence[str] | None = None,
+        **others: Any,
+    ):
+        self.code, self.options = code, tuple(options)
+        standard = () if any("-std" in o for o in options) else ("-std=c++17",)
+        self._module = cupy.RawModule(
+            code=code,
+            options=(*self.options, *standard),
+            name_expressions=name_expressions,
+            **others,
+        )
+
+    def get_function(self, name: str) -> TypedKernel:
+        """The kernel `name`."""
+        return TypedKernel(self._module.get_function(name), self.code, name, self.options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+class TypedKernel:
+    """A CuPy kernel that checks its arguments before it starts. Everything else is CuPy's."""
+
+    report = None  # a GPU counts nothing: Device.count does
+
+    def __init__(self, kernel: Any, code: str, name: str, options: Sequence[str] = ()):
+        self._kernel, self.code, self.name, self.options = kernel, code, name, tuple(options)
+        self.parameters = source.parameters(code, name, self.options)
+
+    def __call__(self, grid: tuple, block: tuple, args: Sequence, **others: Any) -> None:
+        """Launch; raises TypeError or ValueError with the parameter's name."""
+        self._kernel(
+            grid, block, tuple(check_arguments(self.name, self.parameters, args)), **others
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kernel, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("max_dynamic_shared_size_bytes", "preferred_shared_memory_carveout"):
+            setattr(self._kernel, name, value)
+        else:
+            super().__setattr__(name, value)
+
+
+def _typed_kernel(
+    cupy: Any, code: str, name: str, options: Sequence[str] = (), **others: Any
+) -> TypedKernel:
+    expressions = [name] if "<" in name else None
+    return TypedModule(
+        cupy, code, options=options, name_expressions=expressions, **others
+    ).get_function(name)
+
+
+def _usable_cupy() -> tuple[Any, str]:
+    """(cupy, "") where it has a GPU that works; else (None, why not)."""
+    try:
+        import cupy
+    except ImportError:
+        return None, "CuPy is not installed"
+    except Exception as error:  # a broken installation must not stop the reader
+        return None, f"CuPy does not load: {error}"
+    try:
+        cupy.zeros(1).sum().item()
+        return cupy, ""
+    except Exception as error:
+        return None, f"CuPy finds no usable GPU: {str(error).splitlines()[0].split(': ')[0]}"
+
+
+@functools.cache
+def _choose(wanted: str) -> Device:
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"EMBAG_DEVICE is {wanted!r}; valid: 'auto', 'cpu', 'cuda'")
+    if wanted == "cpu":
+        return Device("asked for by EMBAG_DEVICE=cpu")
+    cupy, why_not = _usable_cupy()
+    if cupy is not None:
+        return Gpu(cupy)
+    if wanted == "cuda":
+        raise RuntimeError(
+            f"EMBAG_DEVICE is 'cuda', but {why_not}. On a machine with an NVIDIA driver: "
+            "pip install 'embag_edu[gpu]'; else set EMBAG_DEVICE=auto"
+        )
+    return Device(why_not)
+
+
+def device(kind: str | None = None) -> Device:
+    """The device for kernels: a GPU through CuPy, or this machine's CPU.
+
+    kind: "cpu", "cuda" or "auto"; by default EMBAG_DEVICE, else "auto".
+    Raises RuntimeError where "cuda" is asked for and no GPU can be used, ValueError otherwise.
+    """
+    return _choose(kind or os.environ.get("EMBAG_DEVICE") or "auto")

@@ -1,0 +1,340 @@
+"""What a fault is called, and the sentences that tell it to the reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from embag_edu.cuda_on_cpu.counts import Report
+    from embag_edu.cuda_on_cpu.source import Parameter
+
+DYNAMIC, STATIC = -1, -10  # runtime.h: spans that are no arrays
+DOES = ("reads", "writes", "atomically updates")
+
+
+@dataclass
+class Launched:
+    """One launch, as much of it as is needed to speak of it."""
+
+    code: str
+    kernel: str
+    parameters: Sequence[Parameter]
+    values: Sequence[Any]
+    grid: tuple[int, ...]
+    block: tuple[int, ...]
+    spans: list[list[int]] = field(default_factory=list)  # the arguments in each piece of memory
+    variables: list[str] = field(default_factory=list)
+    shared_arrays: list[list] = field(default_factory=list)  # [names, bytes, line]
+
+    def text(self, line: int) -> str:
+        """A line of the source, without the spaces around it."""
+        lines = self.code.split("\n")
+        return lines[line - 1].strip() if 0 < line <= len(lines) else ""
+
+    def place(self, span: int) -> str:
+        """The name of an array: a parameter's, a variable's, or that of a shared array."""
+        if 0 <= span < len(self.spans):
+            return self.parameters[self.spans[span][0]].name
+        if 0 <= span - len(self.spans) < len(self.variables):
+            return self.variables[span - len(self.spans)]
+        if span <= STATIC and STATIC - span < len(self.shared_arrays):
+            return self.shared_arrays[STATIC - span][0]
+        return "dynamic shared memory" if span == DYNAMIC else ""
+
+    def array(self, span: int) -> np.ndarray | None:
+        """The array of a span, where it is an argument."""
+        return self.values[self.spans[span][0]] if 0 <= span < len(self.spans) else None
+
+    def thread(self, index: int) -> tuple[int, int, int]:
+        """threadIdx of the thread with this number in its block."""
+        return _unravel(index, self.block)
+
+    def at(self, thread: int, block: int) -> str:
+        """ "thread (3, 0, 0) of block (1, 0, 0)"."""
+        return f"thread {self.thread(thread)} of block {_unravel(block, self.grid)}"
+
+
+def _unravel(i: int, sizes: Sequence[int]) -> tuple[int, int, int]:
+    return i % sizes[0], i // sizes[0] % sizes[1], i // sizes[0] // sizes[1]
+
+
+class KernelFault(RuntimeError):
+    """A kernel did something that CUDA does not allow, or that ends in another result every time.
+
+    kind: "out of bounds", "race", ...; line, lines: in the source; array: the name of the parameter
+    or shared array; thread, block: three numbers each; report: all that was found and counted.
+    """
+
+    def __init__(self, text: str, fault: dict, launched: Launched, report: Report | None):
+        super().__init__(text)
+        self.kind: str = fault["kind"]
+        self.line: int = fault["line"]
+        self.lines = sorted({n for n in (fault["line"], fault["other_line"]) if n})
+        self.array = launched.place(fault["span"])
+        self.thread = launched.thread(fault["thread"])
+        self.block = _unravel(fault["block"], launched.grid)
+        self.report = report
+
+    @classmethod
+    def of(cls, found: dict, launched: Launched) -> KernelFault:
+        """The first fault of what was found."""
+        from embag_edu.cuda_on_cpu.counts import Report
+
+        report = Report(launched, found)
+        return cls(tell(report), found["faults"][0], launched, report)
+
+
+def raise_for(report: Report) -> None:
+    """Raise KernelFault if something was found."""
+    if report.found["faults"]:
+        raise KernelFault(tell(report), report.found["faults"][0], report.launched, report)
+
+
+def tell(report: Report) -> str:
+    """All faults of a launch, a paragraph each."""
+    faults, launched = report.found["faults"], report.launched
+    told = [f"kernel {launched.kernel}: {_paragraph(f, launched)}" for f in faults[:4]]
+    more = len(faults) - 4 + report.found.get("more_faults", 0)
+    return "\n\n".join(told + ([f"... and {more} more"] if more > 0 else []))
+
+
+def _paragraph(f: dict, launched: Launched) -> str:
+    what, fix = SENTENCES[f["kind"]](f, launched)
+    lines = [f"{f['kind']}: {what}"]
+    for line in dict.fromkeys(n for n in (f["line"], f["other_line"]) if n):
+        lines.append(f"    line {line}: {launched.text(line)}")
+    return "\n".join([*lines, f"Likely fix: {fix}"])
+
+
+def element(offset: int, array: np.ndarray | None, size: int) -> str:
+    """The name of what lies at a byte offset: "element 7", "element (1, 3)", "byte 12"."""
+    if array is None:
+        return f"byte {offset}" if size <= 1 or offset % size else f"element {offset // size}"
+    i = offset // array.itemsize
+    if array.ndim > 1 and 0 <= i < array.size:
+        return f"element {tuple(int(n) for n in np.unravel_index(i, array.shape))}"
+    return f"element {i}"
+
+
+def _size(array: np.ndarray | None, f: dict, launched: Launched) -> str:
+    if array is not None:
+        shape = f", shape {array.shape}" if array.ndim != 1 else ""
+        return f"which has {array.size} elements ({array.dtype}{shape})"
+    if f["span"] <= STATIC:
+        return f"which has {launched.shared_arrays[STATIC - f['span']][1]} bytes"
+    return (
+        "of which the launch has asked for too little (shared_mem=)" if f["span"] == DYNAMIC else ""
+    )
+
+
+def _who(f: dict, launched: Launched) -> str:
+    return launched.at(f["thread"], f["block"])
+
+
+def _does(f: dict, launched: Launched) -> str:
+    """ "thread (3, 0, 0) of block (0, 0, 0) reads"."""
+    return f"{_who(f, launched)} {DOES[f['access']]}"
+
+
+def _out_of_bounds(f, launched):
+    array, name = launched.array(f["span"]), launched.place(f["span"])
+    where = element(f["offset"], array, f["bytes"])
+    if array is not None and f["bytes"] > array.itemsize:
+        where += f" and the next ones, {f['bytes']} bytes in all,"
+    fix = "guard the index, such as `if (i < n)`, and check how it is made up"
+    if f["span"] == DYNAMIC:
+        fix = "ask for more with shared_mem=, or guard the index"
+    return f"{_does(f, launched)} {where} of `{name}`, {_size(array, f, launched)}.", fix
+
+
+def _misaligned(f, launched):
+    n = f["bytes"]
+    return (
+        f"{_does(f, launched)} {n} bytes at once from byte {f['offset']} of "
+        f"`{launched.place(f['span'])}`; an access of {n} bytes must begin at a multiple of {n}.",
+        "use the wide type only where every row begins at such a multiple, else single elements",
+    )
+
+
+def _wild(f, launched):
+    return (
+        f"{_does(f, launched)} {f['bytes']} bytes at an address that lies in no array.",
+        "look at how the pointer or index is made: an int that overflows, a value never set, "
+        "a pointer that is not the kernel's",
+    )
+
+
+def _unwritten(f, launched):
+    where = element(f["offset"], None, f["bytes"])
+    return (
+        f"{_does(f, launched)} {where} of `{launched.place(f['span'])}`, where no thread of this "
+        "block has written yet. Shared memory does not begin as zeros.",
+        "write every element before it is read, with __syncthreads() in between",
+    )
+
+
+def _race(f, launched):
+    where = element(f["offset"], launched.array(f["span"]), f["bytes"])
+    name = f"`{launched.place(f['span'])}`" + (" (shared)" if f["span"] < 0 else "")
+    other = launched.at(f["other_thread"], f["other_block"])
+    fix = "blocks run in any order: use an atomic, or let one block own the element"
+    if f["block"] == f["other_block"]:
+        fix = (
+            "put __syncthreads() (within one warp: __syncwarp()) between the two, or use an "
+            "atomic where both update"
+        )
+    return (
+        f"{other} {DOES[f['other_access']]} {where} of {name}, and {_does(f, launched)} it, with "
+        f"nothing that puts the two in order. Seen {f['count']} times.",
+        fix,
+    )
+
+
+def _divergent(f, launched):
+    one, other = launched.thread(f["thread"]), launched.thread(f["other_thread"])
+    if f["text"] == "ended":
+        what = (
+            f"{f['count']} threads of the block, thread {other} among them, ended without "
+            f"reaching the barrier at which thread {one} waits."
+        )
+    else:
+        what = (
+            f"thread {one} waits at the barrier in line {f['line']}, thread {other} at the one "
+            f"in line {f['other_line']}."
+        )
+    return (
+        what + " A barrier must be reached by all threads of the block, at the same place.",
+        "move __syncthreads() out of the branch; do not return early, but skip the work",
+    )
+
+
+def _deadlock(f, launched):
+    a, _, b, _, ended = f["text"].split()
+    words = {"barrier": "in __syncthreads()", "warp": "in a warp operation"}
+    what = f"{f['count']} threads wait {words[a]} in line {f['line']}"
+    if b != "none":
+        other = launched.thread(f["other_thread"])
+        what += f", while thread {other} waits {words[b]} in line {f['other_line']}"
+    return (
+        f"{what}, {ended} have ended: nobody can go on.",
+        "let all threads that are waited for reach the same barrier or warp operation",
+    )
+
+
+def _mask(f, launched):
+    words = f["text"].split()
+    if words[0] == "self":
+        what = (
+            f"{_who(f, launched)} (lane {f['thread'] % 32}) calls a warp operation with the mask "
+            f"{words[1]}, which does not name its own lane."
+        )
+    else:
+        what = (
+            "lanes of one warp wait in warp operations with different masks: "
+            f"{words[1]} in line {f['line']}, {words[3]} in line {f['other_line']}."
+        )
+    return (
+        what,
+        "give all lanes that take part one mask with exactly their bits; 0xffffffff for all",
+    )
+
+
+def _shuffle(f, launched):
+    lane, why, mask = f["text"].split()
+    reasons = {
+        "ended": "has already ended",
+        "missing": "does not exist: the last warp is not full",
+        "outside": f"is not in the mask {mask}",
+    }
+    return (
+        f"{_who(f, launched)} reads lane {lane} in a shuffle; that lane {reasons[why]}. "
+        "The value is undefined.",
+        "keep all lanes of the warp until the shuffle and name them in the mask, or read only "
+        "lanes that take part",
+    )
+
+
+def _index(f, launched):
+    index, _, kind = f["text"].partition(" ")
+    return (
+        f"{_who(f, launched)} uses index {index} in an array of type {kind}.",
+        "make the array larger or guard the index",
+    )
+
+
+def _async(f, launched):
+    if f["text"].startswith("size"):
+        size = f["text"].split()[1]
+        return (
+            f"{_who(f, launched)} copies {size} bytes asynchronously; valid: 4, 8 or 16.",
+            "copy in pieces of 4, 8 or 16 bytes",
+        )
+    return (
+        f"{_does(f, launched)} `{launched.place(f['span'])}` while an asynchronous copy to it is "
+        "on its way.",
+        "call __pipeline_commit() and __pipeline_wait_prior(0) first, then a barrier if other "
+        "threads read it",
+    )
+
+
+def _endless(f, launched):
+    return (
+        f"the kernel had not ended after {f['text']} seconds and was stopped; it was last seen in "
+        f"{_who(f, launched)}.",
+        "look at the condition of the loop. A block that waits for another block waits for ever "
+        "here, and may on a GPU",
+    )
+
+
+def _zero(f, launched):
+    return (
+        f"{_who(f, launched)} divides an integer by zero. A GPU goes on with a meaningless number.",
+        "guard it: `n ? x / n : 0`",
+    )
+
+
+def _assertion(f, launched):
+    return (
+        f"{_who(f, launched)}: the assertion `{f['text']}` does not hold.",
+        "find out which value breaks it: printf works in kernels",
+    )
+
+
+def _too_much_shared(f, launched):
+    return (
+        f"with `{f['text']}` the block's static shared arrays take more than 48 KiB.",
+        "make them smaller, or use extern __shared__ with max_dynamic_shared_size_bytes",
+    )
+
+
+def _crash(f, launched):
+    return (
+        f"the process that ran the kernel died ({f['text']}); it was last seen in "
+        f"{_who(f, launched)}.",
+        "a local array that is too large (each thread has a stack of 128 KiB), or a recursion "
+        "without an end",
+    )
+
+
+SENTENCES: dict[str, Callable[[dict, Launched], tuple[str, str]]] = {
+    "out of bounds": _out_of_bounds,
+    "misaligned": _misaligned,
+    "wild pointer": _wild,
+    "uninitialised shared memory": _unwritten,
+    "race": _race,
+    "divergent barrier": _divergent,
+    "deadlock": _deadlock,
+    "warp mask": _mask,
+    "shuffle source": _shuffle,
+    "array index": _index,
+    "async copy": _async,
+    "endless": _endless,
+    "division by zero": _zero,
+    "assertion": _assertion,
+    "shared memory": _too_much_shared,
+    "crash": _crash,
+}

@@ -1,0 +1,373 @@
+"""RawModule and RawKernel: CuPy's two classes for CUDA source, here for NumPy arrays.
+
+    kernel = RawKernel(source, "scale")
+    kernel((grid,), (block,), (x, np.float32(2), np.int32(n)))
+
+Checked mode, the default, runs the kernel in a child process and looks at every access before it
+happens. Fast mode runs it in this process, on several cores, and looks at nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embag_edu.cuda_on_cpu import source, toolchain
+from embag_edu.cuda_on_cpu.arguments import SHARED_DEFAULT, check_arguments, check_shape
+from embag_edu.cuda_on_cpu.counts import Report
+from embag_edu.cuda_on_cpu.faults import KernelFault, Launched, raise_for
+from embag_edu.cuda_on_cpu.worker import Launch, prepare
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How kernels are run.
+
+    mode:         "checked", or "fast" (EMBAG_CUDA_MODE sets the default).
+    order:        0: threads and blocks one after another, in order. k > 0: the order of seed k; in
+                  checked mode threads are also interrupted at their accesses to memory.
+    seconds:      a checked kernel that takes longer is ended and reported as endless.
+    cores:        fast mode: how many cores share the blocks.
+    raise_faults: False: races are only listed in `kernel.report`, and what was written is kept.
+    log:          so many accesses are kept one by one, in `kernel.report.accesses`.
+    """
+
+    mode: str = os.environ.get("EMBAG_CUDA_MODE", "checked")
+    order: int = 0
+    seconds: float = float(os.environ.get("EMBAG_CUDA_SECONDS", 60))
+    cores: int = min(os.cpu_count() or 1, 8)
+    raise_faults: bool = True
+    log: int = 0
+
+    def __post_init__(self):
+        if self.mode not in ("checked", "fast"):
+            raise ValueError(f"mode is {self.mode!r}; valid: 'checked', 'fast'")
+        if not 0 <= self.order < 2**32:
+            raise ValueError(
+                f"order is {self.order!r}; valid: 0 (in order), or a seed up to 2**32 - 1"
+            )
+        if not self.seconds > 0 or not self.cores >= 1 or not 0 <= self.log <= 1_000_000:
+            raise ValueError(
+                f"seconds is {self.seconds!r}, cores {self.cores!r}, log {self.log!r}; valid: "
+                "seconds above 0, cores from 1, log from 0 to 1,000,000"
+            )
+
+
+_DEFAULT = Settings()
+_current: ContextVar[Settings] = ContextVar("settings", default=_DEFAULT)
+
+
+@contextlib.contextmanager
+def settings(**changes: Any) -> Iterator[Settings]:
+    """Run the kernels of a `with` block with other `Settings`: settings(mode="fast", order=3)."""
+    known = [f.name for f in fields(Settings)]
+    for name in changes:
+        if name not in known:
+            raise TypeError(f"there is no setting {name!r}; there are {', '.join(known)}")
+    token = _current.set(replace(_current.get(), **changes))
+    try:
+        yield _current.get()
+    finally:
+        _current.reset(token)
+
+
+class RawModule:
+    """CUDA source with its kernels, compiled when one is first asked for; as cupy.RawModule.
+
+    code:             the source. name_expressions: the instances of templates, "scale<float>".
+    options:          -D, -U and -I as for a compiler; options that tune GPU code change nothing.
+    The other parameters of CuPy's class must have their defaults.
+    """
+
+    def __init__(
+        self,
+        code: str | None = None,
+        *,
+        path: str | None = None,
+        options: Sequence[str] = (),
+        backend: str = "nvrtc",
+        translate_cucomplex: bool = False,
+        enable_cooperative_groups: bool = False,
+        name_expressions: Sequence[str] | None = None,
+        jitify: bool = False,
+    ):
+        if code is None or path is not None:
+            raise ValueError("path: compiled GPU code cannot run here; pass the source as code=")
+        if translate_cucomplex or enable_cooperative_groups or jitify:
+            raise source.NotModelled(
+                0, "translate_cucomplex, enable_cooperative_groups and jitify are not modelled"
+            )
+        self.code, self.options, self.backend = code, tuple(options), backend
+        self.name_expressions = None if name_expressions is None else tuple(name_expressions)
+        self._kernels = source.kernels(code, self.options)
+        own = [k.name for k in self._kernels.values() if k.extern_c]
+        self._names = list(dict.fromkeys([*own, *(name_expressions or ())]))
+        self._variables = source.global_variables(code, self.options)
+        self._values: dict[str, np.ndarray] = {}  # of the variables, once they are known
+        self._fast: list[ctypes.CDLL] = []
+        self._lock = threading.Lock()
+
+    def get_function(self, name: str) -> RawKernel:
+        """The kernel `name`: one with extern "C", or one of the name_expressions."""
+        if name not in self._names:
+            raise ValueError(
+                f"there is no kernel {name!r}; there are: {', '.join(self._names) or 'none'}. "
+                'A kernel needs extern "C", a template instance must stand in name_expressions'
+            )
+        return RawKernel(self.code, name, self.options, module=self)
+
+    def compile(self, log_stream: Any = None) -> None:
+        """Compile now, for the mode that is set; otherwise the first launch does it."""
+        self._library_file(_current.get().mode == "checked")
+
+    def get_global(self, name: str) -> np.ndarray:
+        """The memory of a __constant__ or __device__ variable, as bytes: `.view(dtype)` it.
+
+        What is written there is there in the next launch.
+        """
+        names = [v.name for v in self._variables]
+        if name not in names:
+            raise ValueError(
+                f"there is no variable {name!r}; there are: {', '.join(names) or 'none'}"
+            )
+        if name not in self._values:
+            with self._lock:
+                self._copy_variables(self._libraries(1)[0], out=True)
+        return self._values[name]
+
+    def _library_file(self, checked: bool) -> Path:
+        return toolchain.build(self.code, self._names, self.options, checked)
+
+    def _libraries(self, cores: int) -> list[ctypes.CDLL]:
+        """Fast mode: a copy of the library for every core, for its state is the core's own."""
+        if len(self._fast) < cores:
+            file = self._library_file(checked=False)
+            for _ in range(cores - len(self._fast)):
+                handle, copy = tempfile.mkstemp(suffix=toolchain.SUFFIX, dir=_copies())
+                os.close(handle)
+                shutil.copy(file, copy)
+                library = ctypes.CDLL(copy)
+                library.cuda_on_cpu_report.restype = ctypes.c_char_p
+                self._fast.append(library)
+        return self._fast[:cores]
+
+    def _copy_variables(self, library: ctypes.CDLL, out: bool) -> None:
+        for i, variable in enumerate(self._variables):
+            address, size, fixed = toolchain.variable_memory(library, i)
+            if out and variable.name not in self._values:
+                self._values[variable.name] = np.empty(size, np.uint8)
+            if variable.name in self._values and (out or not fixed):
+                ours = self._values[variable.name].ctypes.data
+                ctypes.memmove(*((ours, address) if out else (address, ours)), size)
+
+
+_folder: tempfile.TemporaryDirectory | None = None
+
+
+def _copies() -> str:
+    global _folder
+    if _folder is None:
+        _folder = tempfile.TemporaryDirectory(prefix="cuda_on_cpu_", ignore_cleanup_errors=True)
+    return _folder.name
+
+
+_pool: ThreadPoolExecutor | None = None
+
+
+def _cores(n: int) -> ThreadPoolExecutor:
+    global _pool
+    if _pool is None or _pool._max_workers < n:
+        _pool = ThreadPoolExecutor(n)
+    return _pool
+
+
+class RawKernel:
+    """One kernel; call it as kernel(grid, block, args, shared_mem=0), as cupy.RawKernel.
+
+    After a checked launch, `report` tells what was counted and found (a `counts.Report`).
+    """
+
+    def __init__(
+        self,
+        code: str,
+        name: str,
+        options: Sequence[str] = (),
+        backend: str = "nvrtc",
+        *,
+        translate_cucomplex: bool = False,
+        enable_cooperative_groups: bool = False,
+        jitify: bool = False,
+        module: RawModule | None = None,
+    ):
+        if module is None:
+            templated = [name] if "<" in name else None
+            module = RawModule(
+                code,
+                options=options,
+                backend=backend,
+                name_expressions=templated,
+                translate_cucomplex=translate_cucomplex,
+                jitify=jitify,
+                enable_cooperative_groups=enable_cooperative_groups,
+            )
+            module.get_function(name)  # says which kernels there are
+        self.code, self.name, self.options, self.backend = code, name, tuple(options), backend
+        self.report: Report | None = None
+        self.max_dynamic_shared_size_bytes = SHARED_DEFAULT
+        self._module = module
+        self._number = module._names.index(name)
+        self._parameters: list[source.Parameter] | None = None
+
+    def compile(self, log_stream: Any = None) -> None:
+        """Compile now; otherwise the first launch does it."""
+        self._module.compile(log_stream)
+
+    @property
+    def max_threads_per_block(self) -> int:
+        """1024, or what __launch_bounds__ says."""
+        return self._module._kernels[self.name.split("<")[0].strip()].max_threads or 1024
+
+    @property
+    def attributes(self) -> dict[str, int]:
+        """Those of CuPy's kernel attributes that exist on a CPU."""
+        return {
+            "max_threads_per_block": self.max_threads_per_block,
+            "max_dynamic_shared_size_bytes": self.max_dynamic_shared_size_bytes,
+        }
+
+    def __getattr__(self, name: str) -> Any:
+        if name in (
+            "num_regs",
+            "local_size_bytes",
+            "binary_version",
+            "ptx_version",
+            "shared_size_bytes",
+        ):
+            raise AttributeError(
+                f"{name} is known to NVIDIA's compiler only: "
+                "embag_edu.cuda_on_cpu.nvrtc.compile_check tells it, without a GPU"
+            )
+        raise AttributeError(f"RawKernel has no attribute {name!r}")
+
+    @property
+    def parameters(self) -> list[source.Parameter]:
+        """What the compiler knows of the parameters' types, with the names of the source."""
+        if self._parameters is None:
+            file = self._module._library_file(_current.get().mode == "checked")
+            signature = getattr(ctypes.CDLL(str(file)), f"signature_{self._number}")
+            signature.restype = ctypes.c_char_p
+            read = source.parameters(self.code, self.name, self.options)
+            true = signature().decode().split()
+            self._parameters = [_typed(p, t) for p, t in zip(read, true, strict=True)]
+        return self._parameters
+
+    def __call__(
+        self,
+        grid: tuple,
+        block: tuple,
+        args: Sequence,
+        *,
+        shared_mem: int = 0,
+        stream: Any = None,
+        enable_cooperative_groups: bool = False,
+    ) -> None:
+        """Run the kernel. Faults raise KernelFault, wrong arguments TypeError or ValueError.
+
+        grid, block: tuples of one to three sizes. args: NumPy arrays and scalars, in the order of
+        the parameters. shared_mem: bytes of `extern __shared__` memory. stream: there is one only.
+        """
+        if enable_cooperative_groups:
+            raise source.NotModelled(
+                0, "enable_cooperative_groups is not modelled: start a second kernel"
+            )
+        limit = int(self.max_dynamic_shared_size_bytes)
+        shape = check_shape(self.name, grid, block, shared_mem, self.max_threads_per_block, limit)
+        values = check_arguments(self.name, self.parameters, args)
+        now = _current.get()
+        launched = Launched(self.code, self.name, self.parameters, values, *shape)
+        self.report = None
+        if now.mode == "fast":
+            self._run_fast(launched, now, shared_mem)
+        else:
+            self._run_checked(launched, now, shared_mem)
+
+    def _run_checked(self, launched: Launched, now: Settings, shared_mem: int) -> None:
+        from embag_edu.cuda_on_cpu.checked import run
+
+        file = self._module._library_file(checked=True)
+        try:
+            found = run(file, self._number, self._module, launched, now, int(shared_mem))
+        except KernelFault as fault:
+            self.report = fault.report
+            raise
+        self.report = Report(launched, found)
+        print(found["printed"], end="")
+        if now.raise_faults or found.get("stopped"):
+            raise_for(self.report)
+
+    def _run_fast(self, launched: Launched, now: Settings, shared_mem: int) -> None:
+        module, total = self._module, int(np.prod(launched.grid, dtype=np.int64))
+        writes = any(not v.constant for v in module._variables)  # one copy for the whole launch
+        cores = 1 if writes else min(now.cores, total)
+        pointers, _keep = _pointers(launched.values)
+        with module._lock:
+            libraries = module._libraries(cores)
+
+            def part(k: int) -> str | None:
+                module._copy_variables(libraries[k], out=False)
+                launch = prepare(
+                    Launch(),
+                    launched.grid,
+                    launched.block,
+                    total * k // cores,
+                    total * (k + 1) // cores,
+                    shared_mem,
+                    now.order,
+                    pointers,
+                )
+                failed = getattr(libraries[k], f"launch_{self._number}")(ctypes.byref(launch))
+                report = libraries[k].cuda_on_cpu_report().decode()
+                return report if failed or '"printed":""' not in report else None
+
+            told = [part(0)] if cores == 1 else list(_cores(cores).map(part, range(cores)))
+            if writes:
+                module._copy_variables(libraries[0], out=True)
+        for report in filter(None, told):
+            found = json.loads(report)
+            print(found["printed"], end="")
+            raise_for(Report(launched, found))
+
+
+def _typed(read: source.Parameter, true: str) -> source.Parameter:
+    """ "const*float32/4:8" tells: a pointer to const float4."""
+    text = true.rpartition(":")[0]
+    kind, _, lanes = text.replace("const", "").replace("*", "").partition("/")
+    return replace(
+        read,
+        pointer="*" in text,
+        const="const" in text,
+        dtype=None if kind == "?" else kind,
+        lanes=int(lanes or 1),
+    )
+
+
+def _pointers(values: Sequence) -> tuple[ctypes.Array, list]:
+    """A C array of pointers to the values; the second result keeps them alive."""
+    keep = [
+        np.array([v.ctypes.data], np.uint64) if isinstance(v, np.ndarray) else np.atleast_1d(v)
+        for v in values
+    ]
+    return (ctypes.c_void_p * max(1, len(keep)))(*[k.ctypes.data for k in keep]), keep

@@ -1,0 +1,568 @@
+// recorder.cpp: checked mode. The kernel is compiled with -fsanitize=thread, bounds and coverage, which
+// makes the compiler call a function before every load, store and array index, and in every basic
+// block. The sanitizers' libraries are not linked: the functions below take their place. They look
+// at an access before it happens, remember who touched what, and count what a warp asks for.
+#include "runtime.h"
+#include <stdlib.h>
+
+namespace cuda_on_cpu {
+// ---- what the launch may touch, told by Python ---------------------------------------------------
+const unsigned MAX_SPANS = 64, PAGE = 1 << 16;
+struct Watch {
+  uint64_t low, high;                          // the arena: all arrays, with guard zones between them
+  uint64_t start[MAX_SPANS], end[MAX_SPANS];   // every array; after them the module's own variables
+  unsigned char writable[MAX_SPANS];
+  unsigned n_spans, n_arrays, log_limit, interrupt;
+  uint64_t* progress;                          // where the kernel is, for the case that it never ends
+  uint64_t shadow_limit;
+};
+static Watch watch;
+
+// ---- source lines: the assembler put a label behind every call in the kernel (toolchain.py) ----------
+struct Label { uint64_t pc, line; };
+}  // namespace cuda_on_cpu
+extern "C" cuda_on_cpu::Label cuda_on_cpu_labels[];
+extern "C" uint64_t cuda_on_cpu_n_labels;
+namespace cuda_on_cpu {
+static uint64_t base;  // program counters are kept as 32-bit differences from it
+static int by_pc(const void* a, const void* b) {
+  uint64_t x = ((const Label*)a)->pc, y = ((const Label*)b)->pc;
+  return x < y ? -1 : x > y;
+}
+static void sort_labels() {
+  if (base) return;
+  qsort(cuda_on_cpu_labels, cuda_on_cpu_n_labels, sizeof(Label), by_pc);
+  base = cuda_on_cpu_n_labels ? cuda_on_cpu_labels[0].pc : 1;
+}
+struct Known { unsigned pc; int line; };
+static Known known[1024];  // lines that an intrinsic was told by its caller
+static int line_of(unsigned pc) {
+  for (unsigned h = pc * 2654435761u >> 22, n = 0; n < 8; n++, h = (h + 1) % 1024)
+    if (known[h].pc == pc && known[h].line) return known[h].line;
+  uint64_t first = 0, last = cuda_on_cpu_n_labels;
+  while (first < last) {
+    uint64_t middle = (first + last) / 2;
+    if (cuda_on_cpu_labels[middle].pc - base < pc) first = middle + 1;
+    else last = middle;
+  }
+  return first < cuda_on_cpu_n_labels && cuda_on_cpu_labels[first].pc - base == pc ? (int)cuda_on_cpu_labels[first].line : 0;
+}
+static void know(unsigned pc, int line) {
+  for (unsigned h = pc * 2654435761u >> 22, n = 0; n < 8; n++, h = (h + 1) % 1024)
+    if (known[h].pc == pc || !known[h].line) { known[h] = {pc, line}; return; }
+}
+
+// ---- the order of things: what has happened before what -------------------------------------------------
+// `now` grows with every barrier, __syncwarp and fence. Two accesses to one address are in order if
+// one thread made both, or a barrier or __syncwarp of both threads lies between them, or a chain of
+// fence -> atomic, atomic on the same address -> access. If not, and one is a write, it is a race.
+struct Who { unsigned block, time, pc; uint16_t thread; uint8_t mask, known; };  // mask: of the 4 bytes
+struct Cell { Who by[3][2]; };  // of 4 bytes: for each kind of access, the last two different threads
+static unsigned now, barrier_time, block_fenced;  // block_fenced: a barrier before which all had fenced
+static unsigned synced[WARPS][32][32];     // [warp][lane a][lane b]: a knows what b did before this time
+struct Release { unsigned block, own, all; uint16_t thread; };
+struct SyncVariable { uint64_t address; Release* log; unsigned n, room; };
+struct Acquired { SyncVariable* variable; unsigned n, thread, time; };
+static SyncVariable variables[4096];
+static Acquired acquired[4096];
+static unsigned n_acquired;
+static bool any_fence;
+
+static bool in_block_order(unsigned thread, unsigned time) {
+  const Thread& t = me();
+  if (thread == t.index || time < barrier_time) return true;
+  return thread / 32 == t.index / 32 && time < synced[thread / 32][t.index % 32][thread % 32];
+}
+static bool released_to_me(const Who& who) {
+  for (unsigned i = 0; i < n_acquired; i++) {
+    const Acquired& a = acquired[i];
+    if (!in_block_order(a.thread, a.time)) continue;
+    for (unsigned k = a.n; k-- > 0;) {
+      const Release& r = a.variable->log[k];
+      if (r.block == who.block && (who.time < r.all || (r.thread == who.thread && who.time < r.own))) return true;
+    }
+  }
+  return false;
+}
+static bool ordered(const Who& who) {
+  if (who.block == core.block && in_block_order(who.thread, who.time)) return true;
+  return any_fence && released_to_me(who);
+}
+static SyncVariable* variable_at(uint64_t address) {
+  for (unsigned h = (unsigned)(address * 0x9e3779b97f4a7c15ull >> 52), n = 0; n < 64; n++, h = (h + 1) % 4096)
+    if (variables[h].address == address || !variables[h].address) {
+      variables[h].address = address;
+      return &variables[h];
+    }
+  return nullptr;
+}
+static void synchronise(uint64_t address) {  // an atomic takes what others released here, and releases
+  SyncVariable* v = any_fence ? variable_at(address) : nullptr;
+  if (!v) return;
+  Thread& t = me();
+  if (v->n && n_acquired < 4096) acquired[n_acquired++] = {v, v->n, t.index, now};
+  if (!t.fence_time) return;
+  unsigned all = t.fence_barrier > block_fenced ? t.fence_barrier : block_fenced;
+  if (v->n == v->room) v->log = (Release*)realloc((void*)v->log, (v->room = 2 * v->room + 16) * sizeof(Release));
+  v->log[v->n++] = {core.block, t.fence_time, all, (uint16_t)t.index};
+}
+void fenced() {
+  any_fence = true;
+  me().fence_time = ++now, me().fence_barrier = barrier_time;
+}
+void lanes_synced(unsigned warp, unsigned lanes) {
+  unsigned joined[32] = {}, time = ++now;
+  for (unsigned l = 0; l < 32; l++)
+    if (lanes >> l & 1)
+      for (unsigned j = 0; j < 32; j++) joined[j] = synced[warp][l][j] > joined[j] ? synced[warp][l][j] : joined[j];
+  for (unsigned j = 0; j < 32; j++) joined[j] = lanes >> j & 1 ? time : joined[j];
+  for (unsigned l = 0; l < 32; l++)
+    if (lanes >> l & 1) memcpy(synced[warp][l], joined, sizeof joined);
+}
+
+// ---- who touched what ------------------------------------------------------------------------------------
+static Cell* shadow[MAX_SPANS];
+static unsigned* hits[MAX_SPANS];            // atomics, for every 4 bytes
+static Cell* shared_shadow;
+static uint8_t *written, *pending;           // of every byte of shared memory
+static bool races_unchecked;
+
+static Fault* same_fault(int line, int other_line, int span) {
+  for (unsigned i = 0; i < core.n_faults; i++) {
+    Fault& f = core.faults[i];
+    bool same = (f.line == line && f.other_line == other_line) || (f.line == other_line && f.other_line == line);
+    if (same && f.span == span && strcmp(f.kind, "race") == 0) return &f;
+  }
+  return nullptr;
+}
+static void race(const Who& other, Access before, Access access, unsigned pc, int span, long long offset, unsigned bytes) {
+  int line = line_of(pc), other_line = line_of(other.pc);
+  if (Fault* seen = same_fault(line, other_line, span)) { seen->count++; return; }
+  Fault& f = new_fault("race", line);
+  f.other_line = other_line, f.other_thread = other.thread, f.other_block = other.block;
+  f.access = access, f.other_access = before, f.span = span, f.offset = offset, f.bytes = bytes;
+}
+static const Who* conflict(const Who* pair, unsigned mask, bool shared) {
+  for (int i = 0; i < 2; i++) {
+    const Who& w = pair[i];
+    if (w.known && (w.mask & mask) && (!shared || w.block == core.block) && !ordered(w)) return &w;
+  }
+  return nullptr;
+}
+static void remember(Who* pair, unsigned mask, unsigned pc) {
+  unsigned thread = me().index;
+  if (pair[0].known && (pair[0].thread != thread || pair[0].block != core.block)) pair[1] = pair[0];
+  else if (pair[0].time == now) mask |= pair[0].mask;
+  pair[0] = {core.block, now, pc, (uint16_t)thread, (uint8_t)mask, 1};
+}
+static void check_race(Cell* cells, uint64_t offset, unsigned bytes, Access access, unsigned pc, int span) {
+  bool shared = span < 0;
+  for (uint64_t at = offset; at < offset + bytes;) {
+    uint64_t word = at / 4, until = 4 * (word + 1) < offset + bytes ? 4 * (word + 1) : offset + bytes;
+    unsigned mask = ((1u << (until - at)) - 1) << at % 4;
+    Cell& cell = cells[word];
+    static const Access others[] = {WRITE, ATOMIC, READ};
+    for (Access before : others) {
+      if (before == access && access != WRITE) continue;  // two reads, two atomics: no race
+      if (const Who* other = conflict(cell.by[before], mask, shared)) {
+        race(*other, before, access, pc, span, (long long)offset, bytes);
+        break;
+      }
+    }
+    remember(cell.by[access], mask, pc);
+    at = until;
+  }
+}
+
+// ---- where an address lies ---------------------------------------------------------------------------------
+static int8_t page_span[1 << 16];  // the array on each page of the arena (pages are never shared by two)
+static int find_span(uint64_t a) {
+  if (a - watch.low < watch.high - watch.low) {
+    uint64_t page = (a - watch.low) / PAGE;
+    return page < sizeof page_span ? page_span[page] : NOWHERE;
+  }
+  for (unsigned i = watch.n_arrays; i < watch.n_spans; i++)
+    if (a >= watch.start[i] && a < watch.end[i]) return (int)i;
+  return NOWHERE;
+}
+static int find_shared(uint64_t offset) {  // the array, or the one that this address has run away from
+  uint64_t dynamic = SHARED_BYTES / 256 * 256;
+  if (offset >= dynamic) return DYNAMIC;
+  int nearest = core.n_arrays ? STATIC : DYNAMIC;
+  for (unsigned k = 0; k < core.n_arrays; k++)
+    if (offset >= core.arrays[k].offset) nearest = STATIC - (int)k;
+  return nearest;
+}
+static void bounds_of(int span, uint64_t* start, uint64_t* end) {
+  if (span >= 0) *start = watch.start[span], *end = watch.end[span];
+  else if (span == DYNAMIC) *start = (uint64_t)core.shared + SHARED_BYTES / 256 * 256, *end = *start + core.dynamic_bytes;
+  else *start = (uint64_t)core.shared + core.arrays[STATIC - span].offset, *end = *start + core.arrays[STATIC - span].bytes;
+}
+static int nearest_array(uint64_t a) {
+  int nearest = NOWHERE;
+  uint64_t least = PAGE;  // farther away, it is a wild pointer
+  for (unsigned i = 0; i < watch.n_spans; i++) {
+    uint64_t away = a < watch.start[i] ? watch.start[i] - a : a >= watch.end[i] ? a - watch.end[i] + 1 : 0;
+    if (away < least) least = away, nearest = (int)i;
+  }
+  return nearest;
+}
+[[noreturn]] static void refuse(const char* kind, int line, int span, uint64_t a, unsigned bytes, Access access) {
+  Fault& f = new_fault(kind, line);
+  uint64_t start = 0, end = 0;
+  if (span != NOWHERE) bounds_of(span, &start, &end);
+  f.span = span, f.offset = (long long)(a - start), f.bytes = bytes, f.access = access;
+  leave();
+}
+
+// ---- counts: one event for each access of a thread, merged to requests of a warp ------------------------------
+struct Event { uint64_t address; int16_t span; uint8_t bytes, access; };
+struct Stream { unsigned* pcs; Event* events; unsigned n, room; };
+static Stream streams[MAX_THREADS];
+const unsigned ROOM = 1 << 21, NOBODY = ~0u;  // events of one thread between two barriers
+static bool counts_cut;
+struct Site {
+  bool used;
+  unsigned pc;
+  int span, access, bytes;
+  uint64_t requests, lanes, sectors, wanted, passes, best, operations, addresses, worst, partial;
+  unsigned first_mask, first_block, first_warp;
+  long long first[32];
+};
+static Site sites[2048];
+struct Logged { unsigned block, thread, pc; Event event; };
+static Logged* logged;
+static unsigned n_logged;
+
+static void note(uint64_t address, unsigned bytes, Access access, int span, unsigned pc) {
+  Stream& s = streams[me().index];
+  if (s.n == ROOM) { counts_cut = true; return; }
+  if (s.n == s.room) {
+    s.room = 2 * s.room + 64;
+    s.pcs = (unsigned*)realloc((void*)s.pcs, s.room * sizeof *s.pcs);
+    s.events = (Event*)realloc((void*)s.events, s.room * sizeof *s.events);
+  }
+  s.pcs[s.n] = pc;
+  s.events[s.n++] = {address, (int16_t)span, (uint8_t)bytes, (uint8_t)access};
+  if (access != STEP && n_logged < watch.log_limit) logged[n_logged++] = {core.block, me().index, pc, s.events[s.n - 1]};
+}
+static Site& site(unsigned pc, int span, int access) {
+  for (unsigned h = (pc * 2654435761u ^ (unsigned)(span * 7 + access)) % 2048, n = 0;; h = (h + 1) % 2048, n++) {
+    Site& s = sites[h];
+    if (!s.used) s.used = true, s.pc = pc, s.span = span, s.access = access;
+    if ((s.pc == pc && s.span == span && s.access == access) || n == 2047) return s;
+  }
+}
+static unsigned sorted(uint64_t* a, unsigned n) {  // sorts; how many are different
+  for (unsigned i = 1; i < n; i++) {
+    uint64_t x = a[i];
+    unsigned k = i;
+    for (; k > 0 && a[k - 1] > x; k--) a[k] = a[k - 1];
+    a[k] = x;
+  }
+  unsigned different = n > 0;
+  for (unsigned i = 1; i < n; i++) different += a[i] != a[i - 1];
+  return different;
+}
+static unsigned bank_passes(const uint64_t* a, unsigned n, unsigned words) {  // 32 banks of 4 bytes
+  uint64_t seen[32][32];
+  unsigned in_bank[32] = {}, most = 0;
+  for (unsigned i = 0; i < n * words; i++) {
+    uint64_t word = a[i / words] / 4 + i % words;
+    unsigned bank = word % 32, k = 0;
+    while (k < in_bank[bank] && seen[bank][k] != word) k++;
+    if (k == in_bank[bank] && k < 32) seen[bank][in_bank[bank]++] = word;
+    most = in_bank[bank] > most ? in_bank[bank] : most;
+  }
+  return most;
+}
+static void count_shared(Site& s, const uint64_t* a, unsigned n) {
+  unsigned words = s.bytes < 4 ? 1 : (unsigned)s.bytes / 4, at_once = 32 / words;  // 8 bytes: half a warp at a time
+  uint64_t all[32];
+  for (unsigned i = 0; i < n; i += at_once) s.passes += bank_passes(a + i, n - i < at_once ? n - i : at_once, words);
+  for (unsigned i = 0; i < n; i++) all[i] = a[i] / (s.bytes < 4 ? 4 : (unsigned)s.bytes);
+  s.best += (sorted(all, n) * words + 31) / 32;
+}
+static void count_global(Site& s, uint64_t* a, unsigned n) {
+  uint64_t sectors[64];
+  unsigned m = 0;
+  for (unsigned i = 0; i < n; i++)
+    for (uint64_t k = a[i] / 32; k <= (a[i] + (unsigned)s.bytes - 1) / 32 && m < 64; k++) sectors[m++] = k;
+  s.sectors += sorted(sectors, m);
+  unsigned different = sorted(a, n), run = 1, worst = 1;
+  s.wanted += different * (unsigned)s.bytes;
+  if (s.access != ATOMIC) return;
+  for (unsigned i = 1; i < n; i++) {
+    run = a[i] == a[i - 1] ? run + 1 : 1;
+    worst = run > worst ? run : worst;
+  }
+  s.operations += n, s.addresses += different, s.worst = worst > s.worst ? worst : s.worst;
+}
+static void request(unsigned warp, unsigned active, const unsigned* at) {
+  const Stream* lanes = streams + 32 * warp;
+  unsigned leader = (unsigned)__builtin_ctz(active), n = 0;
+  const Event& like = lanes[leader].events[at[leader]];
+  Site& s = site(lanes[leader].pcs[at[leader]], like.span, like.access);
+  unsigned everyone = lanes_of(warp), here_now = 0;
+  uint64_t a[32];
+  for (unsigned l = 0; l < 32; l++)
+    if (active >> l & 1) {
+      a[n++] = lanes[l].events[at[l]].address;
+      here_now |= 1u << l;
+    }
+  s.bytes = like.bytes, s.requests++, s.lanes += n, s.partial += here_now != everyone;
+  if (like.access == STEP) return;
+  if (__builtin_popcount(here_now) > __builtin_popcount(s.first_mask)) {  // the fullest one is kept for the picture
+    uint64_t start, end;
+    bounds_of(like.span, &start, &end);
+    s.first_mask = here_now, s.first_block = core.block, s.first_warp = warp;
+    for (unsigned l = 0; l < 32; l++) s.first[l] = here_now >> l & 1 ? (long long)(lanes[l].events[at[l]].address - start) : -1;
+  }
+  if (like.span >= 0) count_global(s, a, n);
+  else {
+    count_shared(s, a, n);
+    if (s.access == ATOMIC) s.operations += n, s.addresses += sorted(a, n);
+  }
+}
+// The lanes of a warp ran one after another here. On a GPU they run together, and where they part
+// they meet again: at every step the lanes with the smallest program counter go on.
+static void merge(unsigned warp) {
+  Stream* lanes = streams + 32 * warp;
+  unsigned at[32] = {}, exist = lanes_of(warp);
+  bool alike = exist == ~0u;
+  for (unsigned l = 1; l < 32 && alike; l++)
+    alike = lanes[l].n == lanes[0].n && memcmp(lanes[l].pcs, lanes[0].pcs, lanes[0].n * sizeof(unsigned)) == 0;
+  for (unsigned i = 0; alike && i < lanes[0].n; i++) {
+    for (unsigned l = 0; l < 32; l++) at[l] = i;
+    if (lanes[0].events[i].access != STEP) request(warp, ~0u, at);
+    else {
+      Site& s = site(lanes[0].pcs[i], NOWHERE, STEP);
+      s.requests++, s.lanes += 32;
+    }
+  }
+  while (!alike) {
+    unsigned least = NOBODY, active = 0;
+    for (unsigned l = 0; l < 32; l++)
+      if ((exist >> l & 1) && at[l] < lanes[l].n && lanes[l].pcs[at[l]] < least) least = lanes[l].pcs[at[l]];
+    if (least == NOBODY) break;
+    for (unsigned l = 0; l < 32; l++)
+      if ((exist >> l & 1) && at[l] < lanes[l].n && lanes[l].pcs[at[l]] == least) active |= 1u << l;
+    request(warp, active, at);
+    for (unsigned l = 0; l < 32; l++) at[l] += active >> l & 1;
+  }
+  for (unsigned l = 0; l < 32; l++) lanes[l].n = 0;
+}
+static void merge_all() {
+  for (unsigned w = 0; 32 * w < core.n_threads; w++) merge(w);
+}
+
+// ---- what the scheduler tells -----------------------------------------------------------------------------------
+void launch_starts() {
+  sort_labels();
+  memset((void*)sites, 0, sizeof sites);
+  memset((void*)known, 0, sizeof known);
+  for (SyncVariable& v : variables) v.address = 0, v.n = 0;
+  if (!shared_shadow) {
+    shared_shadow = (Cell*)calloc(3 * SHARED_BYTES / 4, sizeof(Cell));
+    written = (uint8_t*)calloc(3 * SHARED_BYTES, 1), pending = (uint8_t*)calloc(3 * SHARED_BYTES, 1);
+  }
+  memset((void*)shared_shadow, 0, 3 * SHARED_BYTES / 4 * sizeof(Cell));
+  memset(core.shared, 0xff, 3 * SHARED_BYTES), memset(written, 0, 3 * SHARED_BYTES), memset(pending, 0, 3 * SHARED_BYTES);
+  for (Stream& s : streams) s.n = 0;
+  counts_cut = any_fence = false;
+  now = 1, n_logged = 0;
+  memset(synced, 0, sizeof synced);
+}
+void block_starts() {
+  barrier_time = ++now, n_acquired = block_fenced = 0;
+  unsigned dynamic = SHARED_BYTES / 256 * 256;  // what the last block left is worth nothing
+  memset(core.shared, 0xff, core.static_bytes);
+  memset(core.shared + dynamic, 0xff, core.dynamic_bytes);
+  memset(written, 0, core.static_bytes), memset(pending, 0, core.static_bytes);
+  memset(written + dynamic, 0, core.dynamic_bytes), memset(pending + dynamic, 0, core.dynamic_bytes);
+}
+void thread_ends(unsigned thread) {
+  unsigned warp = thread / 32;
+  if ((core.lanes_done[warp] & lanes_of(warp)) == lanes_of(warp)) merge(warp);
+}
+void barrier_passed() {
+  bool all_fenced = any_fence;
+  for (unsigned i = 0; all_fenced && i < core.n_threads; i++) all_fenced = core.threads[i].fence_time >= core.threads[i].wrote;
+  barrier_time = ++now;
+  if (all_fenced) block_fenced = barrier_time;
+  merge_all();
+}
+void block_ends() { merge_all(); }
+void copy_pending(const void* shared, unsigned bytes, bool on) {
+  uint64_t offset = (uint64_t)shared - (uint64_t)core.shared;
+  if (offset + bytes <= 3 * SHARED_BYTES) memset(pending + offset, on, bytes);
+}
+
+// ---- an access -----------------------------------------------------------------------------------------------------
+static void check_shared(uint64_t offset, unsigned bytes, Access access, int line, int span, uint64_t a) {
+  if (access == WRITE) { memset(written + offset, 1, bytes); return; }
+  for (unsigned i = 0; i < bytes; i++) {
+    if (pending[offset + i]) refuse("async copy", line, span, a, bytes, access);
+    if (!written[offset + i]) refuse("uninitialised shared memory", line, span, a, bytes, access);
+  }
+}
+static int check_place(uint64_t a, unsigned bytes, Access access, int line) {
+  bool in_shared = a - (uint64_t)core.shared < 3 * SHARED_BYTES;
+  int span = in_shared ? find_shared(a - (uint64_t)core.shared) : find_span(a);
+  if (span == NOWHERE) {
+    int nearest = nearest_array(a);
+    refuse(nearest == NOWHERE ? "wild pointer" : "out of bounds", line, nearest, a, bytes, access);
+  }
+  uint64_t start, end;
+  bounds_of(span, &start, &end);
+  if (a < start || a + bytes > end) refuse("out of bounds", line, span, a, bytes, access);
+  if ((bytes & (bytes - 1)) == 0 && a % bytes) refuse("misaligned", line, span, a, bytes, access);
+  return span;
+}
+void record(const volatile void* pointer, unsigned bytes, Access access, int told, const void* caller) {
+  uint64_t a = (uint64_t)pointer;
+  if (!here || !bytes || on_stack(me(), a)) return;  // a local variable
+  if (core.order && coin(watch.interrupt)) yield();
+  unsigned pc = (unsigned)((uint64_t)caller - base);
+  if (told) know(pc, told);
+  uint64_t in_shared = a - (uint64_t)core.shared;
+  int span = find_span(a);
+  if (span < 0 || a + bytes > watch.end[span] || a < watch.start[span] || a % (bytes & -bytes))
+    span = check_place(a, bytes, access, told ? told : line_of(pc));
+  if (span < 0) {
+    check_shared(in_shared, bytes, access, told ? told : line_of(pc), span, a);
+    check_race(shared_shadow, in_shared, bytes, access, pc, span);
+  } else if (shadow[span]) {
+    check_race(shadow[span], a - watch.start[span], bytes, access, pc, span);
+    if (access == ATOMIC) hits[span][(a - watch.start[span]) / 4]++;
+  }
+  if (access == ATOMIC) synchronise(a);
+  if (access != READ && span >= 0) me().wrote = now;
+  note(a, bytes, access, span, pc);
+}
+void touch_atomic(const volatile void* address, unsigned bytes, int line) {
+  record(address, bytes, ATOMIC, line, __builtin_return_address(0));
+}
+uint3 thread_index() { return here->threadIdx; }
+uint3 block_index() { return here->blockIdx; }
+dim3 block_size() { return here->blockDim; }
+dim3 grid_size() { return here->gridDim; }
+
+// ---- setting up and reporting -----------------------------------------------------------------------------------------
+static void make_shadow(unsigned span, uint64_t* left) {
+  uint64_t words = (watch.end[span] - watch.start[span] + 3) / 4;
+  if (!watch.writable[span]) return;
+  if (words * sizeof(Cell) > *left) { races_unchecked = true; return; }
+  *left -= words * sizeof(Cell);
+  shadow[span] = (Cell*)calloc(words + 1, sizeof(Cell));
+  hits[span] = (unsigned*)calloc(words + 1, sizeof(unsigned));
+}
+CUDA_ON_CPU_EXPORT void cuda_on_cpu_watch(const Watch* given) {
+  for (unsigned i = 0; i < MAX_SPANS; i++) {
+    free((void*)shadow[i]), free(hits[i]);
+    shadow[i] = nullptr, hits[i] = nullptr;
+  }
+  watch = *given;
+  races_unchecked = false;
+  uint64_t left = watch.shadow_limit;
+  memset(page_span, NOWHERE, sizeof page_span);
+  for (unsigned i = 0; i < watch.n_spans; i++) {
+    make_shadow(i, &left);
+    if (i >= watch.n_arrays) continue;
+    for (uint64_t p = (watch.start[i] - watch.low) / PAGE; p <= (watch.end[i] - watch.low) / PAGE && p < sizeof page_span; p++)
+      page_span[p] = (int8_t)i;
+  }
+  logged = (Logged*)realloc((void*)logged, (watch.log_limit + 1) * sizeof(Logged));
+}
+static void write_site(Text& json, const Site& s, bool first) {
+  json.add("%s{\"line\":%d,\"span\":%d,\"access\":%d,\"bytes\":%d,", first ? "" : ",", line_of(s.pc), s.span, s.access, s.bytes);
+  json.add("\"requests\":%llu,\"lanes\":%llu,\"partial\":%llu,\"sectors\":%llu,\"wanted\":%llu,", (unsigned long long)s.requests,
+           (unsigned long long)s.lanes, (unsigned long long)s.partial, (unsigned long long)s.sectors, (unsigned long long)s.wanted);
+  json.add("\"passes\":%llu,\"best\":%llu,\"operations\":%llu,\"addresses\":%llu,\"worst\":%llu,", (unsigned long long)s.passes,
+           (unsigned long long)s.best, (unsigned long long)s.operations, (unsigned long long)s.addresses, (unsigned long long)s.worst);
+  json.add("\"block\":%u,\"warp\":%u,\"pc\":%u,\"example\":[", s.first_block, s.first_warp, s.pc);
+  for (unsigned l = 0; l < 32 && s.access != STEP; l++) json.add("%s%lld", l ? "," : "", s.first_mask >> l & 1 ? s.first[l] : -1ll);
+  json.add("]}");
+}
+static void write_hot(Text& json) {  // the address of each array that most atomics hit
+  json.add("],\"hot\":[");
+  bool first = true;
+  for (unsigned i = 0; i < watch.n_spans; i++) {
+    uint64_t words = hits[i] ? (watch.end[i] - watch.start[i] + 3) / 4 : 0, most = 0;
+    for (uint64_t w = 0; w < words; w++) most = hits[i][w] > hits[i][most] ? w : most;
+    if (!words || !hits[i][most]) continue;
+    json.add("%s{\"span\":%u,\"offset\":%llu,\"hits\":%u}", first ? "" : ",", i, (unsigned long long)(4 * most), hits[i][most]);
+    first = false;
+  }
+}
+void write_counts(Text& json) {
+  json.add(",\"steps\":%llu,\"counts_cut\":%d,\"races_unchecked\":%d,\"sites\":[", (unsigned long long)core.steps, counts_cut, races_unchecked);
+  bool first = true;
+  for (const Site& s : sites)
+    if (s.used) write_site(json, s, first), first = false;
+  write_hot(json);
+  json.add("],\"shared_arrays\":[");
+  for (unsigned k = 0; k < core.n_arrays; k++)
+    json.add("%s[\"%s\",%u,%d]", k ? "," : "", core.arrays[k].names, core.arrays[k].bytes, core.arrays[k].line);
+  json.add("],\"log\":[");
+  for (unsigned i = 0; i < n_logged; i++) {
+    const Logged& l = logged[i];
+    uint64_t start, end;
+    bounds_of(l.event.span, &start, &end);
+    json.add("%s[%u,%u,%d,%d,%d,%llu,%d]", i ? "," : "", l.block, l.thread, line_of(l.pc), l.event.access, l.event.span,
+             (unsigned long long)(l.event.address - start), l.event.bytes);
+  }
+  json.add("]");
+}
+
+// ---- the functions that the compiler calls -------------------------------------------------------------------------------
+// The compiler has joined narrower accesses, knowing that a CPU does not mind: they are taken apart again.
+static void pieces(void* a, unsigned bytes, Access access, const void* pc) {
+  unsigned size = (uint64_t)a % 4 == 0 ? 4 : (uint64_t)a % 2 == 0 ? 2 : 1;
+  for (unsigned at = 0; at < bytes; at += size) record((char*)a + at, size < bytes ? size : bytes, access, 0, pc);
+}
+#define HOOK(N)                                                                                                              \
+  CUDA_ON_CPU_EXPORT void __tsan_read##N(void* a) { record(a, N, READ, 0, __builtin_return_address(0)); }                     \
+  CUDA_ON_CPU_EXPORT void __tsan_write##N(void* a) { record(a, N, WRITE, 0, __builtin_return_address(0)); }                   \
+  CUDA_ON_CPU_EXPORT void __tsan_unaligned_read##N(void* a) { pieces(a, N, READ, __builtin_return_address(0)); }              \
+  CUDA_ON_CPU_EXPORT void __tsan_unaligned_write##N(void* a) { pieces(a, N, WRITE, __builtin_return_address(0)); }
+HOOK(1) HOOK(2) HOOK(4) HOOK(8) HOOK(16)
+CUDA_ON_CPU_EXPORT void __tsan_init() {}
+CUDA_ON_CPU_EXPORT void __tsan_func_entry(void*) {}
+CUDA_ON_CPU_EXPORT void __tsan_func_exit() {}
+CUDA_ON_CPU_EXPORT void __tsan_read_range(void* a, size_t n) { record(a, (unsigned)n, READ, 0, __builtin_return_address(0)); }
+CUDA_ON_CPU_EXPORT void __tsan_write_range(void* a, size_t n) { record(a, (unsigned)n, WRITE, 0, __builtin_return_address(0)); }
+CUDA_ON_CPU_EXPORT void* __tsan_memcpy(void* to, const void* from, size_t n) {
+  record(from, (unsigned)n, READ, 0, __builtin_return_address(0));
+  record(to, (unsigned)n, WRITE, 0, __builtin_return_address(0));
+  return memcpy(to, from, n);
+}
+CUDA_ON_CPU_EXPORT void* __tsan_memmove(void* to, const void* from, size_t n) {
+  record(from, (unsigned)n, READ, 0, __builtin_return_address(0));
+  record(to, (unsigned)n, WRITE, 0, __builtin_return_address(0));
+  return memmove(to, from, n);
+}
+CUDA_ON_CPU_EXPORT void* __tsan_memset(void* to, int value, size_t n) {
+  record(to, (unsigned)n, WRITE, 0, __builtin_return_address(0));
+  return memset(to, value, n);
+}
+CUDA_ON_CPU_EXPORT void __sanitizer_cov_trace_pc() {  // in every basic block
+  if (!here) return;
+  unsigned pc = (unsigned)((uint64_t)__builtin_return_address(0) - base);
+  if (++core.steps % 4093 == 0 && watch.progress) {  // a prime, so as not to fall into step with a loop
+    uint64_t line = (uint64_t)line_of(pc), at[3] = {line ? line : watch.progress[0], me().index, core.block};
+    memcpy(watch.progress, at, sizeof at);
+    if (core.steps % (16 * 4093) == 0) yield();  // a thread that waits for another lets it run
+  }
+  note(0, 0, STEP, NOWHERE, pc);
+}
+struct Place { const char* file; unsigned line, column; };
+struct TypeName { uint16_t kind, info; char name[1]; };
+struct OutOfBounds { Place place; TypeName *array, *index; };
+CUDA_ON_CPU_EXPORT void __ubsan_handle_out_of_bounds(OutOfBounds* data, uintptr_t index) {
+  if (here) stop("array index", (int)data->place.line, "%lld %s", (long long)index, data->array->name);
+}
+CUDA_ON_CPU_EXPORT void __ubsan_handle_divrem_overflow(Place* place, uintptr_t, uintptr_t) {
+  if (here) stop("division by zero", (int)place->line, "integer");
+}
+}  // namespace cuda_on_cpu

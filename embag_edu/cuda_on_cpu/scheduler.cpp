@@ -1,0 +1,420 @@
+// scheduler.cpp: runs the threads of a block as fibers on one CPU core, block after block.
+#include "runtime.h"
+#include "fibers.h"
+#include <stdarg.h>
+
+namespace cuda_on_cpu {
+Here* here;
+Core core;
+unsigned launch_number;
+static Fiber root, fibers[MAX_THREADS], *starting;
+static Fiber* idle[MAX_THREADS];
+static unsigned n_idle, n_fibers;
+static Text printed;
+
+// ---- texts and faults ----------------------------------------------------------------------------
+void Text::add(const char* format, ...) {
+  for (int tries = 0; tries < 2; tries++) {
+    va_list list;
+    va_start(list, format);
+    size_t left = room - used, wanted = (size_t)vsnprintf(start ? start + used : nullptr, left, format, list);
+    va_end(list);
+    if (wanted < left) { used += wanted; return; }
+    room = 2 * (room + wanted) + 256;
+    start = (char*)realloc(start, room);
+  }
+}
+void Text::quote(const char* text, size_t length) {
+  add("\"");
+  for (size_t i = 0; i < length; i++) {
+    unsigned char c = (unsigned char)text[i];
+    if (c == '"' || c == '\\') add("\\%c", c);
+    else if (c < 32) add("\\u%04x", c);
+    else add("%c", c);
+  }
+  add("\"");
+}
+int print(const char* format, ...) {
+  char line[1024];
+  va_list list;
+  va_start(list, format);
+  int length = vsnprintf(line, sizeof line, format, list);
+  va_end(list);
+  if (printed.used < (1 << 20)) printed.add("%s", line);  // a GPU's buffer is 1 MiB too
+  return length;
+}
+Fault& new_fault(const char* kind, int line) {
+  static Fault spare;
+  Fault& fault = core.n_faults < MAX_FAULTS ? core.faults[core.n_faults++] : (core.more_faults++, spare);
+  memset((void*)&fault, 0, sizeof fault);
+  fault.kind = kind, fault.line = line, fault.span = NOWHERE, fault.count = 1;
+  fault.thread = here ? me().index : 0, fault.block = core.block;
+  return fault;
+}
+void leave() {
+  core.failed = true;
+  jump(*me().fiber, root);
+  __builtin_unreachable();
+}
+void stop(const char* kind, int line, const char* format, ...) {
+  Fault& fault = new_fault(kind, line);
+  va_list list;
+  va_start(list, format);
+  vsnprintf(fault.text, sizeof fault.text, format, list);
+  va_end(list);
+  leave();
+}
+void assertion_failed(const char* text, int line) { stop("assertion", line, "%s", text); }
+
+// ---- who goes on -----------------------------------------------------------------------------------
+bool coin(unsigned sides) {
+  if (!core.order) return false;
+  core.random ^= core.random << 13, core.random ^= core.random >> 7, core.random ^= core.random << 17;
+  return (core.random >> 20) % sides == 0;
+}
+static void make_ready(unsigned i) {
+  core.threads[i].state = READY;
+  core.ready[(core.ready_first + core.n_ready++) % MAX_THREADS] = (uint16_t)i;
+}
+static Fiber* resume_one() {
+  unsigned first = core.ready_first, pick = first;
+  if (core.order) pick = (first + (coin(1), core.random >> 24) % core.n_ready) % MAX_THREADS;
+  unsigned i = core.ready[pick];
+  core.ready[pick] = core.ready[first];
+  core.ready_first = (first + 1) % MAX_THREADS, core.n_ready--;
+  here = &core.threads[i];
+  return core.threads[i].fiber;
+}
+static Fiber* start_one() {
+  if (n_idle) return starting = idle[--n_idle];
+  prepare(fibers[n_fibers]);
+  return starting = &fibers[n_fibers++];
+}
+// The fiber to run now: one that starts the next thread, or that of a thread that can go on, or the
+// root when nobody can.
+static Fiber* pick() {
+  if (core.failed) return &root;
+  bool can_start = core.next < core.n_threads;
+  if (can_start && (!core.order || !core.n_ready || coin(2))) return start_one();
+  return core.n_ready ? resume_one() : &root;
+}
+static void wait_here() {
+  Fiber *mine = me().fiber, *to = pick();
+  if (to != mine) jump(*mine, *to);
+}
+void yield() {
+  make_ready(me().index);
+  wait_here();
+}
+void fence() {
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+  fenced();
+}
+long long steps() { return (long long)++core.steps; }
+
+// ---- barriers ----------------------------------------------------------------------------------------
+static void check_barrier() {
+  const Thread *first = nullptr, *ended = nullptr;
+  for (unsigned i = 0; i < core.n_threads; i++) {
+    const Thread& t = core.threads[i];
+    if (t.state == DONE) ended = ended ? ended : &t;
+    else if (!first) first = &t;
+    else if (t.line != first->line || t.vote != first->vote) {
+      new_fault("divergent barrier", first->line).thread = first->index;
+      Fault& fault = core.faults[core.n_faults - 1];
+      fault.other_line = t.line, fault.other_thread = t.index, fault.other_block = core.block;
+      leave();
+    }
+  }
+  if (!ended) return;
+  Fault& fault = new_fault("divergent barrier", first->line);
+  fault.thread = first->index, fault.other_thread = ended->index, fault.other_block = core.block, fault.count = core.done;
+  snprintf(fault.text, sizeof fault.text, "ended");
+  leave();
+}
+static bool release_barrier_if_complete(bool last_goes_on) {
+  if (!core.waiting || core.waiting + core.done < core.n_threads) return false;
+  if (CHECKED) check_barrier();
+  unsigned yes = 0, all = core.waiting, self = me().index;
+  for (unsigned i = 0; i < core.n_threads; i++) yes += core.threads[i].state == AT_BARRIER && core.threads[i].in;
+  core.waiting = 0;
+  barrier_passed();
+  for (unsigned n = 0; n < core.n_threads; n++) {
+    Thread& t = core.threads[core.order_of[n]];
+    if (t.state != AT_BARRIER) continue;
+    t.out = t.vote == COUNT ? yes : t.vote == AND ? yes == all : yes != 0;
+    if (last_goes_on && t.index == self) t.state = READY;
+    else make_ready(t.index);
+  }
+  return true;
+}
+int barrier(Vote vote, int predicate, int line) {
+  Thread& t = me();
+  t.vote = vote, t.in = predicate != 0, t.line = line, t.state = AT_BARRIER;
+  core.waiting++;
+  bool last_goes_on = !core.order;  // no switch is needed when the last one arrives
+  if (!release_barrier_if_complete(last_goes_on) || !last_goes_on) wait_here();
+  return (int)t.out;
+}
+
+// ---- warps --------------------------------------------------------------------------------------------
+unsigned lane() { return me().index % 32; }
+unsigned active_lanes() {
+  unsigned warp = me().index / 32;
+  return lanes_of(warp) & ~core.lanes_done[warp];
+}
+static uint64_t combine(WarpOp op, uint64_t a, uint64_t b) {
+  unsigned x = (unsigned)a, y = (unsigned)b;
+  switch (op) {
+    case ADD: return x + y;
+    case MIN: return (int)x < (int)y ? x : y;
+    case MAX: return (int)x < (int)y ? y : x;
+    case UMIN: return x < y ? x : y;
+    case UMAX: return x < y ? y : x;
+    case BIT_AND: return x & y;
+    case BIT_OR: return x | y;
+    default: return x ^ y;
+  }
+}
+static void check_source(const Thread& t, unsigned part, unsigned warp) {
+  if (part >> t.from & 1) return;
+  Fault& fault = new_fault("shuffle source", t.line);
+  fault.thread = t.index;
+  snprintf(fault.text, sizeof fault.text, "%d %s 0x%08x", t.from,
+           core.lanes_done[warp] >> t.from & 1 ? "ended" : lanes_of(warp) >> t.from & 1 ? "outside" : "missing", t.mask);
+  leave();
+}
+static uint64_t result_for(const Thread& t, unsigned part, unsigned warp) {
+  const Thread* lanes = core.threads + 32 * warp;
+  if (t.op == SHUFFLE) {
+    check_source(t, part, warp);
+    return lanes[t.from].in;
+  }
+  uint64_t same = 0, yes = 0, all = 0;
+  bool begun = false;
+  for (unsigned l = 0; l < 32; l++) {
+    if (!(part >> l & 1)) continue;
+    yes |= (uint64_t)(lanes[l].in != 0) << l;
+    same |= (uint64_t)(lanes[l].in == t.in) << l;
+    all = begun ? combine(t.op, all, lanes[l].in) : lanes[l].in;
+    begun = true;
+  }
+  return t.op == BALLOT ? yes : t.op == MATCH_ANY ? same : t.op == MATCH_ALL ? (same == part ? same : 0) : all;
+}
+// The same operation in the same line with masks that overlap and differ: undefined.
+static void check_masks(unsigned warp, unsigned part, const Thread& t) {
+  const Thread* lanes = core.threads + 32 * warp;
+  for (unsigned l = 0; l < 32; l++) {
+    const Thread& o = lanes[l];
+    if (!(core.at_warp[warp] >> l & 1) || (part >> l & 1) || o.op != t.op || o.line != t.line || !(o.mask & part)) continue;
+    Fault& fault = new_fault("warp mask", t.line);
+    fault.thread = t.index, fault.other_thread = o.index, fault.other_block = core.block, fault.other_line = o.line;
+    snprintf(fault.text, sizeof fault.text, "warp 0x%08x warp 0x%08x 0", t.mask, o.mask);
+    leave();
+  }
+}
+static bool release_warp_if_complete(unsigned warp, unsigned mask, WarpOp op) {
+  Thread* lanes = core.threads + 32 * warp;
+  unsigned part = mask & lanes_of(warp) & ~core.lanes_done[warp];
+  if (!part || (core.at_warp[warp] & part) != part) return false;  // some are still on their way
+  for (unsigned l = 0; l < 32; l++)
+    if ((part >> l & 1) && (lanes[l].mask != mask || lanes[l].op != op)) return false;  // waits in another operation
+  if (CHECKED) check_masks(warp, part, lanes[__builtin_ctz(part)]);
+  for (unsigned l = 0; l < 32; l++)
+    if ((part >> l & 1) && op != SYNC) lanes[l].out = result_for(lanes[l], part, warp);
+  core.at_warp[warp] &= ~part;
+  if (op == SYNC) lanes_synced(warp, part);  // only __syncwarp puts memory accesses in order
+  for (unsigned l = 0; l < 32; l++)
+    if (part >> l & 1) make_ready(32 * warp + l);
+  return true;
+}
+uint64_t warp(WarpOp op, unsigned mask, uint64_t in, int from, int line) {
+  Thread& t = me();
+  unsigned bit = 1u << t.index % 32, warp = t.index / 32;
+  if (!(mask & bit)) stop("warp mask", line, "self 0x%08x", mask);
+  t.op = op, t.in = in, t.mask = mask, t.from = from, t.line = line, t.state = AT_WARP;
+  core.at_warp[warp] |= bit;
+  release_warp_if_complete(warp, mask, op);
+  wait_here();
+  return t.out;
+}
+
+// ---- asynchronous copies ----------------------------------------------------------------------------------
+void copy_later(void* shared, const void* global, size_t bytes, size_t zeros, int line) {
+  Thread& t = me();
+  if (bytes != 4 && bytes != 8 && bytes != 16) stop("async copy", line, "size %d", (int)bytes);
+  const void* pc = __builtin_return_address(0);
+  record(global, (unsigned)(bytes - zeros), READ, line, pc);
+  record(shared, (unsigned)bytes, WRITE, line, pc);
+  if (t.n_copies == t.copies_room) {
+    t.copies_room = 2 * t.copies_room + 8;
+    t.copies = (Copy*)realloc((void*)t.copies, t.copies_room * sizeof(Copy));
+  }
+  t.copies[t.n_copies++] = {(char*)shared, (const char*)global, (unsigned)bytes, (unsigned)zeros, t.batch};
+  copy_pending(shared, (unsigned)bytes, true);
+}
+void commit_copies() { me().batch++; }
+void finish_copies(unsigned batches_left, int line) {
+  Thread& t = me();
+  unsigned kept = 0;
+  for (unsigned i = 0; i < t.n_copies; i++) {
+    Copy& c = t.copies[i];
+    if (c.batch + batches_left >= t.batch) { t.copies[kept++] = c; continue; }
+    copy_pending(c.to, c.bytes, false);
+    record(c.to, c.bytes, WRITE, line, __builtin_return_address(0));
+    memcpy(c.to, c.from, c.bytes - c.zeros);
+    memset(c.to + c.bytes - c.zeros, 0, c.zeros);
+  }
+  t.n_copies = kept;
+}
+
+bool on_stack(const Thread& thread, uint64_t address) { return holds(*thread.fiber, address); }
+
+// ---- a block ------------------------------------------------------------------------------------------------
+static void thread_done() {
+  Thread& t = me();
+  unsigned warp = t.index / 32;
+  t.state = DONE;
+  core.lanes_done[warp] |= 1u << t.index % 32;
+  core.done++;
+  thread_ends(t.index);
+  release_barrier_if_complete(false);
+  for (unsigned l = 0; l < 32; l++)
+    if (core.at_warp[warp] >> l & 1) release_warp_if_complete(warp, core.threads[32 * warp + l].mask, core.threads[32 * warp + l].op);
+}
+static Call call;
+static void** args;
+// A fiber runs whole threads one after another. Only when a thread has to wait does another fiber
+// start, so that a kernel without barriers needs one fiber and not a single switch.
+void fiber_main() {
+  for (;;) {
+    Fiber* mine = starting;
+    Thread& t = core.threads[core.order_of[core.next++]];
+    t.fiber = mine;
+    here = &t;
+    call(args);
+    thread_done();
+    idle[n_idle++] = mine;
+    Fiber* to = pick();
+    if (to != mine) jump(*mine, *to);
+  }
+}
+static int weight(const Thread& t) {  // who is most likely at fault: a shuffle, a __syncwarp, a barrier
+  return t.state == AT_BARRIER ? 1 : t.state != AT_WARP ? 0 : t.op == SYNC ? 2 : 3;
+}
+static void explain_deadlock() {
+  const Thread *a = core.threads, *b = nullptr;  // two threads that wait in different places, if there are
+  unsigned like_a = 0;
+  for (unsigned i = 0; i < core.n_threads; i++)
+    if (weight(core.threads[i]) > weight(*a)) a = &core.threads[i];
+  for (unsigned i = 0; i < core.n_threads; i++) {
+    const Thread& t = core.threads[i];
+    bool alike = t.state == a->state && t.line == a->line;
+    like_a += alike;
+    if (!b && weight(t) && (!alike || (t.state == AT_WARP && t.mask != a->mask))) b = &t;
+  }
+  bool masks = b && a->state == AT_WARP && b->state == AT_WARP && a->mask != b->mask;
+  Fault& fault = new_fault(masks ? "warp mask" : "deadlock", a->line);
+  fault.thread = a->index, fault.count = like_a;
+  if (b) fault.other_line = b->line, fault.other_thread = b->index, fault.other_block = core.block;
+  snprintf(fault.text, sizeof fault.text, "%s 0x%08x %s 0x%08x %u", a->state == AT_BARRIER ? "barrier" : "warp", a->mask,
+           !b ? "none" : b->state == AT_BARRIER ? "barrier" : "warp", b ? b->mask : 0, core.done);
+}
+static void run_block() {
+  Fiber* first = pick();
+  jump(root, *first);
+  if (core.failed || core.done == core.n_threads) return;
+  explain_deadlock();
+  core.failed = true;
+}
+unsigned reserve_shared(size_t bytes, const char* names, int line) {
+  const unsigned GAP = CHECKED ? 256 : 0;  // between arrays, so that running over an end is seen
+  unsigned at = (core.static_bytes + GAP + 127) / 128 * 128;
+  core.static_wanted += (unsigned)bytes;
+  if (bytes > STATIC_SHARED_BYTES || core.static_wanted > STATIC_SHARED_BYTES) stop("shared memory", line, "%s", names);
+  core.static_bytes = (unsigned)(at + bytes);
+  if (core.n_arrays < 64) core.arrays[core.n_arrays++] = {at, (unsigned)bytes, names, line};
+  return at;
+}
+
+// ---- a launch: the blocks first .. last - 1 on this core --------------------------------------------------------
+static void start_block(const Launch& l, unsigned long long b) {
+  core.block = (unsigned)b;
+  uint3 id = {(unsigned)(b % l.grid[0]), (unsigned)(b / l.grid[0] % l.grid[1]), (unsigned)(b / l.grid[0] / l.grid[1])};
+  for (unsigned i = 0; i < core.n_threads; i++) {
+    Thread& t = core.threads[i];
+    t.blockIdx = id, t.state = READY, t.n_copies = t.batch = 0, t.fence_time = t.fence_barrier = t.wrote = 0;
+    core.order_of[i] = (uint16_t)i;
+  }
+  for (unsigned i = core.n_threads - 1; core.order && i > 0; i--) {
+    coin(1);
+    unsigned j = (unsigned)((core.random >> 24) % (i + 1));
+    uint16_t swapped = core.order_of[i];
+    core.order_of[i] = core.order_of[j], core.order_of[j] = swapped;
+  }
+  memset(core.at_warp, 0, sizeof core.at_warp);
+  memset(core.lanes_done, 0, sizeof core.lanes_done);
+  core.next = core.done = core.waiting = core.n_ready = core.ready_first = 0;
+  n_idle = n_fibers = 0;
+  block_starts();
+}
+static void start_launch(const Launch& l) {
+  static char* shared;
+  if (!shared) shared = (char*)aligned_alloc(256, 3 * SHARED_BYTES / 256 * 256);
+  core.n_threads = l.block[0] * l.block[1] * l.block[2];
+  core.order = l.order, core.random = 0x9e3779b97f4a7c15ull * (l.order + 1);
+  core.failed = false, core.n_faults = core.more_faults = 0, core.steps = 0;
+  core.static_bytes = core.static_wanted = core.n_arrays = 0, core.dynamic_bytes = (unsigned)l.dynamic_bytes, core.shared = shared;
+  call = l.call, args = l.args, printed.used = 0;
+  launch_number++;
+  for (unsigned i = 0; i < core.n_threads; i++) {
+    Thread& t = core.threads[i];
+    t.index = i;
+    t.threadIdx = {i % l.block[0], i / l.block[0] % l.block[1], i / l.block[0] / l.block[1]};
+    t.blockDim = dim3(l.block[0], l.block[1], l.block[2]);
+    t.gridDim = dim3(l.grid[0], l.grid[1], l.grid[2]);
+    t.shared = shared, t.dynamic_shared = shared + SHARED_BYTES / 256 * 256;
+  }
+}
+static unsigned long long permuted(unsigned long long i, unsigned long long n) {  // another order of 0 .. n - 1
+  if (!core.order) return i;
+  unsigned long long step = core.order * 2654435761ull % n | 1;
+  for (unsigned long long a = step, b = n; b;) {  // the step must have no factor in common with n
+    unsigned long long rest = a % b;
+    a = b, b = rest;
+    if (!b && a != 1) step += 2, a = step, b = n;
+  }
+  return (i * (step % n) + core.order) % n;
+}
+int run_blocks(const Launch& l) {
+  prepare_root(root);
+  start_launch(l);
+  launch_starts();
+  for (unsigned long long i = l.first; i < l.last && !core.failed; i++) {
+    start_block(l, l.first + permuted(i - l.first, l.last - l.first));
+    run_block();
+    block_ends();
+  }
+  here = nullptr;
+  return core.failed || core.n_faults;
+}
+CUDA_ON_CPU_EXPORT const char* cuda_on_cpu_report() {
+  static Text json;
+  json.used = 0;
+  json.add("{\"faults\":[");
+  for (unsigned i = 0; i < core.n_faults; i++) {
+    Fault& f = core.faults[i];
+    json.add("%s{\"kind\":\"%s\",\"line\":%d,\"other_line\":%d,\"thread\":%u,\"block\":%u,\"other_thread\":%u,\"other_block\":%u,",
+             i ? "," : "", f.kind, f.line, f.other_line, f.thread, f.block, f.other_thread, f.other_block);
+    json.add("\"access\":%d,\"other_access\":%d,\"span\":%d,\"offset\":%lld,\"bytes\":%u,\"count\":%u,\"text\":", f.access, f.other_access,
+             f.span, f.offset, f.bytes, f.count);
+    json.quote(f.text, strlen(f.text));
+    json.add("}");
+  }
+  json.add("],\"more_faults\":%u,\"static_shared\":%u,\"printed\":", core.more_faults, core.static_wanted);
+  json.quote(printed.start ? printed.start : "", printed.used);
+  write_counts(json);
+  json.add("}");
+  return json.start;
+}
+}  // namespace cuda_on_cpu

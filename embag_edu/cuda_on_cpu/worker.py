@@ -1,0 +1,142 @@
+"""The child process in which checked kernels run: a wild pointer takes it down, and nothing else.
+
+It is started by checked.py as a file of its own and imports the standard library only, so that it
+is there in a few hundredths of a second. One request is one line of JSON, and so is one answer.
+"""
+
+import ctypes
+import json
+import mmap
+import sys
+
+MAX_SPANS = 64
+
+
+class Watch(ctypes.Structure):
+    """recorder.cpp's Watch."""
+
+    _fields_ = [
+        ("low", ctypes.c_uint64),
+        ("high", ctypes.c_uint64),
+        ("start", ctypes.c_uint64 * MAX_SPANS),
+        ("end", ctypes.c_uint64 * MAX_SPANS),
+        ("writable", ctypes.c_ubyte * MAX_SPANS),
+        ("n_spans", ctypes.c_uint),
+        ("n_arrays", ctypes.c_uint),
+        ("log_limit", ctypes.c_uint),
+        ("interrupt", ctypes.c_uint),
+        ("progress", ctypes.c_uint64),
+        ("shadow_limit", ctypes.c_uint64),
+    ]
+
+
+class Launch(ctypes.Structure):
+    """cuda_on_cpu.h's Launch."""
+
+    _fields_ = [
+        ("call", ctypes.c_void_p),
+        ("args", ctypes.c_void_p),
+        ("grid", ctypes.c_uint * 3),
+        ("block", ctypes.c_uint * 3),
+        ("first", ctypes.c_ulonglong),
+        ("last", ctypes.c_ulonglong),
+        ("dynamic_bytes", ctypes.c_ulonglong),
+        ("order", ctypes.c_uint),
+    ]
+
+
+def prepare(launch, grid, block, first, last, shared, order, args):
+    """Fill a Launch; `args` is a ctypes array of pointers to the values."""
+    launch.args = ctypes.addressof(args)
+    launch.grid[:], launch.block[:] = grid, block
+    launch.first, launch.last = first, last
+    launch.dynamic_bytes, launch.order = shared, order
+    return launch
+
+
+class Worker:
+    """The arena that is mapped, and the libraries that are loaded."""
+
+    def __init__(self):
+        self.libraries = {}
+        self.path = self.arena = None
+
+    def map(self, path, size):
+        """Map the arena, a file that the parent has mapped too."""
+        if path != self.path:
+            with open(path, "r+b") as file:
+                self.arena = mmap.mmap(file.fileno(), size)
+            self.base = ctypes.addressof(ctypes.c_char.from_buffer(self.arena))
+            self.path, self.size = path, size
+
+    def run(self, request):
+        """One launch: the report of the library, as text."""
+        self.map(request["arena"], request["size"])
+        library = self.libraries.get(request["library"])
+        if library is None:
+            library = self.libraries[request["library"]] = ctypes.CDLL(request["library"])
+            library.cuda_on_cpu_report.restype = ctypes.c_char_p
+        addresses = self.exchange(library, request["variables"], to_library=True)
+        library.cuda_on_cpu_watch(ctypes.byref(self.watch(request, addresses)))
+        values = self.values(request["args"])
+        pointers = (ctypes.c_void_p * max(1, len(values)))(*map(ctypes.addressof, values))
+        grid, block = request["grid"], request["block"]
+        total = grid[0] * grid[1] * grid[2]
+        launch = prepare(
+            Launch(), grid, block, 0, total, request["shared"], request["order"], pointers
+        )
+        getattr(library, f"launch_{request['kernel']}")(ctypes.byref(launch))
+        self.exchange(library, request["variables"], to_library=False)
+        return library.cuda_on_cpu_report()
+
+    def values(self, args):
+        """Every argument as ctypes memory: an address in the arena, or the bytes of a scalar."""
+        return [
+            ctypes.c_uint64(self.base + a)
+            if isinstance(a, int)
+            else ctypes.create_string_buffer(bytes.fromhex(a))
+            for a in args
+        ]
+
+    def watch(self, request, variables):
+        """What the recorder has to know."""
+        w = Watch(low=self.base, high=self.base + self.size, progress=self.base)
+        w.n_arrays = len(request["spans"])
+        w.n_spans = w.n_arrays + len(variables)
+        for i, (start, end, writable) in enumerate(request["spans"]):
+            w.start[i], w.end[i], w.writable[i] = self.base + start, self.base + end, writable
+        for i, (address, size, writable) in enumerate(variables, w.n_arrays):
+            w.start[i], w.end[i], w.writable[i] = address, address + size, writable
+        w.log_limit, w.interrupt = request["log"], request["interrupt"]
+        w.shadow_limit = request["shadow_limit"]
+        return w
+
+    def exchange(self, library, variables, to_library):
+        """Copy the module's own variables from the arena to the library, or back."""
+        found = []
+        for v in variables:
+            get, size = getattr(library, f"global_{v['id']}"), v["size"]
+            get.restype = ctypes.c_void_p
+            address, there = get(), self.base + v["offset"]
+            if to_library and v["known"]:
+                ctypes.memmove(address, there, size)
+            elif not to_library:
+                ctypes.memmove(there, address, size)
+            found.append((address, size, v["writable"]))
+        return found
+
+
+def main():
+    """Answer requests until the parent is gone."""
+    worker = Worker()
+    for line in sys.stdin:
+        try:
+            answer = worker.run(json.loads(line))
+        except Exception as error:  # an error of ours: the parent shall say it, not wait for ever
+            answer = json.dumps({"error": f"{type(error).__name__}: {error}"}).encode()
+        sys.stdout.buffer.write(answer + b"\n")
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

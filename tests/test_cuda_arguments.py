@@ -1,0 +1,166 @@
+"""arguments.py: what a kernel takes, and what is said about all else."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from embag_edu.cuda_on_cpu.arguments import check_arguments
+from embag_edu.cuda_on_cpu.source import parameters
+
+X = np.zeros((2, 4), np.float32)
+
+
+class Flags:
+    c_contiguous = True
+    f_contiguous = False
+
+
+class Device:
+    """As much of a CuPy array as is asked for: its flags know nothing of `writeable`."""
+
+    def __init__(self, shape, dtype):
+        self.shape, self.dtype, self.flags = shape, np.dtype(dtype), Flags()
+        self.ndim, self.size = len(shape), int(np.prod(shape))
+
+
+def run(written, arg, **options):
+    code = f"__global__ void scale(int first, {written}) {{}}"
+    found = check_arguments("scale", parameters(code, "scale"), (np.int32(1), arg), **options)
+    assert found[0] == 1
+    return found[1]
+
+
+def readonly(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+bf16 = np.dtype(ml_dtypes.bfloat16)
+TAKEN = [
+    ("float* x", X),
+    ("const float* x", readonly(X)),
+    ("float* x", np.zeros(0, np.float32)),
+    ("float* x", np.array(1, np.float32)),
+    ("float* x", Device((2, 3), np.float32)),
+    ("float4* x", X),
+    ("half2* x", np.zeros(4, np.uint16)),
+    ("void* x", np.zeros(3, np.int16)),
+    ("__half* x", np.zeros(3, np.float16)),
+    ("__half* x", np.zeros(3, np.uint16)),
+    ("__nv_bfloat16* x", np.zeros(3, np.uint16)),
+    ("__nv_bfloat16* x", np.zeros(3, bf16)),
+    ("bool* x", np.zeros(3, np.uint8)),
+    ("char* x", np.zeros(3, bool)),
+    ("unsigned char* x", np.zeros(3, np.int8)),
+    ("long long* x", np.zeros(3, np.int64)),
+    ("Pair* x", np.zeros(3, np.int64)),
+    ("Pair x", np.zeros(1, "f4,i4")[0]),
+    ("Pair x", X),
+    ("index_t n", np.int64(3)),
+    ("float4 x", np.zeros(1, "f4,f4,f4,f4")[0]),
+    ("int n", np.int32(3)),
+    ("size_t n", np.uint64(3)),
+    ("float x", np.float32(3)),
+    ("double x", np.float64(3)),
+    ("__half x", np.float16(3)),
+    ("__nv_bfloat16 x", bf16.type(3)),
+    ("__nv_bfloat16 x", np.uint16(3)),
+    ("bool b", np.bool_(True)),
+]
+
+
+@pytest.mark.parametrize(("written", "arg"), TAKEN)
+def test_taken_as_it_is(written, arg):
+    assert run(written, arg) is arg
+
+
+@pytest.mark.parametrize(
+    ("written", "arg", "wanted"),
+    [
+        ("int n", 3, np.int32(3)),
+        ("int n", True, np.int32(1)),
+        ("long long n", 2**40, np.int64(2**40)),
+        ("unsigned char n", 255, np.uint8(255)),
+        ("double x", 2.5, np.float64(2.5)),
+        ("bool b", True, np.bool_(True)),
+    ],
+)
+def test_python_numbers_get_the_parameters_type(written, arg, wanted):
+    found = run(written, arg)
+    assert type(found) is type(wanted) and found == wanted
+
+
+F = np.zeros((4, 4), np.float32)
+RAISED = [
+    # written, argument, error, what was given, the likely fix
+    ("float* x", X.astype(np.float64), TypeError, "float64, shape (2, 4)", "x.astype(np.float32)"),
+    ("int* x", np.zeros(3, np.int64), TypeError, "array of int64", "x.astype(np.int32)"),
+    ("int* x", np.zeros(3, np.uint32), TypeError, "array of uint32", "x.view(np.int32)"),
+    ("unsigned* x", np.zeros(3, np.int32), TypeError, "array of int32", "x.view(np.uint32)"),
+    ("float* x", np.zeros(3, ">f4"), TypeError, "foreign byte order", "x.astype(np.float32)"),
+    ("float* x", F[:, 0], ValueError, "with strides", "np.ascontiguousarray(x)"),
+    ("float* x", np.asfortranarray(F), ValueError, "with Fortran order", ".copy(order='C')"),
+    ("void* x", F[:, ::2], ValueError, "with strides", ".copy(order='C')"),
+    ("float* x", readonly(F), ValueError, "read-only", "`const`"),
+    ("float* x", np.array([None, 1]), TypeError, "object", "numbers"),
+    ("Pair* x", np.array([None, 1]), TypeError, "object", "numbers"),
+    ("float4* x", np.zeros(6, np.float32), ValueError, "shape (6,)", "multiple of 4"),
+    ("float4* x", np.zeros(8, np.float64), TypeError, "float64", "np.float32"),
+    ("float* x", None, TypeError, "None", "empty array"),
+    ("float* x", 0, TypeError, "the Python int 0", "np.zeros(1, np.float32)"),
+    ("float* x", np.float32(0), TypeError, "np.float32(0.0)", "np.zeros(1, np.float32)"),
+    ("int* x", [1, 2], TypeError, "a list", "np.array(x, np.int32)"),
+    ("Pair* x", "text", TypeError, "a str", "NumPy"),
+    ("int n", np.array(3, np.int32), TypeError, "an array of int32", "np.int32(n.item())"),
+    ("int n", np.int64(3), TypeError, "np.int64(3)", "np.int32(n)"),
+    ("int n", np.uint32(3), TypeError, "np.uint32(3)", "np.int32(n)"),
+    ("int n", 2**31, ValueError, "2147483648", "-2147483648 to 2147483647"),
+    ("unsigned n", -1, ValueError, "-1", "0 to 4294967295"),
+    ("int n", 3.0, TypeError, "the Python float 3.0", "int(n)"),
+    ("int n", None, TypeError, "None", "Pass a number"),
+    ("int n", "3", TypeError, "a str", "np.int32(...)"),
+    ("float f", 2.0, TypeError, "the Python float 2.0", "np.float32(2.0)"),
+    ("float f", 2, TypeError, "the Python int 2", "np.float32(2)"),
+    ("float f", np.float64(2), TypeError, "np.float64(2.0)", "np.float32(f)"),
+    ("double f", 2, TypeError, "the Python int 2", "np.float64(2)"),
+    ("__half h", 2.0, TypeError, "the Python float 2.0", "np.float16(2.0)"),
+    ("bool b", 1, TypeError, "the Python int 1", "bool(1)"),
+    ("float4 v", np.float32(1), TypeError, "np.float32(1.0)", "16 bytes"),
+    ("float4 v", 1.0, TypeError, "the Python float 1.0", "np.void"),
+    ("Pair p", 1, TypeError, "the Python int 1", "NumPy scalar"),
+    ("Pair p", None, TypeError, "None", "number"),
+]
+
+
+@pytest.mark.parametrize(("written", "arg", "error", "given", "fix"), RAISED)
+def test_raised(written, arg, error, given, fix):
+    with pytest.raises((TypeError, ValueError)) as raised:
+        run(written, arg)
+    text = str(raised.value)
+    assert raised.type is error, text
+    assert f"kernel scale, argument 2 of 2 (`{written}`): " in text
+    assert given in text and fix in text
+
+
+def test_bfloat16_where_there_is_none():
+    assert run("__nv_bfloat16* x", np.zeros(3, np.uint16), bf16_ok=False) is not None
+    with pytest.raises(TypeError, match="np.uint16"):
+        run("__nv_bfloat16* x", np.zeros(3, bf16), bf16_ok=False)
+    with pytest.raises(TypeError, match="16 bits"):
+        run("__nv_bfloat16 x", bf16.type(1), bf16_ok=False)
+
+
+def test_number_of_arguments():
+    found = parameters("__global__ void k(const float* x, int n) {}", "k")
+    with pytest.raises(TypeError, match=r"1 arguments.*takes 2: \(const float\* x, int n\)"):
+        check_arguments("k", found, (X,))
+    with pytest.raises(TypeError, match="none"):
+        check_arguments("k", [], (X,))
+    assert check_arguments("k", [], ()) == []
+
+
+def test_unnamed_parameter():
+    found = parameters("__global__ void k(float*) {}", "k")
+    with pytest.raises(TypeError, match=r"argument 1 of 1 \(`float\*`\).*argument1.astype"):
+        check_arguments("k", found, (X.astype(int),))

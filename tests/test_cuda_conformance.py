@@ -1,0 +1,60 @@
+"""What CUDA means, row by row, and whole kernels of many kinds: under 20 thread orders, checked and
+fast, and with every compiler that this machine has."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from embag_edu.cuda_on_cpu import RawModule, settings
+from embag_edu.cuda_on_cpu.conformance import features, kinds, run
+from embag_edu.cuda_on_cpu.toolchain import compilers
+
+TABLES = {"features": features, "kinds": kinds}
+CASES = [
+    pytest.param(table, case, id=case.name) for table in TABLES for case in TABLES[table].CASES
+]
+COMPILERS = [name for name in compilers() if name != "c++"]
+
+
+def wrong(table, case, module):
+    return run(case, module, np.asarray, np.asarray)
+
+
+@pytest.fixture(scope="module")
+def modules():
+    return {name: table.module(RawModule) for name, table in TABLES.items()}
+
+
+@pytest.mark.parametrize("table, case", CASES)
+def test_a_row_under_many_thread_orders(table, case, modules):
+    for order in range(20 if table == "kinds" else 6):
+        for mode in ("fast", "checked"):
+            with settings(mode=mode, order=order, cores=1 + order % 2):
+                assert wrong(table, case, modules[table]) == "", f"{mode}, order {order}"
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("table", TABLES)
+def test_every_compiler_means_the_same(table, compiler, monkeypatch):
+    monkeypatch.setenv("EMBAG_CXX", compiler)
+    module = TABLES[table].module(RawModule)
+    for case in TABLES[table].CASES:
+        for mode, order in (("fast", 0), ("checked", 0), ("checked", 3)):
+            with settings(mode=mode, order=order):
+                assert wrong(table, case, module) == "", f"{case.name}, {mode}, order {order}"
+
+
+def test_the_tables_are_as_large_as_they_say():
+    assert len(features.CASES) >= 100 and len(kinds.CASES) >= 20
+    assert len({case.name for table in TABLES.values() for case in table.CASES}) == len(CASES)
+
+
+def test_a_wrong_result_is_not_accepted(modules):
+    """The comparison of the tables itself: a wrong value, a changed input, a NaN."""
+    case = next(c for c in kinds.CASES if c.name == "scan, Blelloch")
+    off_by_one = replace(case, expect=lambda *a: {k: v + 1 for k, v in case.expect(*a).items()})
+    nan = replace(case, expect=lambda *a: {k: v * np.nan for k, v in case.expect(*a).items()})
+    nothing = replace(case, expect=lambda *a: {})
+    for faulty in (off_by_one, nan, nothing):
+        assert wrong("kinds", faulty, modules["kinds"])
