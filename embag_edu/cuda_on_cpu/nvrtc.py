@@ -120,6 +120,8 @@ def _library() -> ctypes.CDLL:
         raise RuntimeError(available())
     if sys.platform == "win32":
         os.add_dll_directory(str(path.parent))  # its builtins lie beside it
+    for builtins in path.parent.glob("libnvrtc-builtins.so*"):
+        ctypes.CDLL(str(builtins))  # NVRTC 13.0 does not look beside itself
     library = ctypes.CDLL(str(path))
     library.nvrtcGetErrorString.restype = ctypes.c_char_p
     return library
