@@ -70,7 +70,8 @@ class LineCount:
 class Branch:
     """A line that a warp ran with a part of its lanes only.
 
-    steps: times that a warp came by; partial: of them, with a part of the lanes; lanes: on average.
+    steps: times that a warp came by; partial: of them, with a part of the lanes; lanes: how many
+    lanes those had on average.
     """
 
     line: int
@@ -138,10 +139,10 @@ class Report:
         for s in self.found.get("sites", []):
             if s["access"] == STEP and s["line"]:
                 total = sums.setdefault(s["line"], [0, 0, 0])
-                for i, name in enumerate(("requests", "partial", "lanes")):
+                for i, name in enumerate(("requests", "partial", "partial_lanes")):
                     total[i] += s[name]
         return [
-            Branch(line, self.launched.text(line), steps, partial, lanes / steps)
+            Branch(line, self.launched.text(line), steps, partial, lanes / partial)
             for line, (steps, partial, lanes) in sorted(sums.items())
             if partial
         ]
@@ -210,7 +211,7 @@ class Report:
         parts += [_aligned(self.table())] if self.lines else []
         parts += [
             f"line {b.line}: {b.partial:,} of {b.steps:,} steps of warps ran with a part of the "
-            f"lanes ({b.lanes:.1f} on average): {b.text}"
+            f"lanes ({b.lanes:.1f} of 32 on average): {b.text}"
             for b in self.branches
         ]
         parts += [

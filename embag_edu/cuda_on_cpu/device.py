@@ -14,7 +14,12 @@ from typing import Any
 import numpy as np
 
 from embag_edu.cuda_on_cpu import launch, source, toolchain
-from embag_edu.cuda_on_cpu.arguments import SHARED_DEFAULT, check_arguments
+from embag_edu.cuda_on_cpu.arguments import (
+    SHARED_DEFAULT,
+    SHARED_MOST,
+    check_arguments,
+    check_shape,
+)
 from embag_edu.cuda_on_cpu.counts import Report
 
 
@@ -86,7 +91,7 @@ class Device:
         twin = launch.RawModule(
             kernel.code,
             options=kernel.options,
-            name_expressions=[kernel.name] if "<" in kernel.name else None,
+            name_expressions=[kernel.name],
         ).get_function(kernel.name)
         twin.max_dynamic_shared_size_bytes = max(int(shared_mem), SHARED_DEFAULT)
         with launch.settings(mode="checked"):
@@ -172,11 +177,33 @@ class TypedKernel:
         self._kernel, self.code, self.name, self.options = kernel, code, name, tuple(options)
         self.parameters = source.parameters(code, name, self.options)
 
-    def __call__(self, grid: tuple, block: tuple, args: Sequence, **others: Any) -> None:
+    def __call__(
+        self, grid: tuple, block: tuple, args: Sequence, *, shared_mem: int = 0, **others: Any
+    ) -> None:
         """Launch; raises TypeError or ValueError with the parameter's name."""
-        self._kernel(
-            grid, block, tuple(check_arguments(self.name, self.parameters, args)), **others
-        )
+        check_shape(self.name, grid, block, shared_mem, max_shared=SHARED_MOST)
+        values = check_arguments(self.name, self.parameters, args)
+        passed = tuple(self._for_cupy(i, value) for i, value in enumerate(values))
+        self._kernel(grid, block, passed, shared_mem=shared_mem, **others)
+
+    def _for_cupy(self, position: int, value: Any) -> Any:
+        """A value in a form that CuPy takes.
+
+        CuPy passes a NumPy array of one element by value: as a pointer it would be a wild one.
+        That is how it takes a struct, though; and it knows nothing of ml_dtypes' scalars.
+        """
+        parameter = self.parameters[position]
+        if isinstance(value, np.ndarray) and parameter.pointer:
+            raise TypeError(
+                f"kernel {self.name}, argument {position + 1} of {len(self.parameters)} "
+                f"(`{parameter.type} {parameter.name}`): a NumPy array was given, which lies "
+                f"where the GPU cannot read it. Pass device().asarray({parameter.name})."
+            )
+        if isinstance(value, np.void):
+            return np.array(value)
+        if isinstance(value, np.generic) and value.dtype.name == "bfloat16":
+            return value.view(np.uint16)
+        return value
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._kernel, name)
@@ -197,7 +224,7 @@ def _typed_kernel(
     ).get_function(name)
 
 
-def _usable_cupy() -> tuple[Any, str]:
+def usable_cupy() -> tuple[Any, str]:
     """(cupy, "") where it has a GPU that works; else (None, why not)."""
     try:
         import cupy
@@ -209,7 +236,8 @@ def _usable_cupy() -> tuple[Any, str]:
         cupy.zeros(1).sum().item()
         return cupy, ""
     except Exception as error:
-        return None, f"CuPy finds no usable GPU: {str(error).splitlines()[0].split(': ')[0]}"
+        said = str(error).partition("\n")[0].partition(": ")[0]
+        return None, f"CuPy finds no usable GPU: {said or type(error).__name__}"
 
 
 @functools.cache
@@ -218,7 +246,7 @@ def _choose(wanted: str) -> Device:
         raise ValueError(f"EMBAG_DEVICE is {wanted!r}; valid: 'auto', 'cpu', 'cuda'")
     if wanted == "cpu":
         return Device("asked for by EMBAG_DEVICE=cpu")
-    cupy, why_not = _usable_cupy()
+    cupy, why_not = usable_cupy()
     if cupy is not None:
         return Gpu(cupy)
     if wanted == "cuda":

@@ -225,7 +225,7 @@ struct Site {
   bool used;
   unsigned pc;
   int span, access, bytes;
-  uint64_t requests, lanes, sectors, wanted, passes, best, operations, addresses, worst, partial;
+  uint64_t requests, lanes, sectors, wanted, passes, best, operations, addresses, worst, partial, partial_lanes;
   unsigned first_mask, first_block, first_warp;
   long long first[32];
 };
@@ -310,7 +310,8 @@ static void request(unsigned warp, unsigned active, const unsigned* at) {
       a[n++] = lanes[l].events[at[l]].address;
       here_now |= 1u << l;
     }
-  s.bytes = like.bytes, s.requests++, s.lanes += n, s.partial += here_now != everyone;
+  s.bytes = like.bytes, s.requests++, s.lanes += n;
+  if (here_now != everyone) s.partial++, s.partial_lanes += n;
   if (like.access == STEP) return;
   if (__builtin_popcount(here_now) > __builtin_popcount(s.first_mask)) {  // the fullest one is kept for the picture
     uint64_t start, end;
@@ -480,6 +481,7 @@ static void write_site(Text& json, const Site& s, bool first) {
            (unsigned long long)s.lanes, (unsigned long long)s.partial, (unsigned long long)s.sectors, (unsigned long long)s.wanted);
   json.add("\"passes\":%llu,\"best\":%llu,\"operations\":%llu,\"addresses\":%llu,\"worst\":%llu,", (unsigned long long)s.passes,
            (unsigned long long)s.best, (unsigned long long)s.operations, (unsigned long long)s.addresses, (unsigned long long)s.worst);
+  json.add("\"partial_lanes\":%llu,", (unsigned long long)s.partial_lanes);
   json.add("\"block\":%u,\"warp\":%u,\"pc\":%u,\"example\":[", s.first_block, s.first_warp, s.pc);
   for (unsigned l = 0; l < 32 && s.access != STEP; l++) json.add("%s%lld", l ? "," : "", s.first_mask >> l & 1 ? s.first[l] : -1ll);
   json.add("]}");

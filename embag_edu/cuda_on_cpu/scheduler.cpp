@@ -278,8 +278,8 @@ static void thread_done() {
   core.lanes_done[warp] |= 1u << t.index % 32;
   core.done++;
   thread_ends(t.index);
-  release_barrier_if_complete(false);
-  for (unsigned l = 0; l < 32; l++)
+  if (core.waiting) release_barrier_if_complete(false);
+  for (unsigned l = 0; core.at_warp[warp] && l < 32; l++)
     if (core.at_warp[warp] >> l & 1) release_warp_if_complete(warp, core.threads[32 * warp + l].mask, core.threads[32 * warp + l].op);
 }
 static Call call;
@@ -289,11 +289,13 @@ static void** args;
 void fiber_main() {
   for (;;) {
     Fiber* mine = starting;
-    Thread& t = core.threads[core.order_of[core.next++]];
-    t.fiber = mine;
-    here = &t;
-    call(args);
-    thread_done();
+    do {
+      Thread& t = core.threads[core.order_of[core.next++]];
+      t.fiber = mine;
+      here = &t;
+      call(args);
+      thread_done();
+    } while (!core.order && core.next < core.n_threads);  // in order, starting comes before going on
     idle[n_idle++] = mine;
     Fiber* to = pick();
     if (to != mine) jump(*mine, *to);
