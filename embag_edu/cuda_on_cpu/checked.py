@@ -76,6 +76,7 @@ class Child:
         threading.Thread(
             target=_read_lines, args=(self.process.stdout, self.answers), daemon=True
         ).start()
+        self.answers.get(timeout=60)  # until it is ready, so that its start is not the kernel's time
 
     def kill(self) -> None:
         """End the process at once."""

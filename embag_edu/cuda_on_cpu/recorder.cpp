@@ -217,10 +217,11 @@ static int nearest_array(uint64_t a) {
 
 // ---- counts: one event for each access of a thread, merged to requests of a warp ------------------------------
 struct Event { uint64_t address; int16_t span; uint8_t bytes, access; };
-struct Stream { unsigned* pcs; Event* events; unsigned n, room; };
+struct Stream { unsigned* keys; Event* events; unsigned n, room; };  // key: 2 pc, + 1 for a STEP, which has no event
 static Stream streams[MAX_THREADS];
 const unsigned ROOM = 1 << 21, NOBODY = ~0u;  // events of one thread between two barriers
 static bool counts_cut;
+static unsigned until, rounds;  // steps to the next look at the clock; such looks
 struct Site {
   bool used;
   unsigned pc;
@@ -234,17 +235,23 @@ struct Logged { unsigned block, thread, pc; Event event; };
 static Logged* logged;
 static unsigned n_logged;
 
+static bool grow(Stream& s) {
+  if (s.n == ROOM) return !(counts_cut = true);
+  s.room = 2 * s.room + 64;
+  s.keys = (unsigned*)realloc((void*)s.keys, s.room * sizeof *s.keys);
+  s.events = (Event*)realloc((void*)s.events, s.room * sizeof *s.events);
+  return true;
+}
 static void note(uint64_t address, unsigned bytes, Access access, int span, unsigned pc) {
   Stream& s = streams[me().index];
-  if (s.n == ROOM) { counts_cut = true; return; }
-  if (s.n == s.room) {
-    s.room = 2 * s.room + 64;
-    s.pcs = (unsigned*)realloc((void*)s.pcs, s.room * sizeof *s.pcs);
-    s.events = (Event*)realloc((void*)s.events, s.room * sizeof *s.events);
-  }
-  s.pcs[s.n] = pc;
+  if (s.n == s.room && !grow(s)) return;
+  s.keys[s.n] = 2 * pc;
   s.events[s.n++] = {address, (int16_t)span, (uint8_t)bytes, (uint8_t)access};
-  if (access != STEP && n_logged < watch.log_limit) logged[n_logged++] = {core.block, me().index, pc, s.events[s.n - 1]};
+  if (n_logged < watch.log_limit) logged[n_logged++] = {core.block, me().index, pc, s.events[s.n - 1]};
+}
+static void note_step(unsigned pc) {
+  Stream& s = streams[me().index];
+  if (s.n < s.room || grow(s)) s.keys[s.n++] = 2 * pc + 1;
 }
 static Site& site(unsigned pc, int span, int access) {
   for (unsigned h = (pc * 2654435761u ^ (unsigned)(span * 7 + access)) % 2048, n = 0;; h = (h + 1) % 2048, n++) {
@@ -254,7 +261,9 @@ static Site& site(unsigned pc, int span, int access) {
   }
 }
 static unsigned sorted(uint64_t* a, unsigned n) {  // sorts; how many are different
-  for (unsigned i = 1; i < n; i++) {
+  unsigned rising = 1;
+  while (rising < n && a[rising] >= a[rising - 1]) rising++;
+  for (unsigned i = rising; i < n; i++) {
     uint64_t x = a[i];
     unsigned k = i;
     for (; k > 0 && a[k - 1] > x; k--) a[k] = a[k - 1];
@@ -287,7 +296,8 @@ static void count_global(Site& s, uint64_t* a, unsigned n) {
   uint64_t sectors[64];
   unsigned m = 0;
   for (unsigned i = 0; i < n; i++)
-    for (uint64_t k = a[i] / 32; k <= (a[i] + (unsigned)s.bytes - 1) / 32 && m < 64; k++) sectors[m++] = k;
+    for (uint64_t k = a[i] / 32; k <= (a[i] + (unsigned)s.bytes - 1) / 32 && m < 64; k++)
+      if (!m || sectors[m - 1] != k) sectors[m++] = k;
   s.sectors += sorted(sectors, m);
   unsigned different = sorted(a, n), run = 1, worst = 1;
   s.wanted += different * (unsigned)s.bytes;
@@ -298,27 +308,33 @@ static void count_global(Site& s, uint64_t* a, unsigned n) {
   }
   s.operations += n, s.addresses += different, s.worst = worst > s.worst ? worst : s.worst;
 }
+static void count_lanes(Site& s, unsigned warp, unsigned active) {
+  unsigned n = (unsigned)__builtin_popcount(active);
+  s.requests++, s.lanes += n;
+  if (active != lanes_of(warp)) s.partial++, s.partial_lanes += n;
+}
+static void keep_example(Site& s, unsigned warp, unsigned active, const unsigned* at) {  // the fullest one, for the picture
+  uint64_t start, end;
+  bounds_of(s.span, &start, &end);
+  s.first_mask = active, s.first_block = core.block, s.first_warp = warp;
+  for (unsigned l = 0; l < 32; l++)
+    s.first[l] = active >> l & 1 ? (long long)(streams[32 * warp + l].events[at[l]].address - start) : -1;
+}
 static void request(unsigned warp, unsigned active, const unsigned* at) {
   const Stream* lanes = streams + 32 * warp;
-  unsigned leader = (unsigned)__builtin_ctz(active), n = 0;
+  unsigned leader = (unsigned)__builtin_ctz(active), n = 0, key = lanes[leader].keys[at[leader]];
+  if (key & 1) {
+    count_lanes(site(key / 2, NOWHERE, STEP), warp, active);
+    return;
+  }
   const Event& like = lanes[leader].events[at[leader]];
-  Site& s = site(lanes[leader].pcs[at[leader]], like.span, like.access);
-  unsigned everyone = lanes_of(warp), here_now = 0;
+  Site& s = site(key / 2, like.span, like.access);
   uint64_t a[32];
   for (unsigned l = 0; l < 32; l++)
-    if (active >> l & 1) {
-      a[n++] = lanes[l].events[at[l]].address;
-      here_now |= 1u << l;
-    }
-  s.bytes = like.bytes, s.requests++, s.lanes += n;
-  if (here_now != everyone) s.partial++, s.partial_lanes += n;
-  if (like.access == STEP) return;
-  if (__builtin_popcount(here_now) > __builtin_popcount(s.first_mask)) {  // the fullest one is kept for the picture
-    uint64_t start, end;
-    bounds_of(like.span, &start, &end);
-    s.first_mask = here_now, s.first_block = core.block, s.first_warp = warp;
-    for (unsigned l = 0; l < 32; l++) s.first[l] = here_now >> l & 1 ? (long long)(lanes[l].events[at[l]].address - start) : -1;
-  }
+    if (active >> l & 1) a[n++] = lanes[l].events[at[l]].address;
+  s.bytes = like.bytes;
+  count_lanes(s, warp, active);
+  if (__builtin_popcount(active) > __builtin_popcount(s.first_mask)) keep_example(s, warp, active, at);
   if (like.span >= 0) count_global(s, a, n);
   else {
     count_shared(s, a, n);
@@ -332,22 +348,18 @@ static void merge(unsigned warp) {
   unsigned at[32] = {}, exist = lanes_of(warp);
   bool alike = exist == ~0u;
   for (unsigned l = 1; l < 32 && alike; l++)
-    alike = lanes[l].n == lanes[0].n && memcmp(lanes[l].pcs, lanes[0].pcs, lanes[0].n * sizeof(unsigned)) == 0;
+    alike = lanes[l].n == lanes[0].n && memcmp(lanes[l].keys, lanes[0].keys, lanes[0].n * sizeof(unsigned)) == 0;
   for (unsigned i = 0; alike && i < lanes[0].n; i++) {
     for (unsigned l = 0; l < 32; l++) at[l] = i;
-    if (lanes[0].events[i].access != STEP) request(warp, ~0u, at);
-    else {
-      Site& s = site(lanes[0].pcs[i], NOWHERE, STEP);
-      s.requests++, s.lanes += 32;
-    }
+    request(warp, ~0u, at);
   }
   while (!alike) {
     unsigned least = NOBODY, active = 0;
     for (unsigned l = 0; l < 32; l++)
-      if ((exist >> l & 1) && at[l] < lanes[l].n && lanes[l].pcs[at[l]] < least) least = lanes[l].pcs[at[l]];
+      if ((exist >> l & 1) && at[l] < lanes[l].n && lanes[l].keys[at[l]] < least) least = lanes[l].keys[at[l]];
     if (least == NOBODY) break;
     for (unsigned l = 0; l < 32; l++)
-      if ((exist >> l & 1) && at[l] < lanes[l].n && lanes[l].pcs[at[l]] == least) active |= 1u << l;
+      if ((exist >> l & 1) && at[l] < lanes[l].n && lanes[l].keys[at[l]] == least) active |= 1u << l;
     request(warp, active, at);
     for (unsigned l = 0; l < 32; l++) at[l] += active >> l & 1;
   }
@@ -371,7 +383,7 @@ void launch_starts() {
   memset(core.shared, 0xff, 3 * SHARED_BYTES), memset(written, 0, 3 * SHARED_BYTES), memset(pending, 0, 3 * SHARED_BYTES);
   for (Stream& s : streams) s.n = 0;
   counts_cut = any_fence = false;
-  now = 1, n_logged = 0;
+  now = 1, n_logged = until = rounds = 0;
   memset(synced, 0, sizeof synced);
 }
 void block_starts() {
@@ -422,13 +434,13 @@ static int check_place(uint64_t a, unsigned bytes, Access access, int line) {
 }
 void record(const volatile void* pointer, unsigned bytes, Access access, int told, const void* caller) {
   uint64_t a = (uint64_t)pointer;
-  if (!here || !bytes || on_stack(me(), a)) return;  // a local variable
+  if (!here || !bytes || (a - watch.low >= watch.high - watch.low && on_stack(me(), a))) return;  // a local variable
   if (core.order && coin(watch.interrupt)) yield();
   unsigned pc = (unsigned)((uint64_t)caller - base);
   if (told) know(pc, told);
   uint64_t in_shared = a - (uint64_t)core.shared;
   int span = find_span(a);
-  if (span < 0 || a + bytes > watch.end[span] || a < watch.start[span] || a % (bytes & -bytes))
+  if (span < 0 || a + bytes > watch.end[span] || a < watch.start[span] || (a & ((bytes & -bytes) - 1)))
     span = check_place(a, bytes, access, told ? told : line_of(pc));
   if (span < 0) {
     check_shared(in_shared, bytes, access, told ? told : line_of(pc), span, a);
@@ -551,12 +563,14 @@ CUDA_ON_CPU_EXPORT void* __tsan_memset(void* to, int value, size_t n) {
 CUDA_ON_CPU_EXPORT void __sanitizer_cov_trace_pc() {  // in every basic block
   if (!here) return;
   unsigned pc = (unsigned)((uint64_t)__builtin_return_address(0) - base);
-  if (++core.steps % 4093 == 0 && watch.progress) {  // a prime, so as not to fall into step with a loop
+  core.steps++;
+  if (until-- == 0) {  // a prime number of steps, so as not to fall into step with a loop
+    until = 4092;
     uint64_t line = (uint64_t)line_of(pc), at[3] = {line ? line : watch.progress[0], me().index, core.block};
     memcpy(watch.progress, at, sizeof at);
-    if (core.steps % (16 * 4093) == 0) yield();  // a thread that waits for another lets it run
+    if (++rounds % 16 == 0) yield();  // a thread that waits for another lets it run
   }
-  note(0, 0, STEP, NOWHERE, pc);
+  note_step(pc);
 }
 struct Place { const char* file; unsigned line, column; };
 struct TypeName { uint16_t kind, info; char name[1]; };
