@@ -1,4 +1,4 @@
-"""The commands: python -m embag_edu check | ledger | bench | report | exercises | grade."""
+"""The commands: python -m embag_edu check | ledger | bench | gpu | report | exercises | grade."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ COMMANDS = {
     "check": "hold an EmbeddingBag against the conformance table",
     "ledger": "where torch departs from its documentation, or from itself",
     "bench": "measure the arrays beside torch, and what bytes allow",
+    "gpu": "try everything on this machine's NVIDIA GPU, and write what was found",
     "report": "this machine and its packages, to paste into a bug report",
     "exercises": "make the readers' copies of the exercises from their solutions",
     "grade": "marks for exercise notebooks that were handed in",
@@ -101,6 +102,13 @@ def run_bench(words: list[str]) -> int:
     return command.main(words)
 
 
+def run_gpu(words: list[str]) -> int:
+    """Exit status: 0 nothing failed, 1 something did, 2 there is no GPU that can be used."""
+    from embag_edu.gpu import command
+
+    return command.main(words)
+
+
 def run_report(words: list[str]) -> int:
     """Print the environment report."""
     from embag_edu.environment import report
@@ -127,6 +135,7 @@ RUN = {
     "check": run_check,
     "ledger": run_ledger,
     "bench": run_bench,
+    "gpu": run_gpu,
     "report": run_report,
     "exercises": run_exercises,
     "grade": run_grade,

@@ -30,6 +30,7 @@ def report() -> str:
         "system": _system(),
         "processors": _processors(),
         **{package: _version(package) for package in PACKAGES},
+        "compiler": _compiler(),
         "cupy": _cupy(),
         "GPU": _gpu(),
     }
@@ -69,6 +70,18 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return MISSING
+
+
+def _compiler() -> str:
+    """The C++ compiler that CUDA kernels run through where there is no GPU."""
+    from embag_edu.cuda_on_cpu import toolchain
+
+    try:
+        command = toolchain.find_compiler()
+        name = "ziglang, " if "ziglang" in command else ""
+        return name + toolchain.version(tuple(command))
+    except Exception as error:  # this report never raises
+        return str(error).split(". ")[0]
 
 
 def _cupy() -> str:

@@ -111,9 +111,38 @@ def shown_code():
 
 @pytest.mark.parametrize("cell, target", list(shown_code()))
 def test_code_that_is_shown_is_the_packages_own(cell, target):
+    if ".cu:" in target:
+        file, _, kernel = target.partition(":")
+        assert kernel_in(cell) == kernels_of(BOOK.parent / file)[kernel]
+        return
     module, _, function = target.rpartition(".")
     source = inspect.getsource(getattr(importlib.import_module(module), function))
     assert cell.source.strip() == source.strip()
+
+
+def kernel_in(cell):
+    """The CUDA source that a cell shows: name = r\"\"\"...\"\"\", and nothing else."""
+    (assignment,) = ast.parse(cell.source).body
+    assert isinstance(assignment, ast.Assign) and isinstance(assignment.value, ast.Constant)
+    assert 'r"""' in cell.source
+    return assignment.value.value.strip()
+
+
+def kernels_of(path):
+    """The kernels of a .cu file by name, each with the comment that stands right above it."""
+    parts = re.split(r"\n\s*\n", path.read_text(encoding="utf-8"))
+    return {
+        found[1]: part.strip()
+        for part in parts
+        if (found := re.search(r"__global__ void (\w+)\(", part))
+    }
+
+
+def test_the_first_kernels_are_shown_whole():
+    """Every kernel of chapter 07's file stands in the chapter, as it is."""
+    shown = {param.values[1] for param in shown_code()}
+    for kernel in kernels_of(BOOK.parent / "embag_edu" / "cuda" / "first.cu"):
+        assert f"embag_edu/cuda/first.cu:{kernel}" in shown, kernel
 
 
 @pytest.mark.parametrize("rung", ["loops", "vectorized"])

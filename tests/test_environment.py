@@ -22,7 +22,7 @@ def test_it_tells_what_a_bug_report_needs():
     told = facts(environment.report())
     assert list(told) == [
         *("embag_edu", "Python", "system", "processors", "numpy", "torch", "matplotlib"),
-        *("jupyterlab", "ipywidgets", "ml_dtypes", "cupy", "GPU"),
+        *("jupyterlab", "ipywidgets", "ml_dtypes", "compiler", "cupy", "GPU"),
     ]
     assert told["embag_edu"] == __version__
     assert told["Python"].startswith(platform.python_version())

@@ -1,6 +1,6 @@
 """The project's own CUDA kernels: readable `.cu` files, and their source as text.
 
-    module = device().RawModule(code=source("first"))
+module = device().RawModule(code=source("first"))
 """
 
 from __future__ import annotations

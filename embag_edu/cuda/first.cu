@@ -40,7 +40,7 @@ extern "C" __global__ void copy_strided(const float* input, float* output, int s
   }
 }
 
-// The sum of every bag. One thread for each element (bag, d) of the output (B, D): it walks its bag.
+// The sum of every bag. One thread for each element (bag, d) of the output (B, D) walks its bag.
 // offsets (B + 1,) hold the end too. Neighbouring threads have neighbouring d.
 // Deterministic: a thread adds in the order of the bag, and nobody else writes its element.
 extern "C" __global__ void bag_sum(const float* weight, const long long* indices,

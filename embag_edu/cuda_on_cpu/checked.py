@@ -61,6 +61,11 @@ class Child:
         except queue.Empty:
             self.kill()
             return None
+        except (
+            BaseException
+        ):  # the reader has interrupted: this answer must not meet a later question
+            self.kill()
+            raise
         if not line:
             code = self.process.wait()
             self.process = None
@@ -70,13 +75,16 @@ class Child:
     def _start(self) -> None:
         worker = Path(__file__).with_name("worker.py")
         self.process = subprocess.Popen(
-            [sys.executable, "-I", str(worker)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-I", str(worker)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # an interrupt is the parent's business
         )
         self.answers: queue.Queue[bytes] = queue.Queue()
         threading.Thread(
             target=_read_lines, args=(self.process.stdout, self.answers), daemon=True
         ).start()
-        self.answers.get(timeout=60)  # until it is ready, so that its start is not the kernel's time
+        self.answers.get(timeout=60)  # its start is not the kernel's time
 
     def kill(self) -> None:
         """End the process at once."""

@@ -288,9 +288,17 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _html(rows: Sequence[Sequence[str]]) -> str:
+def _html(rows: Sequence[Sequence[str]], code: bool = False) -> str:
+    """A table; `code`: all its cells are lines of source."""
+    words = {i for i, heading in enumerate(rows[0]) if heading in ("access", "array", "source")}
+
     def cells(row: Sequence[str], tag: str) -> str:
-        return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
+        return "".join(
+            f'<{tag} style="text-align: left; white-space: pre">{html.escape(cell)}</{tag}>'
+            if i in words or code
+            else f"<{tag}>{html.escape(cell)}</{tag}>"
+            for i, cell in enumerate(row)
+        )
 
     body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows[1:])
     return f"<table><thead><tr>{cells(rows[0], 'th')}</tr></thead><tbody>{body}</tbody></table>"
@@ -344,7 +352,7 @@ class Comparison:
         a, b = self.a.launched.kernel, self.b.launched.kernel
         left = [[x, y] for x, y in self.source()]
         counts = [[what, f"{x:,}", f"{y:,}", _times(x, y)] for what, x, y in self.totals()]
-        return _html([[a, b], *left]) + _html([["", a, b, ""], *counts])
+        return _html([[a, b], *left], code=True) + _html([["", a, b, ""], *counts])
 
 
 TOTALS = (

@@ -175,7 +175,7 @@ class TypedKernel:
 
     def __init__(self, kernel: Any, code: str, name: str, options: Sequence[str] = ()):
         self._kernel, self.code, self.name, self.options = kernel, code, name, tuple(options)
-        self.parameters = source.parameters(code, name, self.options)
+        self.parameters = _parameters(code, name, self.options)
 
     def __call__(
         self, grid: tuple, block: tuple, args: Sequence, *, shared_mem: int = 0, **others: Any
@@ -213,6 +213,12 @@ class TypedKernel:
             setattr(self._kernel, name, value)
         else:
             super().__setattr__(name, value)
+
+
+@functools.lru_cache(maxsize=512)
+def _parameters(code: str, name: str, options: tuple[str, ...]) -> list[source.Parameter]:
+    """To read a long source takes longer than to launch a kernel of it."""
+    return source.parameters(code, name, options)
 
 
 def _typed_kernel(

@@ -182,7 +182,9 @@ def _race(f, launched):
     name = f"`{launched.place(f['span'])}`" + (" (shared)" if f["span"] < 0 else "")
     other = launched.at(f["other_thread"], f["other_block"])
     fix = "blocks run in any order: use an atomic, or let one block own the element"
-    if f["block"] == f["other_block"]:
+    if f["line"] == f["other_line"]:
+        fix = "use an atomic (atomicAdd), or let one thread own the element: no barrier helps here"
+    elif f["block"] == f["other_block"]:
         fix = (
             "put __syncthreads() (within one warp: __syncwarp()) between the two, or use an "
             "atomic where both update"

@@ -117,6 +117,7 @@ class RawModule:
         self._names = list(dict.fromkeys([*own, *(name_expressions or ())]))
         self._variables = source.global_variables(code, self.options)
         self._values: dict[str, np.ndarray] = {}  # of the variables, once they are known
+        self._parameters: dict[str, list[source.Parameter]] = {}
         self._fast: list[ctypes.CDLL] = []
         self._lock = threading.Lock()
 
@@ -124,8 +125,10 @@ class RawModule:
         """The kernel `name`: one with extern "C", or one of the name_expressions."""
         if name not in self._names:
             raise ValueError(
-                f"there is no kernel {name!r}; there are: {', '.join(self._names) or 'none'}. "
-                'A kernel needs extern "C", a template instance must stand in name_expressions'
+                f"there is no kernel {name!r} in the source; there are: "
+                f"{', '.join(self._names) or 'none'}. Write a kernel as extern "
+                '"C" __global__ void name(...); an instance of a template must stand in '
+                "name_expressions"
             )
         return RawKernel(self.code, name, self.options, module=self)
 
@@ -229,7 +232,6 @@ class RawKernel:
         self.max_dynamic_shared_size_bytes = SHARED_DEFAULT
         self._module = module
         self._number = module._names.index(name)
-        self._parameters: list[source.Parameter] | None = None
 
     def compile(self, log_stream: Any = None) -> None:
         """Compile now; otherwise the first launch does it."""
@@ -265,14 +267,15 @@ class RawKernel:
     @property
     def parameters(self) -> list[source.Parameter]:
         """What the compiler knows of the parameters' types, with the names of the source."""
-        if self._parameters is None:
+        known = self._module._parameters
+        if self.name not in known:
             file = self._module._library_file(_current.get().mode == "checked")
             signature = getattr(ctypes.CDLL(str(file)), f"signature_{self._number}")
             signature.restype = ctypes.c_char_p
             read = source.parameters(self.code, self.name, self.options)
             true = signature().decode().split()
-            self._parameters = [_typed(p, t) for p, t in zip(read, true, strict=True)]
-        return self._parameters
+            known[self.name] = [_typed(p, t) for p, t in zip(read, true, strict=True)]
+        return known[self.name]
 
     def __call__(
         self,

@@ -19,7 +19,7 @@ struct Watch {
 static Watch watch;
 
 // ---- source lines: the assembler put a label behind every call in the kernel (toolchain.py) ----------
-struct Label { uint64_t pc, line; };
+struct Label { uint64_t pc; int64_t line; };  // a negative line is a guess
 }  // namespace cuda_on_cpu
 extern "C" cuda_on_cpu::Label cuda_on_cpu_labels[];
 extern "C" uint64_t cuda_on_cpu_n_labels;
@@ -36,7 +36,7 @@ static void sort_labels() {
 }
 struct Known { unsigned pc; int line; };
 static Known known[1024];  // lines that an intrinsic was told by its caller
-static int line_of(unsigned pc) {
+static int told_line(unsigned pc) {
   for (unsigned h = pc * 2654435761u >> 22, n = 0; n < 8; n++, h = (h + 1) % 1024)
     if (known[h].pc == pc && known[h].line) return known[h].line;
   uint64_t first = 0, last = cuda_on_cpu_n_labels;
@@ -47,6 +47,7 @@ static int line_of(unsigned pc) {
   }
   return first < cuda_on_cpu_n_labels && cuda_on_cpu_labels[first].pc - base == pc ? (int)cuda_on_cpu_labels[first].line : 0;
 }
+static int line_of(unsigned pc) { return abs(told_line(pc)); }
 static void know(unsigned pc, int line) {
   for (unsigned h = pc * 2654435761u >> 22, n = 0; n < 8; n++, h = (h + 1) % 1024)
     if (known[h].pc == pc || !known[h].line) { known[h] = {pc, line}; return; }
@@ -221,7 +222,7 @@ struct Stream { unsigned* keys; Event* events; unsigned n, room; };  // key: 2 p
 static Stream streams[MAX_THREADS];
 const unsigned ROOM = 1 << 21, NOBODY = ~0u;  // events of one thread between two barriers
 static bool counts_cut;
-static unsigned until, rounds;  // steps to the next look at the clock; such looks
+static unsigned until, rounds, guesses;  // steps to the next look at where the kernel is; looks so far
 struct Site {
   bool used;
   unsigned pc;
@@ -383,7 +384,7 @@ void launch_starts() {
   memset(core.shared, 0xff, 3 * SHARED_BYTES), memset(written, 0, 3 * SHARED_BYTES), memset(pending, 0, 3 * SHARED_BYTES);
   for (Stream& s : streams) s.n = 0;
   counts_cut = any_fence = false;
-  now = 1, n_logged = until = rounds = 0;
+  now = 1, until = 4093, n_logged = rounds = guesses = 0;
   memset(synced, 0, sizeof synced);
 }
 void block_starts() {
@@ -564,9 +565,11 @@ CUDA_ON_CPU_EXPORT void __sanitizer_cov_trace_pc() {  // in every basic block
   if (!here) return;
   unsigned pc = (unsigned)((uint64_t)__builtin_return_address(0) - base);
   core.steps++;
-  if (until-- == 0) {  // a prime number of steps, so as not to fall into step with a loop
-    until = 4092;
-    uint64_t line = (uint64_t)line_of(pc), at[3] = {line ? line : watch.progress[0], me().index, core.block};
+  if (--until == 0) {  // a prime number of steps, so as not to fall into step with a loop
+    until = 4093;
+    int line = told_line(pc);
+    guesses = line > 0 ? 0 : guesses + 1;  // a guess is taken where there is nothing better for long
+    uint64_t at[3] = {line > 0 || guesses > 50 ? (uint64_t)abs(line) : watch.progress[0], me().index, core.block};
     memcpy(watch.progress, at, sizeof at);
     if (++rounds % 16 == 0) yield();  // a thread that waits for another lets it run
   }

@@ -281,12 +281,13 @@ def _labelled(assembly: str) -> Iterator[str]:
     """A label behind every call of the runtime, and a table of labels and source lines.
 
     The compiler says in .loc which file and line an instruction comes from. Inside a piece of our
-    own header (the copy of a float4) the last line of the kernel counts.
+    own header (the copy of a float4) the last line of the kernel counts. It says line 0 where it
+    knows none: then the last line is the best guess, and stands in the table as a negative number.
     """
     local, under = ("L", "_") if sys.platform == "darwin" else (".L", "")
     ours: set[str] = set()
     table: list[int] = []
-    line = 0
+    line, known = 0, False
     for text in assembly.split("\n"):
         yield text
         words = text.split()
@@ -297,10 +298,10 @@ def _labelled(assembly: str) -> Iterator[str]:
         elif words[0] == ".cfi_startproc":
             line = 0
         elif words[0] == ".loc" and words[1] in ours:
-            line = int(words[2]) or line
+            line, known = int(words[2]) or line, words[2] != "0"
         elif words[0] in ("call", "callq", "bl") and _CALLED.search(words[1]):
             yield f"{local}coc{len(table)}:"
-            table.append(line)
+            table.append(line if known else -line)
     names = f"{under}cuda_on_cpu_labels", f"{under}cuda_on_cpu_n_labels"
     yield f"\t.data\n\t.globl {names[0]}, {names[1]}\n\t.p2align 3\n{names[0]}:"
     yield from (f"\t.quad {local}coc{i}, {line}" for i, line in enumerate(table))

@@ -1,0 +1,287 @@
+"""The project's own kernels: held against torch's on the same GPU, and timed beside it.
+
+A kernel joins by one line in FORWARDS, a shape by one in SHAPES or TIMED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from embag_edu import cuda
+from embag_edu.bench.workloads import Workload, inputs, table
+from embag_edu.cuda_on_cpu import Device
+from embag_edu.gpu.facts import torch_with_gpu
+from embag_edu.gpu.plan import FAILED, PASSED, SKIPPED, Plan, Result
+
+THREADS = 256
+TURNS = 15  # of each contestant
+FLUSH = 256 << 20  # bytes written before each launch, at least
+TORCH = "torch"
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A kernel that sums bags, (weight, indices, offsets, output, B, D): a thread per element."""
+
+    file: str
+    kernel: str
+
+
+FORWARDS = (Forward("first", "bag_sum"), Forward("first", "bag_sum_crossed"))
+
+SHAPES = (
+    Workload(10, 1, 3, 2),
+    Workload(1_000, 33, 64, 20, lengths="uniform"),  # some bags are empty
+    Workload(1_000, 64, 100, 30, lengths="heavy-tailed"),
+    Workload(500, 1025, 5, 4),
+    Workload(20_000, 128, 256, 32, "zipf", 1.15),
+    Workload(1_000, 48, 40, 50, "one hot row"),
+)
+
+TIMED = (
+    Workload(100_000, 128, 1_024, 32),
+    Workload(1_000_000, 128, 4_096, 50),
+    Workload(1_000_000, 128, 4_096, 50, "zipf", 1.05),
+)
+
+
+@dataclass
+class Bags:
+    """The arguments of one workload, on the host and on a device."""
+
+    work: Workload
+    weight: np.ndarray
+    indices: np.ndarray
+    offsets: np.ndarray
+    on: Device
+
+    def __post_init__(self) -> None:
+        host = (self.weight, self.indices, self.offsets)
+        self.there = tuple(self.on.asarray(array) for array in host)
+        self.output = self.on.full((self.work.bags, self.work.features), np.nan)
+
+    def launch(self, kernel: Any) -> Callable[[], None]:
+        """What starts the kernel on these arguments; it writes `output`."""
+        B, D = self.work.bags, self.work.features
+        grid = (-(-B * D // THREADS),)
+        arguments = (*self.there, self.output, np.int32(B), np.int32(D))
+        return lambda: kernel(grid, (THREADS,), arguments)
+
+    def torch_call(self, torch: Any) -> Callable[[], Any]:
+        """torch's own forward on the same memory."""
+        weight, indices, offsets = (torch.from_dlpack(array) for array in self.there)
+        return lambda: torch.nn.functional.embedding_bag(
+            indices, weight, offsets, mode="sum", include_last_offset=True
+        )
+
+    @property
+    def logical_bytes(self) -> int:
+        """Each looked-up row read once, the output written once, indices and offsets read once."""
+        rows = (len(self.indices) + self.work.bags) * self.work.features * self.weight.itemsize
+        return rows + self.indices.nbytes + self.offsets.nbytes
+
+
+def bags_of(work: Workload, on: Device) -> Bags:
+    """The workload's arguments, drawn from its seed."""
+    indices, offsets = inputs(work, 0)
+    return Bags(work, table(work), indices, offsets, on)
+
+
+def kernel_of(plan: Plan, forward: Forward) -> Any:
+    """The compiled kernel on the plan's device."""
+    if forward.file not in plan.modules:
+        plan.modules[forward.file] = plan.gpu.RawModule(
+            code=cuda.source(forward.file), options=("-std=c++17",)
+        )
+    return plan.modules[forward.file].get_function(forward.kernel)
+
+
+# ---- the step "kernels" ------------------------------------------------------------------------
+
+
+def kernels(plan: Plan) -> Iterator[Result]:
+    """Each kernel at each shape: against sums in float64, and against torch on the GPU."""
+    torch, why_not = torch_with_gpu(plan.gpu)
+    if torch is None:
+        yield Result(TORCH, SKIPPED, f"compared with NumPy alone: {why_not}")
+    for work in SHAPES:
+        bags = bags_of(work, plan.gpu)
+        right, bound = sums(bags)
+        for forward in FORWARDS:
+            name = f"{forward.kernel}, {work.name}"
+            kernel = partial(kernel_of, plan, forward)
+            act = partial(judged, name, plan, kernel, bags, right, bound, torch)
+            yield plan.attempt(name, act)
+
+
+def judged(
+    name: str, plan: Plan, kernel: Callable, bags: Bags, right: Any, bound: Any, torch: Any
+) -> Result:
+    """One kernel at one shape. The output holds NaN before, which shows what is not written."""
+    bags.output = plan.gpu.full(right.shape, np.nan)
+    bags.launch(kernel())()
+    found = plan.gpu.asnumpy(bags.output)
+    data = {"workload": asdict(bags.work), "from_numpy": largest(found, right)}
+    problems = [] if within(found, right, bound) else ["differs from NumPy's sums"]
+    if torch is not None:
+        theirs = bags.torch_call(torch)().cpu().numpy()
+        data |= {"from_torch": largest(found, theirs), "torch_from_numpy": largest(theirs, right)}
+        problems += [] if within(found, theirs, 2 * bound) else ["differs from torch's sums"]
+    return Result(name, FAILED if problems else PASSED, "; ".join(problems), data)
+
+
+def sums(bags: Bags) -> tuple[np.ndarray, np.ndarray]:
+    """The sums in float64, and how far a float32 sum in any order may be off, both (B, D).
+
+    n additions, each off by at most 2**-24 of a partial sum, are off by n 2**-24 sum |x| (and a
+    little, for which the factor 2 stands). Source: Higham, Accuracy and Stability, section 4.2.
+    """
+    right = np.zeros((bags.work.bags, bags.work.features))
+    bound = np.zeros_like(right)
+    for b in range(bags.work.bags):
+        rows = bags.weight[bags.indices[bags.offsets[b] : bags.offsets[b + 1]]].astype(np.float64)
+        right[b] = rows.sum(axis=0)
+        bound[b] = 2 * len(rows) * 2.0**-24 * np.abs(rows).sum(axis=0)
+    return right, bound
+
+
+def within(found: np.ndarray, right: np.ndarray, bound: np.ndarray) -> bool:
+    """Whether no element is further off than its bound. NaN is."""
+    return bool((np.abs(found.astype(np.float64) - right) <= bound).all())
+
+
+def largest(found: np.ndarray, right: np.ndarray) -> float:
+    """The largest difference; NaN if there is any NaN."""
+    return float(np.abs(found.astype(np.float64) - right).max(initial=0.0))
+
+
+# ---- the step "times" --------------------------------------------------------------------------
+
+
+def times(plan: Plan) -> Iterator[Result]:
+    """Medians of the kernel and of torch, taking turns, and the copy rate of the same run."""
+    rate: list[float] = []
+
+    def measure_copy() -> Result:
+        rate.append(copy_rate(plan.gpu))
+        return Result("copy", data={"bytes_per_second": rate[0], "counts": "read and written"})
+
+    yield plan.attempt("copy", measure_copy)
+    torch, why_not = torch_with_gpu(plan.gpu)
+    if torch is None:
+        yield Result(TORCH, SKIPPED, f"no times of torch: {why_not}")
+    for work in TIMED:
+        act = partial(timed, plan, FORWARDS[0], work, torch, rate[0] if rate else None)
+        yield plan.attempt(f"{FORWARDS[0].kernel}, {work.name}", act)
+
+
+def timed(plan: Plan, forward: Forward, work: Workload, torch: Any, rate: float | None) -> Result:
+    """One kernel beside torch. A wrong result has no time."""
+    name = f"{forward.kernel}, {work.name}"
+    bags = bags_of(work, plan.gpu)
+    jobs: dict[str, Callable] = {forward.kernel: bags.launch(kernel_of(plan, forward))}
+    if torch is not None:
+        jobs[TORCH] = bags.torch_call(torch)
+    jobs[forward.kernel]()
+    problem = sample_differs(bags, plan.gpu.asnumpy(bags.output))
+    if problem:
+        return Result(name, FAILED, problem)
+    measured = take_turns(plan.gpu, jobs)
+    return Result(
+        name,
+        data={
+            "workload": asdict(work),
+            "step": "forward",
+            "dtype": work.dtype,
+            "cache": "flushed before every launch",
+            "logical_bytes": bags.logical_bytes,
+            "copy_bytes_per_second": rate,
+            "contestants": {
+                who: summary(ms, bags.logical_bytes, rate, measured.get(TORCH))
+                for who, ms in measured.items()
+            },
+        },
+    )
+
+
+def sample_differs(bags: Bags, found: np.ndarray) -> str:
+    """'' if some bags of a large result are right."""
+    some = np.unique(np.linspace(0, bags.work.bags - 1, 64).astype(int))
+    for b in some:
+        rows = bags.weight[bags.indices[bags.offsets[b] : bags.offsets[b + 1]]].astype(np.float64)
+        bound = 2 * len(rows) * 2.0**-24 * np.abs(rows).sum(axis=0)
+        if not within(found[b], rows.sum(axis=0), bound):
+            return f"bag {b} differs from NumPy's sum"
+    return ""
+
+
+def summary(
+    ms: list[float], logical: int, rate: float | None, torch_ms: list[float] | None
+) -> dict[str, Any]:
+    """The numbers of one contestant."""
+    median = float(np.median(ms))
+    speed = logical / (1e-3 * median)
+    return {
+        "median_ms": median,
+        "quartiles_ms": [float(np.quantile(ms, q)) for q in (0.25, 0.75)],
+        "least_ms": min(ms),
+        "turns": len(ms),
+        "of_torch": median / float(np.median(torch_ms)) if torch_ms else None,
+        "logical_bytes_per_second": speed,
+        "of_copy_rate": speed / rate if rate else None,
+    }
+
+
+def take_turns(on: Any, jobs: dict[str, Callable]) -> dict[str, list[float]]:
+    """Milliseconds on the GPU of each job, by events on the default stream of CuPy and torch.
+
+    Before each launch a buffer larger than the L2 cache is written. The launch is not waited for
+    in between: it is queued while the GPU still writes, so that its cost on the host is hidden.
+    """
+    cupy = on.xp
+    about = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+    flush = cupy.empty((max(4 * int(about["l2CacheSize"]), FLUSH) // 4,), np.float32)
+    for job in jobs.values():
+        for _ in range(3):
+            job()
+    found: dict[str, list[float]] = {name: [] for name in jobs}
+    order = list(jobs)
+    for turn in range(TURNS):
+        for name in order:
+            flush.fill(float(turn))
+            found[name].append(elapsed(cupy, jobs[name]))
+        order = order[1:] + order[:1]
+    return found
+
+
+def elapsed(cupy: Any, job: Callable) -> float:
+    """Milliseconds between an event before and one after."""
+    start, end = cupy.cuda.Event(), cupy.cuda.Event()
+    start.record()
+    job()
+    end.record()
+    end.synchronize()
+    return float(cupy.cuda.get_elapsed_time(start, end))
+
+
+def copy_rate(on: Any, most: int = 1 << 30) -> float:
+    """Bytes per second that a copy on the GPU reads and writes, together: the median of some."""
+    cupy = on.xp
+    free, _ = cupy.cuda.Device().mem_info
+    size = min(most, int(free) // 4)
+    source, target = (cupy.empty((size,), np.uint8) for _ in range(2))
+    source.fill(7)
+
+    def copy() -> None:
+        target.data.copy_from_device_async(source.data, size)
+
+    copy()
+    ms = [elapsed(cupy, copy) for _ in range(9)]
+    if int(target[size - 1]) != 7:
+        raise RuntimeError("the copy did not copy")
+    return 2 * size / (1e-3 * float(np.median(ms)))

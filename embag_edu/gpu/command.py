@@ -1,0 +1,201 @@
+"""python -m embag_edu gpu: everything that an NVIDIA GPU can show about this package, in 8 minutes.
+
+Later kernels and benchmarks join by one line in STEPS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from embag_edu.cuda_on_cpu import Device, device, settings
+from embag_edu.cuda_on_cpu.device import Gpu, usable_cupy
+from embag_edu.gpu import bags, tables
+from embag_edu.gpu.facts import device_facts, versions
+from embag_edu.gpu.plan import FAILED, NOT_REACHED, PASSED, Plan, Step, blank, run
+
+STEPS = [
+    Step("conformance", "what CUDA means, and whole kernels, against NumPy", tables.conformance),
+    Step("kernels", "the project's kernels against torch's, or NumPy's", bags.kernels),
+    Step("determinism", "20 launches of each exact kernel, bit for bit", tables.determinism),
+    Step("side-by-side", "the same kernels here and on the CPU", tables.side_by_side),
+    Step("resources", "registers and memory, as the driver sees them", tables.resources, True),
+    Step("times", "bag_sum beside torch's EmbeddingBag, and a copy", bags.times, True),
+]
+CLOSING = 0.9  # of the minutes: then nothing more is begun. At the end of them all is given up.
+
+
+def main(words: Sequence[str]) -> int:
+    """Exit status: 0 nothing failed and something ran, 1 something failed, 2 no GPU, wrong call."""
+    given = parse(words)
+    steps = [s for s in STEPS if given.only is None or s.name.startswith(given.only)]
+    if not steps or given.minutes <= 0:
+        named = ", ".join(s.name for s in STEPS)
+        print(
+            f"--minutes must be above 0, and --only one of {named}; "
+            f"found {given.minutes:g} and {given.only!r}",
+            file=sys.stderr,
+        )
+        return 2
+    if given.list:
+        print("\n".join(f"{s.name:14} {s.says}" for s in steps))
+        return 0
+    chosen = choose(given.on)
+    if isinstance(chosen, str):
+        print(chosen, file=sys.stderr)
+        return 2
+    return carry_out(steps, chosen, given.minutes, given.json)
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The command's options."""
+    parser = argparse.ArgumentParser(prog="python -m embag_edu gpu", description=__doc__)
+    parser.add_argument("--json", metavar="FILE", help="write what was found ('-': print it)")
+    parser.add_argument("--minutes", type=float, default=8.0, help="the most it may take (8)")
+    parser.add_argument("--only", metavar="NAME", help="one step, or the beginning of its name")
+    parser.add_argument("--list", action="store_true", help="list the steps and end")
+    parser.add_argument(
+        "--on",
+        choices=["cuda", "cpu"],
+        default="cuda",
+        help="cpu: try the command itself without a GPU; nothing is timed",
+    )
+    return parser.parse_args(words)
+
+
+def choose(kind: str) -> Device | str:
+    """The device; or one sentence that says why there is none."""
+    if kind == "cpu":
+        return device("cpu")
+    cupy, why_not = usable_cupy()
+    if cupy is not None:
+        return Gpu(cupy)
+    return (
+        f"This command needs a machine with an NVIDIA GPU, and {why_not}. With a driver there: "
+        "pip install 'embag_edu[gpu]'; to try the command without a GPU: --on cpu"
+    )
+
+
+def carry_out(steps: list[Step], gpu: Device, minutes: float, path: str | None) -> int:
+    """Do the steps, print one line for each, write the JSON. Returns the exit status."""
+    begin = time.monotonic()
+    plan = Plan(gpu, until=begin + CLOSING * 60 * minutes)
+    record = heading(gpu, minutes) | {"steps": [blank(step) for step in steps]}
+    quiet = path == "-"
+
+    def keep() -> None:
+        record["seconds"] = round(time.monotonic() - begin, 3)
+        record["passed"] = exit_status(record) == 0
+        write(record, path)
+
+    def give_up() -> None:
+        for step in record["steps"]:
+            if step["note"] == "running":
+                step |= {"status": FAILED, "note": f"did not come back in {minutes:g} minutes"}
+        keep()
+        print("Given up: a kernel or a compiler did not come back in time.", file=sys.stderr)
+        leave(1)
+
+    watch = threading.Timer(max(0.0, begin + 60 * minutes - time.monotonic()), give_up)
+    watch.daemon = True
+    watch.start()
+    try:
+        if not quiet:
+            print(top(record), flush=True)
+        with settings(mode="fast") if not plan.is_gpu else contextlib.nullcontext():
+            run(steps, plan, record["steps"], lambda r: None if quiet else print(line(r)))
+    finally:
+        watch.cancel()
+    keep()
+    print(json.dumps(record, indent=1) if quiet else closing(record))
+    return exit_status(record)
+
+
+def leave(status: int) -> None:
+    """End the process even though a kernel still runs."""
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def heading(gpu: Device, minutes: float) -> dict[str, Any]:
+    """What the record says before any step."""
+    now = datetime.datetime.now(datetime.UTC)
+    return {
+        "made by": "python -m embag_edu gpu",
+        "date": now.isoformat(timespec="seconds"),
+        "device": device_facts(gpu),
+        "versions": versions(gpu),
+        "minutes": minutes,
+    }
+
+
+def exit_status(record: dict[str, Any]) -> int:
+    """0 only if nothing failed and something ran."""
+    found = {step["status"] for step in record["steps"]}
+    return 0 if PASSED in found and FAILED not in found else 1
+
+
+def write(record: dict[str, Any], path: str | None) -> None:
+    """Write the JSON, if it goes to a file."""
+    if path and path != "-":
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(record, file, indent=1, allow_nan=False)
+            file.write("\n")
+
+
+# ---- what is printed -----------------------------------------------------------------------------
+
+
+def top(record: dict[str, Any]) -> str:
+    """The device and the versions."""
+    facts = [f"{key}: {value}" for key, value in record["device"].items() if key != "kind"]
+    facts += [f"{key}: {value}" for key, value in record["versions"].items()]
+    mark = "" if record["device"]["kind"] == "cuda" else "device: CPU, not a GPU\n"
+    return mark + "\n".join(facts) + "\n"
+
+
+def line(step: dict[str, Any]) -> str:
+    """One step in a line, and what went wrong below it."""
+    counts = [
+        f"{n} {word}"
+        for word in (PASSED, FAILED, "skipped")
+        if (n := sum(r["status"] == word for r in step["results"]))
+    ]
+    told = "; ".join(filter(None, [", ".join(counts), step["note"]]))
+    lines = [f"{step['name']:14} {step['status']:12} {step['seconds']:7.1f} s  {told}"]
+    wrong = [r for r in step["results"] if r["status"] != PASSED]
+    lines += [f"    {r['status']}: {r['name']}: {r['note']}" for r in wrong[:10]]
+    lines += [f"    ... and {len(wrong) - 10} more, in the JSON"] if len(wrong) > 10 else []
+    lines += [times for r in step["results"] for times in times_of(r)]
+    return "\n".join(lines)
+
+
+def times_of(result: dict[str, Any]) -> list[str]:
+    """The times in a result, one line for each contestant."""
+    if "bytes_per_second" in result:
+        return [f"    copy: {result['bytes_per_second'] / 1e9:.0f} GB/s, read and written"]
+    return [
+        f"    {result['name']}: {who} {c['median_ms']:.4f} ms, "
+        f"{c['logical_bytes_per_second'] / 1e9:.0f} GB/s"
+        for who, c in result.get("contestants", {}).items()
+    ]
+
+
+def closing(record: dict[str, Any]) -> str:
+    """The last line."""
+    missed = [step["name"] for step in record["steps"] if step["status"] == NOT_REACHED]
+    failed = [step["name"] for step in record["steps"] if step["status"] == FAILED]
+    told = f"failed: {', '.join(failed)}" if failed else "nothing failed"
+    told += f"; not reached: {', '.join(missed)}" if missed else ""
+    mark = (
+        "" if record["device"]["kind"] == "cuda" else " This was a CPU: it proves nothing of GPUs."
+    )
+    return f"\n{told}. {record['seconds']:.0f} seconds.{mark}"

@@ -1,0 +1,177 @@
+"""Steps, one after another, under a time limit: what a step finds, and what becomes of its errors.
+
+A step is a function of the `Plan` that yields one `Result` after another. Between two results the
+time is looked at, so no step needs to do it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from embag_edu.cuda_on_cpu import Device
+
+PASSED, FAILED, SKIPPED, NOT_REACHED = "passed", "failed", "skipped", "not reached"
+IN_ERROR = "the device is in an error state"
+OUT_OF_TIME = "the time is up"
+
+
+class DeviceInError(RuntimeError):
+    """After an illegal access a GPU answers every call of this process with an error."""
+
+
+@dataclass
+class Result:
+    """One thing that was tried. note: why it failed or was skipped; data: numbers."""
+
+    name: str
+    status: str = PASSED
+    note: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def entry(self) -> dict[str, Any]:
+        """For the JSON."""
+        return {"name": self.name, "status": self.status, "note": self.note} | plain(self.data)
+
+
+@dataclass
+class Plan:
+    """What the steps share. gpu: the device that is tried; `is_gpu` is False where it is the CPU.
+
+    until: the reading of `clock` at which no more is begun.
+    """
+
+    gpu: Device
+    until: float
+    clock: Callable[[], float] = time.monotonic
+    modules: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_gpu(self) -> bool:
+        return self.gpu.kind == "cuda"
+
+    @property
+    def out_of_time(self) -> bool:
+        return self.clock() >= self.until
+
+    def attempt(self, name: str, act: Callable[[], Result | str]) -> Result:
+        """What `act` finds: a Result, or a sentence that is '' when all is right.
+
+        An exception is a failed result; but if the device is in an error state DeviceInError is
+        raised, since nothing that follows could mean anything.
+        """
+        try:
+            found = act()
+            self.gpu.synchronize()  # an error of a kernel shows here at the latest
+        except Exception as error:
+            if self.in_error_state():
+                raise DeviceInError(f"{name}: {last_line(error)}") from error
+            return Result(name, FAILED, last_line(error))
+        if isinstance(found, Result):
+            return found
+        return Result(name, FAILED if found else PASSED, found)
+
+    def in_error_state(self) -> bool:
+        """Whether the GPU fails at things that cannot fail."""
+        if not self.is_gpu:
+            return False
+        try:
+            self.gpu.synchronize()
+            return float(self.gpu.asnumpy(self.gpu.full((1,), 7.0))[0]) != 7.0
+        except Exception:
+            return True
+
+
+@dataclass(frozen=True)
+class Step:
+    """One part of the command. gpu_only: times and the like, which mean nothing on a CPU."""
+
+    name: str
+    says: str
+    act: Callable[[Plan], Iterator[Result]]
+    gpu_only: bool = False
+
+
+def blank(step: Step) -> dict[str, Any]:
+    """The record of a step that has not begun."""
+    return {
+        "name": step.name,
+        "says": step.says,
+        "status": NOT_REACHED,
+        "note": "",
+        "seconds": 0.0,
+        "results": [],
+    }
+
+
+def run(
+    steps: Iterable[Step], plan: Plan, records: list[dict], tell: Callable[[dict], None]
+) -> None:
+    """Do the steps in order; `records` (by `blank`) are filled in, `tell` hears of each."""
+    why_not = ""
+    for step, record in zip(steps, records, strict=True):
+        why_not = why_not or (OUT_OF_TIME if plan.out_of_time else "")
+        if why_not:
+            record["note"] = why_not
+        elif step.gpu_only and not plan.is_gpu:
+            record |= {"status": SKIPPED, "note": "needs a GPU"}
+        else:
+            why_not = run_step(step, plan, record)
+        tell(record)
+
+
+def run_step(step: Step, plan: Plan, record: dict[str, Any]) -> str:
+    """Fill in one record. Returns why no other step can follow, or ''."""
+    begin, why_not, results = plan.clock(), "", step.act(plan)
+    record["note"] = "running"
+    while True:
+        if plan.out_of_time:
+            why_not = OUT_OF_TIME
+            break
+        try:
+            record["results"].append(next(results).entry())
+        except StopIteration:
+            break
+        except Exception as error:
+            record["results"].append(Result(step.name, FAILED, last_line(error)).entry())
+            why_not = IN_ERROR if isinstance(error, DeviceInError) or plan.in_error_state() else ""
+            break
+    record["seconds"] = round(plan.clock() - begin, 3)
+    record["status"] = status(record["results"], complete=not why_not)
+    record["note"] = f"stopped after {len(record['results'])}: {why_not}" if why_not else ""
+    return why_not
+
+
+def status(results: list[dict], complete: bool) -> str:
+    """Of a step: failed if anything failed, passed only if it came to its end and something ran."""
+    found = {result["status"] for result in results}
+    if FAILED in found:
+        return FAILED
+    if not complete:
+        return NOT_REACHED
+    return PASSED if PASSED in found else SKIPPED
+
+
+def last_line(error: BaseException) -> str:
+    """What a traceback ends with, in one line. Folders are left out: they tell who runs this."""
+    text = " ".join(str(error).split())
+    text = re.sub(r"(?<![\w<])(?:[A-Za-z]:)?[\\/](?:[\w.+~-]+[\\/])+", "", text)
+    return f"{type(error).__name__}: {text[:600]}".removesuffix(": ")
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON can hold it: Python's numbers to six digits, NaN and infinity as words."""
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if np.isfinite(value) else str(value)
+    return value

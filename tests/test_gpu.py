@@ -1,0 +1,387 @@
+"""python -m embag_edu gpu. Its GPU is a fake CuPy here: that CuPy is called rightly is tested, and
+what becomes of errors; not one number of a GPU."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+
+import fake_cupy
+import numpy as np
+import pytest
+import torch
+
+import embag_edu.__main__ as entrance
+from embag_edu import cuda
+from embag_edu.bench.workloads import Workload
+from embag_edu.cuda_on_cpu import device
+from embag_edu.cuda_on_cpu.device import Gpu
+from embag_edu.cuda_on_cpu.toolchain import CompilerMissing
+from embag_edu.gpu import bags, command, facts, plan, tables
+from embag_edu.gpu.plan import Plan, Result, Step
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A few cases of each table, small shapes, few launches."""
+    some = tuple(replace(table, cases=table.cases[::12]) for table in tables.tables())
+    monkeypatch.setattr(tables, "tables", lambda: some)
+    monkeypatch.setattr(tables, "TIMES", 3)
+    monkeypatch.setattr(bags, "TIMED", (Workload(500, 16, 20, 5), Workload(500, 8, 9, 5, "zipf")))
+    monkeypatch.setattr(bags, "FLUSH", 1 << 20)
+    monkeypatch.setattr(bags, "TURNS", 3)
+
+
+@pytest.fixture
+def cupy(monkeypatch, small):
+    made = fake_cupy.make()
+    monkeypatch.setitem(sys.modules, "cupy", made)
+    return made
+
+
+def call(*words, folder):
+    """(exit status, the record)."""
+    file = folder / "gpu.json"
+    status = entrance.main(["gpu", "--json", str(file), *words])
+    return status, json.loads(file.read_text(encoding="utf-8"))
+
+
+def statuses(record):
+    return {step["name"]: step["status"] for step in record["steps"]}
+
+
+def step_of(record, name):
+    return next(step for step in record["steps"] if step["name"] == name)
+
+
+# ---- all of it ----
+
+
+def test_everything_passes_and_is_recorded(cupy, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # its tensors are on the CPU
+    status, record = call(folder=tmp_path)
+    assert status == 0 and record["passed"] is True
+    assert list(statuses(record)) == [step.name for step in command.STEPS]
+    assert set(statuses(record).values()) == {"passed"}
+    assert record["device"]["name"] == "NVIDIA Fake" and record["device"]["kind"] == "cuda"
+    assert record["device"]["compute capability"] == "9.0"
+    assert record["versions"]["CUDA runtime"] == "13.0"
+    assert record["versions"]["CUDA of the driver"] == "13.1"
+    assert record["versions"]["NVRTC"] == "13.0" and record["versions"]["cupy"] == "14.2.0"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]+\+00:00", record["date"])
+    for step in record["steps"]:
+        assert step["results"] and step["note"] == ""
+        assert all({"name", "status", "note"} <= set(result) for result in step["results"])
+    out = capsys.readouterr().out
+    assert "conformance    passed" in out and "nothing failed" in out
+    assert "NVIDIA Fake" in out and "not a GPU" not in out
+
+
+def test_the_record_names_no_path_of_this_machine(cupy, tmp_path):
+    _, record = call("--only", "kernels", folder=tmp_path)
+    text = json.dumps(record)
+    assert sys.prefix not in text and os.getcwd() not in text and str(tmp_path) not in text
+
+
+def test_resources_stand_beside_those_stored(cupy, tmp_path):
+    _, record = call("--only", "resources", folder=tmp_path)
+    found = {r["name"]: r for r in step_of(record, "resources")["results"]}
+    row = found["first: bag_sum"]
+    assert row["registers"] == 32 and row["shared_bytes"] == 128
+    assert row["stored"]["registers"] > 0
+
+
+def test_times_are_those_of_both_in_one_run(cupy, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    _, record = call("--only", "times", folder=tmp_path)
+    copy, first, second = step_of(record, "times")["results"]
+    assert copy["bytes_per_second"] > 0
+    work = first["workload"]
+    assert (work["rows"], work["features"], work["bags"], work["length"]) == (500, 16, 20, 5)
+    assert first["logical_bytes"] == 4 * 16 * (100 + 20) + 8 * 100 + 8 * 21
+    ours, theirs = first["contestants"]["bag_sum"], first["contestants"]["torch"]
+    assert ours["turns"] == theirs["turns"] == 3 and theirs["of_torch"] == 1
+    assert ours["of_torch"] == pytest.approx(ours["median_ms"] / theirs["median_ms"], rel=1e-4)
+    assert second["workload"]["skew"] == "zipf"
+    out = capsys.readouterr().out
+    assert "GB/s, read and written" in out and "torch 0." in out
+
+
+def test_the_numbers_of_a_contestant():
+    found = bags.summary([4.0, 1.0, 2.0], logical=6_000_000, rate=6e9, torch_ms=[4.0])
+    assert found["median_ms"] == 2 and found["least_ms"] == 1 and found["of_torch"] == 0.5
+    assert found["logical_bytes_per_second"] == 3e9 and found["of_copy_rate"] == 0.5
+    alone = bags.summary([1.0], 1, None, None)
+    assert alone["of_torch"] is None and alone["of_copy_rate"] is None
+
+
+# ---- without torch, without a compiler, on an older GPU ----
+
+
+def test_without_torch_the_kernels_are_held_against_numpy(cupy, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    status, record = call("--only", "kernels", folder=tmp_path)
+    first, *others = step_of(record, "kernels")["results"]
+    assert status == 0 and record["versions"]["torch"] == "not installed"
+    assert first["status"] == "skipped" and "NumPy alone" in first["note"]
+    assert len(others) == len(bags.FORWARDS) * len(bags.SHAPES)
+    assert all("from_torch" not in result for result in others)
+
+
+def test_without_a_compiler_only_the_gpu_is_judged(cupy, monkeypatch):
+    def missing():
+        raise CompilerMissing("there is no compiler: install one")
+
+    monkeypatch.setattr(tables.toolchain, "find_compiler", missing)
+    (result,) = tables.side_by_side(Plan(Gpu(cupy), np.inf))
+    assert result.status == "skipped" and "only the GPU is judged: there is no" in result.note
+    assert "there is no compiler" in facts.compiler()
+
+
+def test_a_gpu_too_old_for_a_case_skips_it(cupy, monkeypatch):
+    table = tables.tables()[0]
+    case = replace(table.cases[0], needs="sm_80")
+    monkeypatch.setattr(tables, "tables", lambda: (replace(table, cases=(case,)),))
+    old = Plan(Gpu(fake_cupy.make((7, 5))), np.inf)
+    _, result = tables.conformance(old)
+    assert result.status == "skipped" and result.note == "needs sm_80, the GPU is sm_75"
+    new = Plan(Gpu(cupy), np.inf)
+    assert tables.too_new(new, case) == "" == tables.too_new(Plan(device("cpu"), np.inf), case)
+
+
+def test_kernels_that_begin_with_a_newer_gpu_are_skipped(monkeypatch, small):
+    here = Plan(Gpu(fake_cupy.make((7, 5))), np.inf)
+    rows = {"bag_sum": {"sm_80": {"registers": 1}}, "scale": {"sm_75": {"registers": 1}}}
+    monkeypatch.setattr(tables.nvrtc, "read_stored", lambda: {"files": {"cuda/first.cu": rows}})
+    found = {r.name: r for r in tables.resources(here)}
+    assert found["first: bag_sum"].status == "skipped"
+    assert found["first: scale"].status == "passed"
+
+
+# ---- errors ----
+
+
+def test_no_gpu_is_one_clear_sentence_and_2(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert entrance.main(["gpu"]) == 2
+    told = capsys.readouterr().err
+    assert "needs a machine with an NVIDIA GPU, and CuPy is not installed" in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["--only", "nothing"], ["--minutes", "0"]])
+def test_wrong_calls(words, capsys):
+    assert entrance.main(["gpu", *words]) == 2
+    assert "--only one of conformance" in capsys.readouterr().err
+
+
+def test_the_list(capsys):
+    assert entrance.main(["gpu", "--list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        step.name for step in command.STEPS
+    ]
+
+
+def test_a_wrong_kernel_fails(cupy, tmp_path, monkeypatch, capsys):
+    right = cuda.source("first")
+    wrong = right.replace("i < end; i++", "i < end - 1; i++")
+    monkeypatch.setattr(cuda, "source", lambda name: wrong)
+    status, record = call("--only", "kernels", folder=tmp_path)
+    assert status == 1 and record["passed"] is False
+    assert "differs from NumPy" in capsys.readouterr().out
+    assert bags.sample_differs(bags.bags_of(bags.SHAPES[1], device("cpu")), np.zeros((64, 33)))
+
+
+def test_a_wrong_result_has_no_time(cupy, tmp_path, monkeypatch):
+    monkeypatch.setattr(bags, "sample_differs", lambda *given: "bag 3 differs from NumPy's sum")
+    status, record = call("--only", "times", folder=tmp_path)
+    assert status == 1 and "contestants" not in json.dumps(record)
+
+
+def test_one_failing_launch_does_not_stop_the_others(cupy, tmp_path):
+    def before(name):
+        if name == "bag_sum":
+            raise fake_cupy.CUDARuntimeError("cudaErrorLaunchOutOfResources: too many resources")
+
+    cupy.state.before_launch = before
+    status, record = call(folder=tmp_path)
+    found = statuses(record)
+    assert status == 1 and found["kernels"] == "failed" == found["times"]
+    assert found["conformance"] == found["determinism"] == found["resources"] == "passed"
+    failed = [r for r in step_of(record, "kernels")["results"] if r["status"] == "failed"]
+    assert len(failed) == len(bags.SHAPES)
+    assert failed[0]["note"].startswith("CUDARuntimeError: cudaErrorLaunchOutOfResources")
+
+
+def test_after_an_illegal_access_nothing_more_is_reached(cupy, tmp_path, capsys):
+    def before(name):
+        if name == "bag_sum":
+            cupy.state.broken = True
+            cupy.state.check()
+
+    cupy.state.before_launch = before
+    status, record = call(folder=tmp_path)
+    found = statuses(record)
+    assert status == 1 and found["conformance"] == "passed" and found["kernels"] == "failed"
+    rest = record["steps"][2:]
+    assert {step["status"] for step in rest} == {"not reached"}
+    assert {step["note"] for step in rest} == {"the device is in an error state"}
+    last = step_of(record, "kernels")["results"][-1]
+    assert "bag_sum" in last["note"] and "cudaErrorIllegalAddress" in last["note"]
+    assert "not reached: determinism, side-by-side" in capsys.readouterr().out
+
+
+def test_a_source_that_does_not_compile_is_one_failure(cupy, monkeypatch):
+    table = replace(tables.tables()[0])
+
+    def fails(self, on):
+        raise RuntimeError('/tmp/x/kern.cu(3): error: cannot open source file "cuda_fp16.h"')
+
+    monkeypatch.setattr(tables, "tables", lambda: (table,))
+    monkeypatch.setattr(tables.Table, "module", fails)
+    (result,) = tables.conformance(Plan(Gpu(cupy), np.inf))
+    assert result.status == "failed" and "pip install nvidia-cuda-runtime" in result.note
+    assert result.note.startswith("RuntimeError: kern.cu(3)")
+
+
+def test_results_that_are_not_the_same_every_time_are_found(cupy, monkeypatch):
+    case, bits = tables.tables()[0].cases[0], iter(range(10))
+    monkeypatch.setattr(tables, "launched", lambda *given: ("", {0: np.array([next(bits)])}))
+    told = tables.repeated(Plan(Gpu(cupy), np.inf), case, None)
+    assert told == "launch 2 of 3 gave other bits than the first"
+
+
+def test_side_by_side_tells_how_far_apart_two_results_are(cupy, monkeypatch):
+    exact = tables.tables()[0].cases[0]
+    close = replace(exact, rtol=0.0, atol=0.1)
+    monkeypatch.setattr(
+        tables,
+        "launched",
+        lambda case, module, on: ("", {2: np.float32([1, 1 + 0.125 * (on.kind == "cuda")])}),
+    )
+    here = Plan(Gpu(cupy), np.inf)
+    result = tables.compared(here, "name", exact, None, None)
+    assert result.status == "failed" and result.data["largest_difference"] == 0.125
+    assert result.note == "argument 2 differs from the CPU's (fast); " + (
+        "argument 2 differs from the CPU's (checked)"
+    )
+    assert tables.compared(here, "name", close, None, None).status == "passed"
+    a, b = np.float32([1, np.nan, np.inf]), np.float32([1.5, np.nan, np.inf])
+    assert tables.distance(a, b) == 0.5 and tables.distance(a, a) == 0
+    assert not tables.alike(close, a, b)  # NaN never passes a tolerance
+
+
+# ---- time ----
+
+
+def some_steps(*acts):
+    steps = [Step(f"step{i}", "", act) for i, act in enumerate(acts)]
+    return steps, [plan.blank(step) for step in steps]
+
+
+def test_the_deadline_is_looked_at_between_results(cupy):
+    now = [0.0]
+
+    def slow(here):
+        for i in range(5):
+            now[0] += 10
+            yield Result(str(i))
+
+    steps, records = some_steps(slow, slow)
+    told = []
+    plan.run(steps, Plan(Gpu(cupy), 25.0, clock=lambda: now[0]), records, told.append)
+    assert [r["status"] for r in records] == ["not reached", "not reached"] and told == records
+    assert records[0]["note"] == "stopped after 3: the time is up" and records[0]["seconds"] == 30
+    assert records[1]["note"] == "the time is up" and records[1]["results"] == []
+
+
+def test_a_step_that_fails_is_not_excused_by_the_time(cupy):
+    steps, records = some_steps(lambda here: iter([Result("a", "failed", "wrong")]))
+    readings = iter([0, 0, 0, 9, 9])
+    here = Plan(Gpu(cupy), 5.0, clock=lambda: next(readings))
+    plan.run(steps, here, records, lambda record: None)
+    assert records[0]["status"] == "failed"
+    assert command.exit_status({"steps": records}) == 1
+
+
+def test_an_error_between_results_is_recorded_and_the_next_step_runs(cupy):
+    def breaks(here):
+        yield Result("first")
+        raise KeyError("gone")
+
+    steps, records = some_steps(breaks, lambda here: iter([Result("second")]))
+    plan.run(steps, Plan(Gpu(cupy), np.inf), records, lambda record: None)
+    assert [r["status"] for r in records] == ["failed", "passed"]
+    assert records[0]["results"][1]["note"] == "KeyError: 'gone'"
+
+
+def test_nothing_that_ran_is_no_success():
+    assert command.exit_status({"steps": [{"status": "skipped"}, {"status": "not reached"}]}) == 1
+
+
+def test_a_kernel_that_never_ends_is_given_up(cupy, tmp_path, monkeypatch, capsys):
+    ended, left = threading.Event(), []
+
+    def hangs(here):
+        assert ended.wait(60)
+        yield Result("late")
+
+    monkeypatch.setattr(command, "leave", lambda status: (left.append(status), ended.set()))
+    file = tmp_path / "gpu.json"
+    written = []
+    write = command.write
+    monkeypatch.setattr(
+        command, "write", lambda r, p: (write(r, p), written.append(file.read_text()))
+    )
+    command.carry_out([Step("hangs", "", hangs)], Gpu(cupy), 0.01, str(file))
+    assert left == [1] and "did not come back in time" in capsys.readouterr().err
+    (step,) = json.loads(written[0])["steps"]
+    assert step["status"] == "failed" and step["note"] == "did not come back in 0.01 minutes"
+
+
+def test_words_for_the_record():
+    assert plan.plain({"a": (np.float32(0.1), np.nan, -np.inf, np.int32(3), None, True)}) == {
+        "a": [0.1, "nan", "-inf", 3, None, True]
+    }
+    error = OSError("no such file: /home/somebody/lib/cuda.so, C:\\Users\\me\\x.dll, a/b, <int>/2")
+    assert plan.last_line(error) == "OSError: no such file: cuda.so, x.dll, a/b, <int>/2"
+    assert plan.last_line(ValueError()) == "ValueError"
+
+
+# ---- as an engineer calls it ----
+
+
+def test_on_a_cpu_the_command_itself_is_tried(tmp_path):
+    words = ["gpu", "--on", "cpu", "--json", "gpu.json", "--minutes", "3"]
+    done = subprocess.run(
+        [sys.executable, "-m", "embag_edu", *words], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "device: CPU, not a GPU" in done.stdout and "proves nothing of GPUs" in done.stdout
+    record = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
+    assert record["device"]["name"] == "CPU, not a GPU" and record["seconds"] < 60
+    assert statuses(record) == {
+        "conformance": "passed",
+        "kernels": "passed",
+        "determinism": "passed",
+        "side-by-side": "passed",
+        "resources": "skipped",
+        "times": "skipped",
+    }
+    assert len(step_of(record, "conformance")["results"]) > 190
+
+
+def test_it_needs_numpy_alone():
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'scipy', 'matplotlib', 'IPython', 'pytest', 'ml_dtypes', 'cupy'):\n"
+        "    sys.modules[name] = None\n"
+        "from embag_edu.__main__ import main\n"
+        "sys.exit(main(['gpu', '--on', 'cpu', '--only', 'kernels', '--json', '-']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["versions"]["torch"] == "not installed"
