@@ -16,7 +16,11 @@
 
 // ---- keywords ----------------------------------------------------------------------------------
 #define CUDA_ON_CPU 1
-#define __global__ __attribute__((noinline))
+#ifdef CUDA_ON_CPU_CHECKED
+#define __global__ __attribute__((noinline))  // or it would be taken into a function that is not watched
+#else
+#define __global__
+#endif
 #define __device__
 #define __host__
 #define __constant__
@@ -103,6 +107,16 @@ struct Here {  // where a thread is
   char *shared, *dynamic_shared;  // its block's shared memory
 };
 extern Here* here;  // set by the scheduler whenever a thread goes on
+// As long as no thread of a block has waited, threads run in order, one after another: then the
+// next one is a step in an array, and nothing is written down about those that have ended.
+struct Queue { Here *next, *end; size_t stride; };  // next == end: nobody is left, or somebody waits
+extern Queue unwaited;
+CUDA_ON_CPU_UNSEEN bool next_thread() {
+  if (unwaited.next == unwaited.end) return false;
+  here = unwaited.next;
+  unwaited.next = (Here*)((char*)unwaited.next + unwaited.stride);
+  return true;
+}
 #ifdef CUDA_ON_CPU_CHECKED
 // Out of line, so that a look at threadIdx is not taken for an access to memory.
 uint3 thread_index() __attribute__((const));
@@ -492,9 +506,13 @@ struct Launch {
 int run_blocks(const Launch& launch);
 template <auto kernel> struct Kernel;
 template <class... A, void (*kernel)(A...)> struct Kernel<kernel> {
+  CUDA_ON_CPU_UNSEEN static void run(A... values) {
+    do kernel(values...);
+    while (next_thread());
+  }
   template <size_t... i> CUDA_ON_CPU_UNSEEN static void apply(void** args, std::index_sequence<i...>) {
     (void)args;
-    kernel(*(std::remove_cv_t<std::remove_reference_t<A>>*)args[i]...);
+    run(*(std::remove_cv_t<std::remove_reference_t<A>>*)args[i]...);
   }
   CUDA_ON_CPU_UNSEEN static void call(void** args) { apply(args, std::index_sequence_for<A...>()); }
   template <class P> static char* describe(char* text) {  // "const*float32/4:16 ", "int32:4 "

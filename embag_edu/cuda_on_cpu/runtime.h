@@ -51,7 +51,7 @@ struct Core {
   unsigned at_warp[WARPS], lanes_done[WARPS];          // one bit for each lane
   unsigned order, block, dynamic_bytes, static_bytes, static_wanted;
   uint64_t random, steps;
-  bool failed;
+  bool failed, quick;  // quick: in order, and no thread of the block has waited yet
   char* shared;
   SharedArray arrays[64];
   unsigned n_arrays;

@@ -7,6 +7,7 @@ namespace cuda_on_cpu {
 Here* here;
 Core core;
 unsigned launch_number;
+Queue unwaited;
 static Fiber root, fibers[MAX_THREADS], *starting;
 static Fiber* idle[MAX_THREADS];
 static unsigned n_idle, n_fibers;
@@ -51,7 +52,9 @@ Fault& new_fault(const char* kind, int line) {
   fault.thread = here ? me().index : 0, fault.block = core.block;
   return fault;
 }
+static void settle();
 void leave() {
+  settle();
   core.failed = true;
   jump(*me().fiber, root);
   __builtin_unreachable();
@@ -98,11 +101,23 @@ static Fiber* pick() {
   if (can_start && (!core.order || !core.n_ready || coin(2))) return start_one();
   return core.n_ready ? resume_one() : &root;
 }
+// A thread is about to wait: now write down that all before it have ended.
+static void settle() {
+  if (!core.quick) return;
+  core.quick = false, unwaited.next = unwaited.end;
+  me().fiber = starting;
+  core.done = me().index, core.next = me().index + 1;
+  for (unsigned i = 0; i < core.done; i++) {
+    core.threads[i].state = DONE;
+    core.lanes_done[i / 32] |= 1u << i % 32;
+  }
+}
 static void wait_here() {
   Fiber *mine = me().fiber, *to = pick();
   if (to != mine) jump(*mine, *to);
 }
 void yield() {
+  settle();
   make_ready(me().index);
   wait_here();
 }
@@ -149,6 +164,7 @@ static bool release_barrier_if_complete(bool last_goes_on) {
   return true;
 }
 int barrier(Vote vote, int predicate, int line) {
+  settle();
   Thread& t = me();
   t.vote = vote, t.in = predicate != 0, t.line = line, t.state = AT_BARRIER;
   core.waiting++;
@@ -160,6 +176,7 @@ int barrier(Vote vote, int predicate, int line) {
 // ---- warps --------------------------------------------------------------------------------------------
 unsigned lane() { return me().index % 32; }
 unsigned active_lanes() {
+  settle();
   unsigned warp = me().index / 32;
   return lanes_of(warp) & ~core.lanes_done[warp];
 }
@@ -229,6 +246,7 @@ static bool release_warp_if_complete(unsigned warp, unsigned mask, WarpOp op) {
   return true;
 }
 uint64_t warp(WarpOp op, unsigned mask, uint64_t in, int from, int line) {
+  settle();
   Thread& t = me();
   unsigned bit = 1u << t.index % 32, warp = t.index / 32;
   if (!(mask & bit)) stop("warp mask", line, "self 0x%08x", mask);
@@ -293,8 +311,10 @@ void fiber_main() {
       Thread& t = core.threads[core.order_of[core.next++]];
       t.fiber = mine;
       here = &t;
+      if (core.quick) unwaited = {core.threads + 1, core.threads + core.n_threads, sizeof(Thread)};
       call(args);
-      thread_done();
+      if (core.quick) core.done = core.next = core.n_threads;  // all have run, and none has waited
+      else thread_done();
     } while (!core.order && core.next < core.n_threads);  // in order, starting comes before going on
     idle[n_idle++] = mine;
     Fiber* to = pick();
@@ -356,6 +376,7 @@ static void start_block(const Launch& l, unsigned long long b) {
   }
   memset(core.at_warp, 0, sizeof core.at_warp);
   memset(core.lanes_done, 0, sizeof core.lanes_done);
+  core.quick = !CHECKED && !core.order;
   core.next = core.done = core.waiting = core.n_ready = core.ready_first = 0;
   n_idle = n_fibers = 0;
   block_starts();
