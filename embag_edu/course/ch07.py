@@ -190,6 +190,13 @@ SAME_INDEX = (
     "Two threads have the same i. threadIdx.x starts from 0 in every block: the number of the "
     "block must be in the index."
 )
+EACH_DOES_ALL = (
+    "Each thread does all elements, and they get into each other's way. The loop is gone: a thread "
+    "does the one element that is its own."
+)
+SERIAL = (
+    "The result is right, but one thread does many elements in a loop. Each has its own thread."
+)
 
 
 def _axpy_launches() -> list[Launch]:
@@ -213,13 +220,25 @@ def _axpy_launches() -> list[Launch]:
 
 def _axpy_fault(fault: KernelFault, code: str) -> str:
     if fault.kind == "race":
-        return SAME_INDEX
+        return EACH_DOES_ALL if _has_loop(code) else SAME_INDEX
     if fault.kind == "out of bounds":
         return OFF_BY_ONE if "<=" in code else UNGUARDED
     return ""
 
 
-AXPY_TASK = KernelTask("axpy", _axpy_launches, _axpy_fault)
+def _axpy_counts(report: Report, launch: Launch, code: str) -> str:
+    n = launch.args[3]
+    reads = sum(line.requests for line in report.lines if line.array == "x")
+    return SERIAL if n > 1 and reads >= n else ""
+
+
+def _has_loop(code: str) -> bool:
+    return bool(re.search(r"\b(for|while)\s*\(", code))
+
+
+AXPY_TASK = KernelTask("axpy", _axpy_launches, _axpy_fault, _axpy_counts)
+_AXPY_BODY = "if (i < n) y[i] = a * x[i] + y[i];"
+_AXPY_LOOP = "for (int k = 0; k < n; k++) y[k] = a * x[k] + y[k];"
 AXPY_EXERCISE = Exercise(
     "07.axpy",
     "a kernel that adds a times x to y",
@@ -237,6 +256,8 @@ AXPY_EXERCISE = Exercise(
         Wrong(AXPY.replace("blockIdx.x * blockDim.x + ", ""), SAME_INDEX),
         Wrong(AXPY.replace(" + y[i]", ""), NO_ADD),
         Wrong(AXPY.replace("a * x[i] + y[i]", "x[i] + a * y[i]"), SWAPPED),
+        Wrong(AXPY.replace(_AXPY_BODY, _AXPY_LOOP), EACH_DOES_ALL),
+        Wrong(AXPY.replace(_AXPY_BODY, f"if (i == 0) {_AXPY_LOOP}"), SERIAL),
         Wrong(AXPY.replace("y[i];", "y[i]"), NO_COMPILE),
         Wrong(AXPY.replace("float a", "double a"), REFUSED),
     ),
@@ -460,6 +481,7 @@ WARP_ONLY = (
     "__syncwarp() waits for the 32 threads of a warp only; the number that a thread wants was "
     "written by the other warp of the block."
 )
+NOT_A_CALL = "Without its parentheses, `__syncthreads;` does nothing: call it, `__syncthreads();`."
 IN_A_BRANCH = "Not all threads of the block come to the barrier: it stands in a branch."
 NOT_TURNED = "The numbers are copied, not turned round."
 PAST_PART = "part has elements 0 to 63: which one does thread 0 ask for?"
@@ -490,6 +512,8 @@ def _reverse_fault(fault: KernelFault, code: str) -> str:
         return PAST_PART
     if "__syncwarp" in code:
         return WARP_ONLY
+    if re.search(r"__syncthreads\s*;", code):
+        return NOT_A_CALL
     barrier, write = code.find("__syncthreads"), code.find("part[t] =")
     return TOO_EARLY if 0 <= barrier < write else NO_BARRIER
 
@@ -509,6 +533,7 @@ BARRIER = Exercise(
         Wrong(REVERSE, NO_BARRIER),
         Wrong(REVERSE.replace(_WRITE, f"__syncthreads();\n  {_WRITE}"), TOO_EARLY),
         Wrong(REVERSE.replace(_WRITE, f"{_WRITE}\n  __syncwarp();"), WARP_ONLY),
+        Wrong(REVERSE.replace(_WRITE, f"{_WRITE}\n  __syncthreads;"), NOT_A_CALL),
         Wrong(REVERSE.replace(_WRITE, f"{_WRITE}\n  if (t < 32) __syncthreads();"), IN_A_BRANCH),
         Wrong(REVERSE_RIGHT.replace("63 - t", "t"), NOT_TURNED),
         Wrong(REVERSE_RIGHT.replace("63 - t", "64 - t"), PAST_PART),
@@ -585,7 +610,7 @@ def _add_row_counts(report: Report, launch: Launch, code: str) -> str:
         f"    line {c.line}: {c.kind} {c.array}, {c.sectors_per_request:.1f} sectors a request"
         for c in report.lines
     )
-    says = LOOPS if re.search(r"\bfor\s*\(", code) else SCATTERED
+    says = LOOPS if _has_loop(code) else SCATTERED
     return f"{says}\n\nOn {launch.what}: {sectors:,} sectors; the budget is {BUDGET:,}.\n{told}"
 
 
@@ -640,6 +665,15 @@ NOT_DIVIDED = "That is the sum: it has not been divided by the length of the bag
 BY_D = "The sum was divided by D, the length of a row. Divide by the length of the bag."
 LAST_MISSING = "The last position of each bag is missing: a bag ends before offsets[bag + 1]."
 ONE_TOO_MANY = "The loop takes one position too many: offsets[bag + 1] belongs to the next bag."
+COMMA = (
+    "An index with a comma, such as output[bag, d], is not what it is in NumPy: C++ takes only "
+    "what stands behind the comma. Compute the place: output[bag * D + d]."
+)
+COMMA_READ = (
+    "Only the first row of weight was read. If you wrote weight[row, d]: C++ takes only what "
+    "stands behind the comma. Compute the place: weight[row * D + d]."
+)
+BY_POSITION = "The position was taken as the row. The row's number is what indices holds there."
 TOO_MANY_THREADS = "There are more threads than elements of the output: a guard is missing."
 
 
@@ -672,7 +706,7 @@ def _mean_launches() -> list[Launch]:
 def _means(
     weight: np.ndarray, ids: np.ndarray, ends: np.ndarray
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    def sums(less: int) -> np.ndarray:
+    def sums(less: int, ids: np.ndarray = ids) -> np.ndarray:
         pairs = zip(ends[:-1], ends[1:], strict=True)
         rows = [weight[ids[b : max(e - less, b)]].sum(axis=0, dtype=np.float32) for b, e in pairs]
         return np.array(rows, np.float32)
@@ -686,6 +720,8 @@ def _means(
         NOT_DIVIDED: sums(0),
         BY_D: sums(0) / np.float32(weight.shape[1]),
         LAST_MISSING: sums(1) / some,
+        COMMA_READ: np.where(lengths == 0, np.float32(0), weight[0]),
+        BY_POSITION: sums(0, np.arange(len(ids)) % len(weight)) / some,
     }
     return right, mistakes
 
@@ -721,6 +757,8 @@ def _leaves_empty(code: str) -> bool:
 
 
 def _mean_fault(fault: KernelFault, code: str) -> str:
+    if fault.kind == "race" and re.search(r",\s*\w+\s*\]", code):
+        return COMMA
     if fault.kind != "out of bounds":
         return ""
     return ONE_TOO_MANY if fault.array in ("indices", "weight") else TOO_MANY_THREADS
@@ -748,6 +786,9 @@ MEAN = Exercise(
         Wrong(BAG_MEAN.replace("i < end;", "i < end - 1;"), LAST_MISSING),
         Wrong(BAG_MEAN.replace("i < end;", "i <= end;"), ONE_TOO_MANY),
         Wrong(BAG_MEAN.replace("if (element >= B * D) return;", ""), TOO_MANY_THREADS),
+        Wrong(BAG_MEAN.replace("output[element]", "output[bag, d]"), COMMA),
+        Wrong(BAG_MEAN.replace("[indices[i] * D + d]", "[indices[i], d]"), COMMA_READ),
+        Wrong(BAG_MEAN.replace("indices[i] * D", "i * D"), BY_POSITION),
     ),
     points=3,
     unproved="padding, weights and 16-bit tables: chapter 09.",

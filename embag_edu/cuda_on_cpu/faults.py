@@ -123,7 +123,8 @@ def element(offset: int, array: np.ndarray | None, size: int) -> str:
 def _size(array: np.ndarray | None, f: dict, launched: Launched) -> str:
     if array is not None:
         shape = f", shape {array.shape}" if array.ndim != 1 else ""
-        return f"which has {array.size} elements ({array.dtype}{shape})"
+        plural = "s" if array.size != 1 else ""
+        return f"which has {array.size} element{plural} ({array.dtype}{shape})"
     if f["span"] <= STATIC:
         return f"which has {launched.shared_arrays[STATIC - f['span']][1]} bytes"
     return (

@@ -124,13 +124,18 @@ class RawModule:
     def get_function(self, name: str) -> RawKernel:
         """The kernel `name`: one with extern "C", or one of the name_expressions."""
         if name not in self._names:
-            raise ValueError(
-                f"there is no kernel {name!r} in the source; there are: "
-                f"{', '.join(self._names) or 'none'}. Write a kernel as extern "
-                '"C" __global__ void name(...); an instance of a template must stand in '
-                "name_expressions"
-            )
+            raise ValueError(self._no_kernel(name))
         return RawKernel(self.code, name, self.options, module=self)
+
+    def _no_kernel(self, name: str) -> str:
+        there = f"there is no kernel {name!r} in the source; there are: "
+        there += ", ".join(self._names) or "none"
+        kernel = self._kernels.get(name.split("<")[0].strip())
+        if kernel is not None and kernel.template_parameters:
+            return f"{there}. Name the instances of a template in name_expressions"
+        if kernel is not None:
+            return f'{there}. Write extern "C" before __global__, or the name is changed by C++'
+        return f'{there}. A kernel is written as extern "C" __global__ void {name}(...)'
 
     def compile(self, log_stream: Any = None) -> None:
         """Compile now, for the mode that is set; otherwise the first launch does it."""

@@ -38,7 +38,9 @@ def grid_picture(n: int, block: int, grid: int) -> style.Picture:
         style.note(ax, left + thread + 0.5, -0.6, str(thread), colour=style.QUIET, size=7.5)
     for b in range(grid):
         _draw_block(ax, left, -1.0 - b, b, block, n)
-    style.note(ax, left + block + 0.35, -1.0 - grid / 2, f"{grid * block} threads", align="left")
+    style.note(
+        ax, left + block + 0.35, -1.0 - grid / 2, _many(grid * block, "thread"), align="left"
+    )
     _draw_elements(ax, left, -grid - 2.0, n, block, grid)
     return style.Picture(figure, _grid_alt(n, block, grid))
 
@@ -69,18 +71,20 @@ def _draw_elements(ax: Axes, x: float, y: float, n: int, block: int, grid: int) 
 
 def _grid_told(n: int, block: int, grid: int) -> str:
     threads = grid * block
+    told = f"{_many(threads, 'thread')}, {_many(n, 'element')}: "
     if threads < n:
-        return f"{threads} threads, {n} elements: nobody does elements {threads} to {n - 1}"
+        many = f"elements {threads} to {n - 1}"
+        return told + f"nobody does {many if n - threads > 1 else f'element {threads}'}"
     if threads > n:
-        return (
-            f"{threads} threads, {n} elements: threads with i from {n} to {threads - 1} have none"
-        )
-    return f"{threads} threads, {n} elements: one thread for each"
+        many = f"threads with i from {n} to {threads - 1} have none"
+        return told + (many if threads - n > 1 else f"the thread with i = {n} has none")
+    return told + "one thread for each"
 
 
 def _grid_alt(n: int, block: int, grid: int) -> str:
     return (
-        f"{grid} blocks of {block} threads, a row for each block, over an array of {n} elements. "
+        f"{_many(grid, 'block')} of {_many(block, 'thread')}, a row for each block, over an array "
+        f"of {_many(n, 'element')}. "
         f"A thread's number is i = block number times {block} plus its place in the block, and "
         f"element i has the colour of its block. {_grid_told(n, block, grid)}."
     )
