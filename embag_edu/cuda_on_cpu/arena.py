@@ -16,6 +16,7 @@ from embag_edu.cuda_on_cpu.faults import Launched
 
 PAGE = 1 << 16  # recorder.cpp's PAGE: no page holds parts of two arrays
 MAX_ARENA = PAGE * (1 << 16)
+MIN_GAP, MAX_GAP = 1 << 22, 1 << 26  # empty memory before every array, so that far misses are seen
 
 
 class Span(NamedTuple):
@@ -42,14 +43,15 @@ class Plan:
         for group in _overlapping(arrays):
             low = min(_start(a) for _, a in group)
             high = max(_start(a) + a.nbytes for _, a in group)
-            start = self.size + PAGE + _within_owner(min(group, key=lambda g: _start(g[1]))[1])
+            gap = min(max(MIN_GAP, high - low), MAX_GAP) // PAGE * PAGE
+            start = self.size + gap + _within_owner(min(group, key=lambda g: _start(g[1]))[1])
             writable = any(not launched.parameters[i].const for i, _ in group)
             self.spans.append(Span(start, high - low, writable))
             self.names.append([i for i, _ in group])
             for i, a in group:
                 self.places[i] = start + _start(a) - low
             self.size = -(-(start + high - low) // PAGE) * PAGE
-        self.size += PAGE
+        self.size += MIN_GAP
 
 
 def _start(array: np.ndarray) -> int:

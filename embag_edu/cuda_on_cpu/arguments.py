@@ -42,7 +42,7 @@ def check_shape(
             f"kernel {name}: block is {block!r}, {threads} threads; valid: up to {max_threads}{why}"
         )
     most = min(max_shared, SHARED_MOST)
-    if not 0 <= int(shared_mem) <= most:
+    if not isinstance(shared_mem, (int, np.integer)) or not 0 <= shared_mem <= most:
         raise ValueError(
             f"kernel {name}: shared_mem is {shared_mem!r} bytes; valid: 0 to {most}. Above "
             f"{SHARED_DEFAULT} set kernel.max_dynamic_shared_size_bytes first "
@@ -55,6 +55,10 @@ def _sizes(name: str, which: str, given: tuple, limits: tuple[int, ...]) -> tupl
     if not isinstance(given, tuple) or not 1 <= len(given) <= 3:
         raise TypeError(
             f"kernel {name}: {which} is {given!r}; valid: a tuple of 1 to 3 sizes, as in (4,)"
+        )
+    if not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in given):
+        raise TypeError(
+            f"kernel {name}: {which} is {given!r}; valid: whole numbers. Divide with //, rounded up"
         )
     full = tuple(int(n) for n in given) + (1,) * (3 - len(given))
     for n, limit, axis in zip(full, limits, "xyz", strict=True):

@@ -70,7 +70,7 @@ class Child:
             code = self.process.wait()
             self.process = None
             raise ChildDied(code)
-        return json.loads(line)
+        return json.loads(line.decode(errors="replace"))
 
     def _start(self) -> None:
         worker = Path(__file__).with_name("worker.py")

@@ -66,7 +66,7 @@ template <> struct whole<16> { typedef uint32_t type __attribute__((vector_size(
   struct alignas(2 * sizeof(T)) NAME##2 {                                                         \
     T x, y;                                                                                       \
     constexpr NAME##2() : x(), y() {}                                                             \
-    constexpr NAME##2(T x_, T y_) : x(x_), y(y_) {}                                               \
+    constexpr NAME##2(T x_, T y_ = 0) : x(x_), y(y_) {}                                           \
     CUDA_ON_CPU_COPY_WHOLE(NAME##2)                                                               \
   };                                                                                              \
   struct NAME##3 { T x, y, z; };                                                                  \
@@ -77,7 +77,7 @@ template <> struct whole<16> { typedef uint32_t type __attribute__((vector_size(
   struct alignas(4 * sizeof(T)) NAME##4 {                                                         \
     T x, y, z, w;                                                                                 \
     constexpr NAME##4() : x(), y(), z(), w() {}                                                   \
-    constexpr NAME##4(T x_, T y_, T z_, T w_) : x(x_), y(y_), z(z_), w(w_) {}                     \
+    constexpr NAME##4(T x_, T y_ = 0, T z_ = 0, T w_ = 0) : x(x_), y(y_), z(z_), w(w_) {}         \
     CUDA_ON_CPU_COPY_WHOLE(NAME##4)                                                               \
   };                                                                                              \
   inline NAME##4 make_##NAME##4(T x, T y, T z, T w) { return NAME##4(x, y, z, w); }
@@ -254,8 +254,12 @@ CUDA_ON_CPU_REDUCE(__reduce_xor_sync, unsigned, BIT_XOR)
 namespace cuda_on_cpu {
 #ifdef CUDA_ON_CPU_CHECKED
 void touch_atomic(const volatile void* address, unsigned bytes, int line);
+extern bool in_atomic;  // nothing is recorded and nobody else goes on
 #else
-inline void touch_atomic(const volatile void*, unsigned, int) {}
+extern uint16_t atomics_in_a_row;
+inline void touch_atomic(const volatile void*, unsigned, int) {
+  if (++atomics_in_a_row == 0) yield();  // every 65,536: it may be waiting for another thread
+}
 #endif
 template <int bytes> struct word;
 template <> struct word<2> { typedef uint16_t type; };
@@ -263,8 +267,10 @@ template <> struct word<4> { typedef uint32_t type; };
 template <> struct word<8> { typedef uint64_t type; };
 template <class T, class Change> CUDA_ON_CPU_UNSEEN T atomic_update(T* address, Change change) {
 #ifdef CUDA_ON_CPU_CHECKED
+  in_atomic = true;
   T old = *address;
   *address = change(old);
+  in_atomic = false;
   return old;
 #else
   using Word = typename word<sizeof(T)>::type;

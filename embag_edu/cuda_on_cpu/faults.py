@@ -78,6 +78,10 @@ class KernelFault(RuntimeError):
         self.thread = launched.thread(fault["thread"])
         self.block = _unravel(fault["block"], launched.grid)
         self.report = report
+        self._made_of = (text, fault, launched, report)
+
+    def __reduce__(self):
+        return KernelFault, self._made_of
 
     @classmethod
     def of(cls, found: dict, launched: Launched) -> KernelFault:
@@ -174,7 +178,8 @@ def _unwritten(f, launched):
     return (
         f"{_does(f, launched)} {where} of `{launched.place(f['span'])}`, where no thread of this "
         "block has written yet. Shared memory does not begin as zeros.",
-        "write every element before it is read, with __syncthreads() in between",
+        "write every element before it is read; if another thread writes it, is there a "
+        "__syncthreads() in between?",
     )
 
 
@@ -323,9 +328,19 @@ def _crash(f, launched):
     )
 
 
+def _read_only(f, launched):
+    where = element(f["offset"], launched.array(f["span"]), f["bytes"])
+    return (
+        f"{_does(f, launched)} {where} of `{launched.place(f['span'])}`, which the kernel has "
+        "declared const (or __constant__).",
+        "take the const away, or write to another array",
+    )
+
+
 SENTENCES: dict[str, Callable[[dict, Launched], tuple[str, str]]] = {
     "out of bounds": _out_of_bounds,
     "misaligned": _misaligned,
+    "read-only": _read_only,
     "wild pointer": _wild,
     "uninitialised shared memory": _unwritten,
     "race": _race,

@@ -245,7 +245,8 @@ class RawKernel:
     @property
     def max_threads_per_block(self) -> int:
         """1024, or what __launch_bounds__ says."""
-        return self._module._kernels[self.name.split("<")[0].strip()].max_threads or 1024
+        kernel = self._module._kernels.get(self.name.split("<")[0].split("::")[-1].strip())
+        return (kernel and kernel.max_threads) or 1024
 
     @property
     def attributes(self) -> dict[str, int]:
@@ -347,7 +348,7 @@ class RawKernel:
                     pointers,
                 )
                 failed = getattr(libraries[k], f"launch_{self._number}")(ctypes.byref(launch))
-                report = libraries[k].cuda_on_cpu_report().decode()
+                report = libraries[k].cuda_on_cpu_report().decode(errors="replace")
                 return report if failed or '"printed":""' not in report else None
 
             told = [part(0)] if cores == 1 else list(_cores(cores).map(part, range(cores)))

@@ -15,8 +15,10 @@ struct Watch {
   unsigned n_spans, n_arrays, log_limit, interrupt;
   uint64_t* progress;                          // where the kernel is, for the case that it never ends
   uint64_t shadow_limit;
+  uint64_t image_low, image_high;              // the library's own read-only data
 };
 static Watch watch;
+bool in_atomic;
 
 // ---- source lines: the assembler put a label behind every call in the kernel (toolchain.py) ----------
 struct Label { uint64_t pc; int64_t line; };  // a negative line is a guess
@@ -58,15 +60,18 @@ static void know(unsigned pc, int line) {
 // one thread made both, or a barrier or __syncwarp of both threads lies between them, or a chain of
 // fence -> atomic, atomic on the same address -> access. If not, and one is a write, it is a race.
 struct Who { unsigned block, time, pc; uint16_t thread; uint8_t mask, known; };  // mask: of the 4 bytes
-struct Cell { Who by[3][2]; };  // of 4 bytes: for each kind of access, the last two different threads
+const int KEPT = 4;
+struct Cell { Who by[3][KEPT]; };  // of 4 bytes: for each kind of access, some of those who made one
 static unsigned now, barrier_time, block_fenced;  // block_fenced: a barrier before which all had fenced
 static unsigned synced[WARPS][32][32];     // [warp][lane a][lane b]: a knows what b did before this time
-struct Release { unsigned block, own, all; uint16_t thread; };
+// A release stands for what its thread did before its fence (own), what its block did before a barrier
+// (all), what the lanes of its warp did before a __syncwarp (lanes), and what was acquired by then.
+struct Release { unsigned block, own, all, lanes[32], first_acquired, n_acquired; uint16_t thread; };
 struct SyncVariable { uint64_t address; Release* log; unsigned n, room; };
 struct Acquired { SyncVariable* variable; unsigned n, thread, time; };
 static SyncVariable variables[4096];
-static Acquired acquired[4096];
-static unsigned n_acquired;
+static Acquired* acquired;  // of all blocks; those of this block begin at first_acquired
+static unsigned n_acquired, first_acquired, acquired_room;
 static bool any_fence;
 
 static bool in_block_order(unsigned thread, unsigned time) {
@@ -74,16 +79,38 @@ static bool in_block_order(unsigned thread, unsigned time) {
   if (thread == t.index || time < barrier_time) return true;
   return thread / 32 == t.index / 32 && time < synced[thread / 32][t.index % 32][thread % 32];
 }
-static bool released_to_me(const Who& who) {
-  for (unsigned i = 0; i < n_acquired; i++) {
-    const Acquired& a = acquired[i];
-    if (!in_block_order(a.thread, a.time)) continue;
-    for (unsigned k = a.n; k-- > 0;) {
-      const Release& r = a.variable->log[k];
-      if (r.block == who.block && (who.time < r.all || (r.thread == who.thread && who.time < r.own))) return true;
-    }
+static bool stands_for(const Release& r, unsigned thread, unsigned time) {
+  if (time < r.all || (r.thread == thread && time < r.own)) return true;
+  return r.thread / 32 == thread / 32 && time < r.lanes[thread % 32];
+}
+static bool brings(const Acquired& a, const Who& who, int depth, int& patience) {
+  for (unsigned k = a.n; k-- > 0 && patience-- > 0;) {
+    const Release& r = a.variable->log[k];
+    if (r.block == who.block && stands_for(r, who.thread, who.time)) return true;
+    for (unsigned i = r.first_acquired; depth > 0 && i < r.first_acquired + r.n_acquired; i++)
+      if (stands_for(r, acquired[i].thread, acquired[i].time) && brings(acquired[i], who, depth - 1, patience)) return true;
   }
   return false;
+}
+static bool released_to_me(const Who& who) {
+  int patience = 50000;  // chains of fences can be long; the search must end
+  for (unsigned i = first_acquired; i < n_acquired; i++)
+    if (in_block_order(acquired[i].thread, acquired[i].time) && brings(acquired[i], who, 8, patience)) return true;
+  return false;
+}
+static void acquire(SyncVariable* v) {
+  unsigned thread = me().index;
+  for (unsigned i = n_acquired; i-- > first_acquired;) {  // once for each variable, thread and barrier
+    Acquired& a = acquired[i];
+    if (a.variable != v || a.thread != thread || in_block_order((thread + 32) % MAX_THREADS, a.time)) continue;
+    a.n = v->n, a.time = now;
+    return;
+  }
+  if (n_acquired == acquired_room) {
+    acquired_room = 2 * acquired_room + 1024;
+    acquired = (Acquired*)realloc((void*)acquired, acquired_room * sizeof *acquired);
+  }
+  acquired[n_acquired++] = {v, v->n, thread, now};
 }
 static bool ordered(const Who& who) {
   if (who.block == core.block && in_block_order(who.thread, who.time)) return true;
@@ -101,11 +128,17 @@ static void synchronise(uint64_t address) {  // an atomic takes what others rele
   SyncVariable* v = any_fence ? variable_at(address) : nullptr;
   if (!v) return;
   Thread& t = me();
-  if (v->n && n_acquired < 4096) acquired[n_acquired++] = {v, v->n, t.index, now};
+  if (v->n) acquire(v);
   if (!t.fence_time) return;
   unsigned all = t.fence_barrier > block_fenced ? t.fence_barrier : block_fenced;
   if (v->n == v->room) v->log = (Release*)realloc((void*)v->log, (v->room = 2 * v->room + 16) * sizeof(Release));
-  v->log[v->n++] = {core.block, t.fence_time, all, (uint16_t)t.index};
+  Release& r = v->log[v->n++];
+  r.block = core.block, r.own = t.fence_time, r.all = all, r.thread = (uint16_t)t.index;
+  r.first_acquired = first_acquired, r.n_acquired = n_acquired - first_acquired;
+  for (unsigned j = 0; j < 32; j++) {
+    unsigned known = synced[t.index / 32][t.index % 32][j];
+    r.lanes[j] = known < t.fence_time ? known : t.fence_time;
+  }
 }
 void fenced() {
   any_fence = true;
@@ -136,25 +169,37 @@ static Fault* same_fault(int line, int other_line, int span) {
   }
   return nullptr;
 }
+static void bounds_of(int span, uint64_t* start, uint64_t* end);
 static void race(const Who& other, Access before, Access access, unsigned pc, int span, long long offset, unsigned bytes) {
   int line = line_of(pc), other_line = line_of(other.pc);
   if (Fault* seen = same_fault(line, other_line, span)) { seen->count++; return; }
   Fault& f = new_fault("race", line);
   f.other_line = other_line, f.other_thread = other.thread, f.other_block = other.block;
   f.access = access, f.other_access = before, f.span = span, f.offset = offset, f.bytes = bytes;
+  uint64_t start = (uint64_t)core.shared, end;
+  if (span < 0) bounds_of(span, &start, &end), f.offset -= (long long)(start - (uint64_t)core.shared);
 }
-static const Who* conflict(const Who* pair, unsigned mask, bool shared) {
-  for (int i = 0; i < 2; i++) {
-    const Who& w = pair[i];
+static const Who* conflict(const Who* kept, unsigned mask, bool shared) {
+  for (int i = 0; i < KEPT; i++) {
+    const Who& w = kept[i];
     if (w.known && (w.mask & mask) && (!shared || w.block == core.block) && !ordered(w)) return &w;
   }
   return nullptr;
 }
-static void remember(Who* pair, unsigned mask, unsigned pc) {
+// Who replaces whom: best an entry that this access covers (the same bytes, and in order before it:
+// whoever races with the old one races with the new one), then one of the same warp, of the same block.
+static void remember(Who* kept, unsigned mask, unsigned pc) {
   unsigned thread = me().index;
-  if (pair[0].known && (pair[0].thread != thread || pair[0].block != core.block)) pair[1] = pair[0];
-  else if (pair[0].time == now) mask |= pair[0].mask;
-  pair[0] = {core.block, now, pc, (uint16_t)thread, (uint8_t)mask, 1};
+  int best = 0, value = -1;
+  for (int i = 0; i < KEPT && value < 4; i++) {
+    const Who& w = kept[i];
+    bool same_block = w.block == core.block, covered = !(w.mask & ~mask);
+    int worth = !w.known ? 4 : covered && same_block && w.thread == thread ? 5
+              : covered && same_block && w.thread / 32 == thread / 32 ? 2 : same_block && covered ? 1 : 0;
+    if (worth < 4 && covered && ordered(w)) worth = 3;
+    if (worth > value) best = i, value = worth;
+  }
+  kept[best] = {core.block, now, pc, (uint16_t)thread, (uint8_t)mask, 1};
 }
 static void check_race(Cell* cells, uint64_t offset, unsigned bytes, Access access, unsigned pc, int span) {
   bool shared = span < 0;
@@ -201,7 +246,7 @@ static void bounds_of(int span, uint64_t* start, uint64_t* end) {
 }
 static int nearest_array(uint64_t a) {
   int nearest = NOWHERE;
-  uint64_t least = PAGE;  // farther away, it is a wild pointer
+  uint64_t least = 1 << 26;  // farther away, it is a wild pointer
   for (unsigned i = 0; i < watch.n_spans; i++) {
     uint64_t away = a < watch.start[i] ? watch.start[i] - a : a >= watch.end[i] ? a - watch.end[i] + 1 : 0;
     if (away < least) least = away, nearest = (int)i;
@@ -220,9 +265,10 @@ static int nearest_array(uint64_t a) {
 struct Event { uint64_t address; int16_t span; uint8_t bytes, access; };
 struct Stream { unsigned* keys; Event* events; unsigned n, room; };  // key: 2 pc, + 1 for a STEP, which has no event
 static Stream streams[MAX_THREADS];
-const unsigned ROOM = 1 << 21, NOBODY = ~0u;  // events of one thread between two barriers
+const unsigned ROOM = 24 << 20, NOBODY = ~0u;  // events of a block between two barriers: 480 MiB
+static unsigned events_kept;
 static bool counts_cut;
-static unsigned until, rounds, guesses;  // steps to the next look at where the kernel is; looks so far
+static unsigned until, guesses;  // steps to the next look at where the kernel is; lines guessed since one was known
 struct Site {
   bool used;
   unsigned pc;
@@ -237,7 +283,8 @@ static Logged* logged;
 static unsigned n_logged;
 
 static bool grow(Stream& s) {
-  if (s.n == ROOM) return !(counts_cut = true);
+  if (events_kept > ROOM) return !(counts_cut = true);
+  events_kept += s.room + 64;
   s.room = 2 * s.room + 64;
   s.keys = (unsigned*)realloc((void*)s.keys, s.room * sizeof *s.keys);
   s.events = (Event*)realloc((void*)s.events, s.room * sizeof *s.events);
@@ -293,6 +340,14 @@ static void count_shared(Site& s, const uint64_t* a, unsigned n) {
   for (unsigned i = 0; i < n; i++) all[i] = a[i] / (s.bytes < 4 ? 4 : (unsigned)s.bytes);
   s.best += (sorted(all, n) * words + 31) / 32;
 }
+static void count_atomics(Site& s, const uint64_t* sorted_addresses, unsigned n, unsigned different) {
+  unsigned run = 1, worst = 1;
+  for (unsigned i = 1; i < n; i++) {
+    run = sorted_addresses[i] == sorted_addresses[i - 1] ? run + 1 : 1;
+    worst = run > worst ? run : worst;
+  }
+  s.operations += n, s.addresses += different, s.worst = worst > s.worst ? worst : s.worst;
+}
 static void count_global(Site& s, uint64_t* a, unsigned n) {
   uint64_t sectors[64];
   unsigned m = 0;
@@ -300,14 +355,9 @@ static void count_global(Site& s, uint64_t* a, unsigned n) {
     for (uint64_t k = a[i] / 32; k <= (a[i] + (unsigned)s.bytes - 1) / 32 && m < 64; k++)
       if (!m || sectors[m - 1] != k) sectors[m++] = k;
   s.sectors += sorted(sectors, m);
-  unsigned different = sorted(a, n), run = 1, worst = 1;
+  unsigned different = sorted(a, n);
   s.wanted += different * (unsigned)s.bytes;
-  if (s.access != ATOMIC) return;
-  for (unsigned i = 1; i < n; i++) {
-    run = a[i] == a[i - 1] ? run + 1 : 1;
-    worst = run > worst ? run : worst;
-  }
-  s.operations += n, s.addresses += different, s.worst = worst > s.worst ? worst : s.worst;
+  if (s.access == ATOMIC) count_atomics(s, a, n, different);
 }
 static void count_lanes(Site& s, unsigned warp, unsigned active) {
   unsigned n = (unsigned)__builtin_popcount(active);
@@ -339,7 +389,7 @@ static void request(unsigned warp, unsigned active, const unsigned* at) {
   if (like.span >= 0) count_global(s, a, n);
   else {
     count_shared(s, a, n);
-    if (s.access == ATOMIC) s.operations += n, s.addresses += sorted(a, n);
+    if (s.access == ATOMIC) count_atomics(s, a, n, sorted(a, n));
   }
 }
 // The lanes of a warp ran one after another here. On a GPU they run together, and where they part
@@ -383,12 +433,12 @@ void launch_starts() {
   memset((void*)shared_shadow, 0, 3 * SHARED_BYTES / 4 * sizeof(Cell));
   memset(core.shared, 0xff, 3 * SHARED_BYTES), memset(written, 0, 3 * SHARED_BYTES), memset(pending, 0, 3 * SHARED_BYTES);
   for (Stream& s : streams) s.n = 0;
-  counts_cut = any_fence = false;
-  now = 1, until = 4093, n_logged = rounds = guesses = 0;
+  counts_cut = any_fence = in_atomic = false;
+  now = 1, until = 4093, n_logged = guesses = n_acquired = first_acquired = events_kept = 0;
   memset(synced, 0, sizeof synced);
 }
 void block_starts() {
-  barrier_time = ++now, n_acquired = block_fenced = 0;
+  barrier_time = ++now, block_fenced = 0, first_acquired = n_acquired;
   unsigned dynamic = SHARED_BYTES / 256 * 256;  // what the last block left is worth nothing
   memset(core.shared, 0xff, core.static_bytes);
   memset(core.shared + dynamic, 0xff, core.dynamic_bytes);
@@ -414,10 +464,10 @@ void copy_pending(const void* shared, unsigned bytes, bool on) {
 
 // ---- an access -----------------------------------------------------------------------------------------------------
 static void check_shared(uint64_t offset, unsigned bytes, Access access, int line, int span, uint64_t a) {
-  if (access == WRITE) { memset(written + offset, 1, bytes); return; }
   for (unsigned i = 0; i < bytes; i++) {
     if (pending[offset + i]) refuse("async copy", line, span, a, bytes, access);
-    if (!written[offset + i]) refuse("uninitialised shared memory", line, span, a, bytes, access);
+    if (access == WRITE) written[offset + i] = 1;
+    else if (!written[offset + i]) refuse("uninitialised shared memory", line, span, a, bytes, access);
   }
 }
 static int check_place(uint64_t a, unsigned bytes, Access access, int line) {
@@ -431,17 +481,20 @@ static int check_place(uint64_t a, unsigned bytes, Access access, int line) {
   bounds_of(span, &start, &end);
   if (a < start || a + bytes > end) refuse("out of bounds", line, span, a, bytes, access);
   if ((bytes & (bytes - 1)) == 0 && a % bytes) refuse("misaligned", line, span, a, bytes, access);
+  if (span >= 0 && access != READ && !watch.writable[span]) refuse("read-only", line, span, a, bytes, access);
   return span;
 }
 void record(const volatile void* pointer, unsigned bytes, Access access, int told, const void* caller) {
   uint64_t a = (uint64_t)pointer;
-  if (!here || !bytes || (a - watch.low >= watch.high - watch.low && on_stack(me(), a))) return;  // a local variable
+  if (!here || in_atomic || !bytes || (a - watch.low >= watch.high - watch.low && on_stack(me(), a))) return;  // a local variable
   if (core.order && coin(watch.interrupt)) yield();
   unsigned pc = (unsigned)((uint64_t)caller - base);
   if (told) know(pc, told);
   uint64_t in_shared = a - (uint64_t)core.shared;
   int span = find_span(a);
-  if (span < 0 || a + bytes > watch.end[span] || a < watch.start[span] || (a & ((bytes & -bytes) - 1)))
+  bool whole = span >= 0 && a + bytes <= watch.end[span] && a >= watch.start[span] && !(a & ((bytes & -bytes) - 1));
+  if (!whole && access == READ && a - watch.image_low < watch.image_high - watch.image_low) return;  // a constant table
+  if (!whole || (access != READ && !watch.writable[span]))
     span = check_place(a, bytes, access, told ? told : line_of(pc));
   if (span < 0) {
     check_shared(in_shared, bytes, access, told ? told : line_of(pc), span, a);
@@ -532,9 +585,11 @@ void write_counts(Text& json) {
 
 // ---- the functions that the compiler calls -------------------------------------------------------------------------------
 // The compiler has joined narrower accesses, knowing that a CPU does not mind: they are taken apart again.
-static void pieces(void* a, unsigned bytes, Access access, const void* pc) {
-  unsigned size = (uint64_t)a % 4 == 0 ? 4 : (uint64_t)a % 2 == 0 ? 2 : 1;
-  for (unsigned at = 0; at < bytes; at += size) record((char*)a + at, size < bytes ? size : bytes, access, 0, pc);
+static void pieces(const void* address, size_t bytes, Access access, const void* pc) {
+  for (uint64_t a = (uint64_t)address, end = a + bytes, size; a < end; a += size) {
+    size = a % 4 == 0 && end - a >= 4 ? 4 : a % 2 == 0 && end - a >= 2 ? 2 : 1;
+    record((const void*)a, (unsigned)size, access, 0, pc);
+  }
 }
 #define HOOK(N)                                                                                                              \
   CUDA_ON_CPU_EXPORT void __tsan_read##N(void* a) { record(a, N, READ, 0, __builtin_return_address(0)); }                     \
@@ -545,24 +600,24 @@ HOOK(1) HOOK(2) HOOK(4) HOOK(8) HOOK(16)
 CUDA_ON_CPU_EXPORT void __tsan_init() {}
 CUDA_ON_CPU_EXPORT void __tsan_func_entry(void*) {}
 CUDA_ON_CPU_EXPORT void __tsan_func_exit() {}
-CUDA_ON_CPU_EXPORT void __tsan_read_range(void* a, size_t n) { record(a, (unsigned)n, READ, 0, __builtin_return_address(0)); }
-CUDA_ON_CPU_EXPORT void __tsan_write_range(void* a, size_t n) { record(a, (unsigned)n, WRITE, 0, __builtin_return_address(0)); }
+CUDA_ON_CPU_EXPORT void __tsan_read_range(void* a, size_t n) { pieces(a, n, READ, __builtin_return_address(0)); }
+CUDA_ON_CPU_EXPORT void __tsan_write_range(void* a, size_t n) { pieces(a, n, WRITE, __builtin_return_address(0)); }
 CUDA_ON_CPU_EXPORT void* __tsan_memcpy(void* to, const void* from, size_t n) {
-  record(from, (unsigned)n, READ, 0, __builtin_return_address(0));
-  record(to, (unsigned)n, WRITE, 0, __builtin_return_address(0));
+  pieces(from, n, READ, __builtin_return_address(0));
+  pieces(to, n, WRITE, __builtin_return_address(0));
   return memcpy(to, from, n);
 }
 CUDA_ON_CPU_EXPORT void* __tsan_memmove(void* to, const void* from, size_t n) {
-  record(from, (unsigned)n, READ, 0, __builtin_return_address(0));
-  record(to, (unsigned)n, WRITE, 0, __builtin_return_address(0));
+  pieces(from, n, READ, __builtin_return_address(0));
+  pieces(to, n, WRITE, __builtin_return_address(0));
   return memmove(to, from, n);
 }
 CUDA_ON_CPU_EXPORT void* __tsan_memset(void* to, int value, size_t n) {
-  record(to, (unsigned)n, WRITE, 0, __builtin_return_address(0));
+  pieces(to, n, WRITE, __builtin_return_address(0));
   return memset(to, value, n);
 }
 CUDA_ON_CPU_EXPORT void __sanitizer_cov_trace_pc() {  // in every basic block
-  if (!here) return;
+  if (!here || in_atomic) return;
   unsigned pc = (unsigned)((uint64_t)__builtin_return_address(0) - base);
   core.steps++;
   if (--until == 0) {  // a prime number of steps, so as not to fall into step with a loop
@@ -571,7 +626,7 @@ CUDA_ON_CPU_EXPORT void __sanitizer_cov_trace_pc() {  // in every basic block
     guesses = line > 0 ? 0 : guesses + 1;  // a guess is taken where there is nothing better for long
     uint64_t at[3] = {line > 0 || guesses > 50 ? (uint64_t)abs(line) : watch.progress[0], me().index, core.block};
     memcpy(watch.progress, at, sizeof at);
-    if (++rounds % 16 == 0) yield();  // a thread that waits for another lets it run
+    yield();  // a thread that waits for another lets it run
   }
   note_step(pc);
 }

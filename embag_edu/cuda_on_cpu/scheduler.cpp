@@ -8,6 +8,7 @@ Here* here;
 Core core;
 unsigned launch_number;
 Queue unwaited;
+uint16_t atomics_in_a_row;
 static Fiber root, fibers[MAX_THREADS], *starting;
 static Fiber* idle[MAX_THREADS];
 static unsigned n_idle, n_fibers;
@@ -353,7 +354,9 @@ unsigned reserve_shared(size_t bytes, const char* names, int line) {
   const unsigned GAP = CHECKED ? 256 : 0;  // between arrays, so that running over an end is seen
   unsigned at = (core.static_bytes + GAP + 127) / 128 * 128;
   core.static_wanted += (unsigned)bytes;
-  if (bytes > STATIC_SHARED_BYTES || core.static_wanted > STATIC_SHARED_BYTES) stop("shared memory", line, "%s", names);
+  // Dynamic memory above 48 KiB was asked for explicitly; below, both kinds together have 48 KiB.
+  unsigned dynamic = core.dynamic_bytes <= STATIC_SHARED_BYTES ? core.dynamic_bytes : 0;
+  if (core.static_wanted + dynamic > STATIC_SHARED_BYTES) stop("shared memory", line, "%s", names);
   core.static_bytes = (unsigned)(at + bytes);
   if (core.n_arrays < 64) core.arrays[core.n_arrays++] = {at, (unsigned)bytes, names, line};
   return at;

@@ -27,6 +27,8 @@ class Watch(ctypes.Structure):
         ("interrupt", ctypes.c_uint),
         ("progress", ctypes.c_uint64),
         ("shadow_limit", ctypes.c_uint64),
+        ("image_low", ctypes.c_uint64),
+        ("image_high", ctypes.c_uint64),
     ]
 
 
@@ -54,11 +56,23 @@ def prepare(launch, grid, block, first, last, shared, order, args):
     return launch
 
 
+def image_of(path):
+    """The addresses of a loaded library that cannot be written: code, constant tables, texts."""
+    try:
+        with open("/proc/self/maps") as file:
+            lines = [line.split() for line in file if line.rstrip().endswith(path)]
+    except OSError:  # not Linux: constant tables in memory are then reported as wild pointers
+        lines = []
+    fixed = [words[0].split("-") for words in lines if "w" not in words[1]]
+    parts = [(int(start, 16), int(end, 16)) for start, end in fixed]
+    return (min(p[0] for p in parts), max(p[1] for p in parts)) if parts else (0, 0)
+
+
 class Worker:
     """The arena that is mapped, and the libraries that are loaded."""
 
     def __init__(self):
-        self.libraries = {}
+        self.libraries, self.images = {}, {}
         self.path = self.arena = None
 
     def map(self, path, size):
@@ -72,10 +86,7 @@ class Worker:
     def run(self, request):
         """One launch: the report of the library, as text."""
         self.map(request["arena"], request["size"])
-        library = self.libraries.get(request["library"])
-        if library is None:
-            library = self.libraries[request["library"]] = ctypes.CDLL(request["library"])
-            library.cuda_on_cpu_report.restype = ctypes.c_char_p
+        library = self.load(request["library"])
         addresses = self.exchange(library, request["variables"], to_library=True)
         library.cuda_on_cpu_watch(ctypes.byref(self.watch(request, addresses)))
         values = self.values(request["args"])
@@ -88,6 +99,14 @@ class Worker:
         getattr(library, f"launch_{request['kernel']}")(ctypes.byref(launch))
         self.exchange(library, request["variables"], to_library=False)
         return library.cuda_on_cpu_report()
+
+    def load(self, path):
+        """The library, and where its read-only data lies."""
+        if path not in self.libraries:
+            library = self.libraries[path] = ctypes.CDLL(path)
+            library.cuda_on_cpu_report.restype = ctypes.c_char_p
+            self.images[path] = image_of(path)
+        return self.libraries[path]
 
     def values(self, args):
         """Every argument as ctypes memory: an address in the arena, or the bytes of a scalar."""
@@ -109,6 +128,7 @@ class Worker:
             w.start[i], w.end[i], w.writable[i] = address, address + size, writable
         w.log_limit, w.interrupt = request["log"], request["interrupt"]
         w.shadow_limit = request["shadow_limit"]
+        w.image_low, w.image_high = self.images[request["library"]]
         return w
 
     def exchange(self, library, variables, to_library):

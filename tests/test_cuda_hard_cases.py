@@ -1,0 +1,137 @@
+"""Kernels that checked mode once missed, or once reported although they are right."""
+
+# ruff: noqa: E501  (a table of kernels: a row stays on its lines)
+
+import pickle
+
+import numpy as np
+import pytest
+
+from embag_edu.cuda_on_cpu import KernelFault, RawKernel, settings
+from embag_edu.cuda_on_cpu.toolchain import compilers
+
+F32, I32 = np.float32, np.int32
+COMPILERS = [name for name in compilers() if name != "c++"]
+
+
+def kernel(body, parameters="float* x, float* y, int n", before=""):
+    code = f'{before}\nextern "C" __global__ void k({parameters}) {{\n{body}\n}}'
+    return RawKernel(code, "k")
+
+
+def arrays(n=64, m=64):
+    return np.arange(n, dtype=F32), np.zeros(m, F32), I32(n)
+
+
+# (what it does, body, grid, block, kind)
+MISSED = [
+    ("a loop that a compiler turns into memset",
+     "if (threadIdx.x == 0) for (int i = 0; i < n; i++) y[i] = 0.0f;", 1, 32, "out of bounds"),
+    ("memset", "if (threadIdx.x == 0) memset(y, 0, 4 * n);", 1, 32, "out of bounds"),
+    ("an index far beyond its array", "y[0] = x[400 * 128 + threadIdx.x];", 1, 32, "out of bounds"),
+    ("bytes of one word by four threads, and a reader",
+     "char* b = (char*)y; int t = threadIdx.x;\n"
+     "if (t < 4) b[t] = 1; else if (t == 4) x[0] = b[0];", 1, 32, "race"),
+    ("an earlier reader in another block",
+     "if (blockIdx.x == 0) { if (threadIdx.x == 0) y[1] = x[0]; }\n"
+     "else { if (x[0] < -1.0f) y[2] = 1.0f; __syncthreads(); if (threadIdx.x == 0) x[0] = 3.0f; }",
+     2, 64, "race"),
+    ("a source of a copy that is still on its way is overwritten",
+     "__shared__ float s[32]; int t = threadIdx.x;\n"
+     "__pipeline_memcpy_async(&s[t], &x[t], 4);\ns[t] = 1.0f;\n__pipeline_commit();\n"
+     "__pipeline_wait_prior(0);\ny[t] = s[t];", 1, 32, "async copy"),
+    ("two barriers in two lines of a branch",
+     "if (threadIdx.x < 32) {\n __syncthreads();\n} else {\n __syncthreads();\n}", 1, 64,
+     "divergent barrier"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("says, body, grid, block, kind", MISSED, ids=[m[0] for m in MISSED])
+def test_a_fault_once_missed(says, body, grid, block, kind, compiler, monkeypatch):
+    monkeypatch.setenv("EMBAG_CXX", compiler)
+    x, y, n = arrays(64, 32)
+    include = "#include <cuda_pipeline.h>"
+    for order in (0, 2):
+        with settings(order=order), pytest.raises(KernelFault) as caught:
+            kernel(body, before=include)((grid,), (block,), (x, y, n))
+        assert caught.value.kind == kind, str(caught.value)
+
+
+def test_a_parameter_that_is_const_is_not_written():
+    with pytest.raises(KernelFault, match="read-only.*`x`"):
+        kernel("((float*)x)[0] = 1.0f;", "const float* x")((1,), (1,), (np.zeros(4, F32),))
+
+
+def test_static_and_dynamic_memory_are_counted_together():
+    body = "__shared__ float s[8192]; extern __shared__ float d[];\ns[n] = d[n] = x[0];"
+    with pytest.raises(KernelFault, match="shared memory"):
+        kernel(body)((1,), (1,), arrays(), shared_mem=20_000)
+
+
+RIGHT = [
+    ("lanes write, __syncwarp, one lane fences and counts",
+     "__shared__ bool last; int t = threadIdx.x, b = blockIdx.x;\n"
+     "part[b * 32 + t] = x[t];\n__syncwarp();\n"
+     "if (t == 0) { __threadfence(); last = atomicAdd(&count[0], 1) == gridDim.x - 1; }\n"
+     "__syncwarp();\nif (last) {\n float s = 0;\n"
+     " for (unsigned k = 0; k < gridDim.x; k++) s += part[k * 32 + t];\n y[t] = s; }", 4, 32, lambda x: 4 * x),
+    ("a chain of blocks, each handing on what it was handed",
+     "if (threadIdx.x) return;\nint me = atomicAdd(&count[0], 1);\n"
+     "while (atomicAdd(&count[1], 0) != me) {}\n__threadfence();\n"
+     "part[me] = x[me]; float s = 0; for (int i = 0; i <= me; i++) s += part[i];\n"
+     "y[me] = s;\n__threadfence();\natomicAdd(&count[1], 1);", 8, 1, None),
+    ("a constant table that is passed on",
+     "int t = threadIdx.x; y[t] = pick(SQUARES, t % 8) + x[t] * 0;", 1, 32, lambda x: (np.arange(32) % 8) ** 2),
+    ("structs of 12 bytes, copied whole",
+     "struct P { float a, b, c; };\nint t = threadIdx.x; if (t < 10) ((P*)y)[t] = ((P*)x)[t];", 1, 32, lambda x: np.where(np.arange(32) < 30, x, 0)),
+    ("float4 from fewer numbers",
+     "float4 v = {1.0f}; float2 w = {2.0f};\ny[threadIdx.x] = v.x + v.w + w.x + w.y;", 1, 32, lambda x: np.full(32, 3)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("says, body, grid, block, expect", RIGHT, ids=[r[0] for r in RIGHT])
+def test_a_kernel_once_reported_is_right(says, body, grid, block, expect, compiler, monkeypatch):
+    monkeypatch.setenv("EMBAG_CXX", compiler)
+    before = "constexpr float SQUARES[8] = {0, 1, 4, 9, 16, 25, 36, 49};\n"
+    before += "__noinline__ __device__ float pick(const float* t, int i) { return t[i]; }"
+    parameters = "float* x, float* y, float* part, int* count"
+    for chosen in ({"order": 0}, {"order": 2}, {"mode": "fast"}):
+        x, y = np.arange(32, dtype=F32), np.zeros(32, F32)
+        part, count = np.zeros(256, F32), np.zeros(2, I32)
+        with settings(**chosen):
+            kernel(body, parameters, before)((grid,), (block,), (x, y, part, count))
+        if expect:
+            np.testing.assert_array_equal(y, expect(np.arange(32, dtype=F32)))
+        else:
+            np.testing.assert_array_equal(y[:8], np.cumsum(np.arange(8)))
+
+
+@pytest.mark.parametrize("name", ["index", "div", "gamma", "y1", "remove"])
+def test_a_kernel_may_be_called_as_a_c_function_is(name):
+    x = np.zeros(4, F32)
+    RawKernel(f'extern "C" __global__ void {name}(float* x) {{ x[0] = 7.0f; }}', name)(
+        (1,), (1,), (x,)
+    )
+    assert x[0] == 7.0
+
+
+def test_the_element_of_a_race_in_a_shared_array():
+    body = "__shared__ float a[100]; __shared__ float s[32];\na[threadIdx.x] = 0; s[5] = threadIdx.x; y[0] = a[0];"
+    with pytest.raises(KernelFault, match="element 5 of `s`"):
+        kernel(body)((1,), (2,), arrays())
+
+
+def test_sizes_are_whole_numbers_and_faults_can_be_pickled():
+    with pytest.raises(TypeError, match="grid is.*whole numbers.*//"):
+        kernel("y[0] = x[0];")((4.9,), (32,), arrays())
+    with pytest.raises(KernelFault) as caught:
+        kernel("y[n] = x[0];")((1,), (1,), arrays())
+    assert pickle.loads(pickle.dumps(caught.value)).kind == "out of bounds"
+
+
+def test_shared_atomics_on_one_word():
+    k = kernel("__shared__ int s; if (threadIdx.x == 0) s = 0; __syncthreads(); atomicAdd(&s, 1);")
+    k((1,), (32,), arrays())
+    assert k.report.line("atomicAdd", kind="atomic").worst == 32
