@@ -9,7 +9,7 @@ import numpy as np
 
 from embag_edu.spec import Gradients, check_backward, make_call
 
-IMPLEMENTATIONS = ("loops", "vectorized")
+IMPLEMENTATIONS = ("loops", "vectorized", "cuda")
 
 
 def embedding_bag(

@@ -1,19 +1,19 @@
-"""The project's own CUDA kernels: readable `.cu` files, and their source as text.
+"""The third rung: the whole specification as CUDA kernels, readable `.cu` files and their launches.
 
-module = device().RawModule(code=source("first"))
+    output, saved = forward(call)
+    gradients = backward(call, saved, grad_output)
+
+The kernels run on a GPU where there is one, else on this machine's processor: see `device()`. The
+arrays of a call may be NumPy's; on a GPU also CuPy's, which stay there. `source("forward")` is the
+text of a file of kernels:
+
+    module = device().RawModule(code=source("first"))
 """
 
-from __future__ import annotations
+# The two functions have the names of the files that they stand in. They are imported here, at once:
+# a later first import of such a file would put the file in the place of the function.
+from embag_edu.cuda.backward import backward
+from embag_edu.cuda.forward import forward
+from embag_edu.cuda.launcher import HERE, source
 
-from pathlib import Path
-
-HERE = Path(__file__).parent
-
-
-def source(name: str) -> str:
-    """The text of the file `name`.cu. Raises ValueError for a name that is not there."""
-    file = HERE / f"{name}.cu"
-    if not file.is_file():
-        there = ", ".join(sorted(f.stem for f in HERE.glob("*.cu")))
-        raise ValueError(f"name is {name!r}; there are: {there}")
-    return file.read_text(encoding="utf-8")
+__all__ = ["HERE", "backward", "forward", "source"]

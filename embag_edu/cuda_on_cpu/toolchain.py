@@ -106,7 +106,8 @@ def find_compiler() -> list[str]:
 
 
 @functools.cache
-def _is_gcc(compiler: tuple[str, ...]) -> bool:
+def is_gcc(compiler: tuple[str, ...]) -> bool:
+    """Whether the command is GCC's; else it is clang's, or zig's."""
     said = subprocess.run([*compiler, "--version"], capture_output=True, text=True).stdout
     return "clang" not in said and "zig" not in " ".join(compiler)
 
@@ -271,7 +272,7 @@ def _compile(folder: Path, job: Job) -> Path:
     if not job.checked:
         _run(job.command(*words, "-c", "-o", made), job.code)
         return made
-    own = ONLY_GCC if _is_gcc(job.compiler) else ONLY_CLANG
+    own = ONLY_GCC if is_gcc(job.compiler) else ONLY_CLANG
     _run(job.command(*words, *WATCHED, *own, "-S", "-o", folder / "kernel.s"), job.code)
     # latin-1: clang writes bytes of debug information that are no UTF-8, and they must stay.
     assembly = (folder / "kernel.s").read_text(encoding="latin-1")

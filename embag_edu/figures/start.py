@@ -11,7 +11,7 @@ from embag_edu.figures import style
 STEPS = (
     ("loops", "chapters 01 to 03", "anyone can read them", True),
     ("arrays", "chapters 04 to 06", "NumPy: no loop in sight", True),
-    ("the GPU", "07 so far, of 07 to 11", "CUDA kernels, step by step", True),
+    ("the GPU", "a part, of 07 to 11", "CUDA kernels, step by step", True),
     ("at work", "chapters 12 and 13", "a torch module, trained", False),
     ("beyond torch", "later", "many tables, 8-bit rows", False),
 )

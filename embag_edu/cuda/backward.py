@@ -1,0 +1,447 @@
+"""The host side of the backward: which kernels a call needs, and their launches.
+
+`choose` says in one place which way a call goes. WAYS has all ways to the dense gradient of weight,
+in the order of the ladder (backward.cu with atomics, segments.cu by sorting, then mode max); each
+can be asked for by name:
+
+    weight_gradient(call, saved, grad_output, way="add_elements")
+
+Letters: V rows in weight, D features, N positions, B bags, U rows that occur, n entries to add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from embag_edu.cuda.launcher import (
+    BLOCK,
+    ceil_div,
+    download,
+    kernel,
+    launch,
+    nothing,
+    pack_of,
+    upload,
+)
+from embag_edu.cuda_on_cpu import device
+from embag_edu.spec import Call, Gradients, SparseGradient
+
+PIECE = 32  # as in segments.cu: entries of a piece
+PAIRS = {"float16": "__half2", "bfloat16": "__nv_bfloat162"}
+
+
+def choose(call: Call) -> str:
+    """The way that the gradient of weight takes by default. All of them give the same bits always.
+
+    A dense gradient is summed by sorting: no atomics, and the work is cut into equal pieces, so a
+    hot row costs no more than others. Mode max sorts its B * D winners in the same way. The values
+    of a sparse gradient are not summed at all.
+    """
+    if call.sparse:
+        return "entry_values"
+    if call.mode == "max":
+        return "sorted_winners"
+    return "piece_packs"
+
+
+def backward(call: Call, saved: Any, grad_output: Any) -> Gradients:
+    """The gradients of weight and of per_sample_weights, from grad_output (B, D).
+
+    saved: what the forward returned. Mode mean needs `bag_sizes` (B,), the positions of each bag
+        that are not padding; mode max needs `winners` (B, D), the row that won, or -1.
+    Arrays of NumPy give arrays of NumPy, arrays of CuPy stay where they are.
+    """
+    grad_weight = weight_gradient(call, saved, grad_output)
+    if call.per_sample_weights is None:
+        return Gradients(grad_weight, None)
+    return Gradients(grad_weight, weights_gradient(call, saved, grad_output))
+
+
+def weight_gradient(
+    call: Call, saved: Any, grad_output: Any, way: str | None = None, block: int = BLOCK
+) -> Any:
+    """The gradient of weight: (V, D) in weight's dtype, or a SparseGradient where the call says so.
+
+    way: one of WAYS, "entry_values" or "coalesced"; by default what `choose` says.
+    block: the threads of a block, a multiple of 32 up to 256. It changes no bit of a gradient that
+        is made by sorting.
+    """
+    way = way or choose(call)
+    work = Work(call, saved, upload(grad_output), block)
+    if way in SPARSE_WAYS:
+        rows, values = SPARSE_WAYS[way](work)
+        rows = download(rows.astype(np.int64)[None], call.weight)
+        return SparseGradient(rows, download(values, call.weight), tuple(call.weight.shape))
+    if way not in WAYS:
+        raise ValueError(f"way is {way!r}; there are: {', '.join([*WAYS, *SPARSE_WAYS])}")
+    if call.num_positions == 0 or call.embedding_dim == 0:
+        return download(work.zeros(call.weight.dtype), call.weight)
+    return download(WAYS[way](work), call.weight)
+
+
+class Work(NamedTuple):
+    """One backward: what it is asked for, and how it is launched."""
+
+    call: Call
+    saved: Any
+    upstream: Any  # grad_output on the device, (B, D)
+    block: int
+
+    def launch(self, file: str, name: str, parameters: tuple, threads: int, args: tuple) -> None:
+        """Start `threads` threads of a kernel, rounded up to whole blocks."""
+        launch(kernel(file, name, *parameters), threads, args, self.block)
+
+    def zeros(self, dtype: Any) -> Any:
+        """A gradient of weight, full of zeros."""
+        return device().zeros(self.call.weight.shape, dtype)
+
+    @property
+    def types(self) -> tuple:
+        """T and A: the type of weight, and the one that sums are kept in."""
+        return self.call.weight.dtype, self.call.accumulator
+
+
+# ---- What each entry reads, and what it multiplies that with -------------------------------------
+
+
+def counted(call: Call) -> Any:
+    """The positions that are not padding, or None where all are. (Waits for their number.)"""
+    if call.padding_idx is None:
+        return None
+    return device().xp.flatnonzero(upload(call.indices) != call.padding_idx)
+
+
+def bags_and_shares(work: Work, positions: Any, dtype: Any) -> tuple[Any, Any]:
+    """The bag, and the share of the bag's gradient, of each position; (n,) and (n,).
+
+    positions: (n,) int64, or None for all. dtype: of the bags' numbers, int32 or int64.
+    """
+    call, gpu = work.call, device()
+    n = call.num_positions if positions is None else len(positions)
+    bags, shares = gpu.empty(n, dtype), gpu.empty(n, call.accumulator)
+    weighted, mean = call.per_sample_weights is not None, call.mode == "mean"
+    args = (
+        nothing(np.int64) if positions is None else positions,
+        upload(call.offsets),
+        upload(call.per_sample_weights) if weighted else nothing(call.weight.dtype),
+        upload(work.saved.bag_sizes, np.int64) if mean else nothing(np.int64),
+        *(bags, shares, n, call.num_bags, positions is not None, weighted, mean),
+    )
+    work.launch("backward", "bags_and_shares", (*work.types, bags.dtype), n, args)
+    return bags, shares
+
+
+class Entries(NamedTuple):
+    """What is to be added: for each key, the sum of shares * rows[sources]. Sorted by key, (n,)."""
+
+    keys: Any  # int32 where the numbers fit, else int64
+    sources: Any  # of the keys' dtype
+    shares: Any
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of keys and sources."""
+        return np.dtype(self.keys.dtype)
+
+
+def smallest_dtype(*sizes: int) -> type:
+    """int32 where numbers up to all of these sizes fit into it: half the bytes to sort."""
+    return np.int32 if max(sizes) < 2**31 else np.int64
+
+
+def sorted_entries(work: Work) -> Entries:
+    """The positions that count, sorted by row; positions of one row keep their order."""
+    call, xp = work.call, device().xp
+    dtype = smallest_dtype(call.num_embeddings, call.num_bags, 2 * call.num_positions)
+    positions, rows = counted(call), upload(call.indices)
+    keys = (rows if positions is None else rows[positions]).astype(dtype)
+    order = xp.argsort(keys, kind="stable")
+    keys = keys[order]
+    bags, shares = bags_and_shares(work, order if positions is None else positions[order], dtype)
+    if call.scale_grad_by_freq:
+        n, types = len(keys), (shares.dtype, keys.dtype)
+        work.launch("segments", "divide_by_run_length", types, n, (keys, shares, n))
+    return Entries(keys, bags, shares)
+
+
+def starts_of_runs(keys: Any) -> Any:
+    """Where each run of equal keys begins, (U,). Waits for the number U."""
+    xp = device().xp
+    begins = xp.ones(len(keys), bool)
+    begins[1:] = keys[1:] != keys[:-1]
+    return xp.flatnonzero(begins)
+
+
+# ---- Atomics: backward.cu ------------------------------------------------------------------------
+
+
+def shares_of_positions(work: Work) -> tuple[Any, Any]:
+    """bags and shares of all positions in the order of the input, with frequencies counted."""
+    call, indices = work.call, upload(work.call.indices)
+    bags, shares = bags_and_shares(work, None, indices.dtype)
+    if call.scale_grad_by_freq:
+        n, counts = call.num_positions, device().zeros(call.num_embeddings, np.int32)
+        work.launch("backward", "count_rows", (indices.dtype,), n, (indices, counts, n))
+        args = (indices, counts, shares, n)
+        work.launch("backward", "divide_by_count", (shares.dtype, indices.dtype), n, args)
+    return bags, shares
+
+
+def padding_of(call: Call) -> np.int64:
+    """padding_idx as the kernels take it: -1 is no row."""
+    return np.int64(-1 if call.padding_idx is None else call.padding_idx)
+
+
+def rounded(work: Work, sums: Any) -> Any:
+    """The sums in weight's dtype: as they are, or for 16 bits rounded once."""
+    dtype = work.call.weight.dtype
+    if sums.dtype == dtype:
+        return sums
+    grad_weight = device().empty(sums.shape, dtype)
+    work.launch("backward", "rounded", (dtype,), sums.size, (sums, grad_weight, sums.size))
+    return grad_weight
+
+
+def by_position(work: Work, name: str, threads: int) -> Any:
+    """Versions 1 and 4: whoever has a position looks up its bag."""
+    call, sums = work.call, work.zeros(work.call.accumulator)
+    bags, shares = shares_of_positions(work)
+    given = (work.upstream, upload(call.indices), bags, shares)
+    args = (*given, sums, call.num_positions, call.embedding_dim, padding_of(call))
+    work.launch("backward", name, (*work.types, bags.dtype), threads, args)
+    return rounded(work, sums)
+
+
+def by_bag(work: Work, name: str, table: Any, parameters: tuple) -> Any:
+    """Versions 2 and 3: a warp walks through a bag."""
+    call = work.call
+    _, shares = shares_of_positions(work)
+    given = (work.upstream, upload(call.indices), upload(call.offsets), shares)
+    args = (*given, table, call.num_bags, call.embedding_dim, padding_of(call))
+    work.launch("backward", name, parameters, 32 * call.num_bags, args)
+    return table
+
+
+def add_elements(work: Work) -> Any:
+    """1: a thread for each (position, d)."""
+    return by_position(work, "add_elements", work.call.num_positions * work.call.embedding_dim)
+
+
+def add_rows(work: Work) -> Any:
+    """2: a warp for each bag."""
+    parameters = (*work.types, work.call.indices.dtype)
+    return rounded(work, by_bag(work, "add_rows", work.zeros(work.call.accumulator), parameters))
+
+
+def add_packs(work: Work) -> Any:
+    """3: neighbours in one atomic."""
+    sums = work.zeros(work.call.accumulator)
+    parameters = (*work.types, work.call.indices.dtype, pack_of(work.upstream))
+    return rounded(work, by_bag(work, "add_packs", sums, parameters))
+
+
+def add_pairs(work: Work) -> Any:
+    """3 in 16 bits, with a rounding after every addition: for the book only. D must be even."""
+    call = work.call
+    if call.weight.dtype.name not in PAIRS or call.embedding_dim % 2:
+        raise ValueError(
+            f"way is 'add_pairs', weight is {call.weight.dtype} with D = {call.embedding_dim}; "
+            "valid: float16 or bfloat16 with an even D. 'add_packs' takes all"
+        )
+    parameters = (call.weight.dtype, PAIRS[call.weight.dtype.name], call.indices.dtype)
+    return by_bag(work, "add_pairs", work.zeros(call.weight.dtype), parameters)
+
+
+def add_joined(work: Work) -> Any:
+    """4: equal rows of a warp joined before the atomic."""
+    return by_position(work, "add_joined", work.call.num_positions)
+
+
+# ---- Sorting: segments.cu ------------------------------------------------------------------------
+
+
+def run_sums(work: Work) -> Any:
+    """5: a warp for each run. Waits for the number of runs."""
+    grad_weight, entries = work.zeros(work.call.weight.dtype), sorted_entries(work)
+    starts = starts_of_runs(entries.keys)
+    ends = device().xp.append(starts, len(entries.keys)).astype(np.int64)
+    args = (work.upstream, *entries, ends, grad_weight, len(starts), grad_weight.shape[1])
+    work.launch("segments", "run_sums", (*work.types, entries.dtype), 32 * len(starts), args)
+    return grad_weight
+
+
+def piece_sums(work: Work) -> Any:
+    """6: a warp for each piece of PIECE entries; a second pass joins what was cut."""
+    grad_weight, entries = work.zeros(work.call.weight.dtype), sorted_entries(work)
+    n, D = len(entries.keys), grad_weight.shape[1]
+    pieces = ceil_div(n, PIECE)
+    partial, partial_keys = room_for_partials(work, pieces, D, entries.dtype)
+    args = (work.upstream, *entries, grad_weight, partial, partial_keys, n, D)
+    work.launch("segments", "piece_sums", (*work.types, entries.dtype), 32 * pieces, args)
+    if pieces > 1:
+        join_pieces(work, partial, partial_keys, grad_weight)
+    return grad_weight
+
+
+def piece_packs(work: Work) -> Any:
+    """7: in packs, several pieces to a warp, and the partial sums are joined by pieces, too."""
+    grad_weight = work.zeros(work.call.weight.dtype)
+    add_by_pieces(work, work.upstream, sorted_entries(work), grad_weight)
+    return grad_weight
+
+
+def add_by_pieces(work: Work, rows: Any, entries: Entries, grad_weight: Any) -> None:
+    """Write the sum of shares * rows[sources] of every key to grad_weight[key]: version 7.
+
+    Three launches, whatever the number of entries: the entries, their partial sums, and what is
+    left of those, a thousandth.
+    """
+    partial, partial_keys = launch_pieces(work, rows, entries, grad_weight)
+    if len(partial_keys) > 2:
+        again = Entries(partial_keys, nothing(entries.dtype), nothing(partial.dtype))
+        partial, partial_keys = launch_pieces(work, partial, again, grad_weight, again=True)
+    if len(partial_keys) > 2:
+        join_pieces(work, partial, partial_keys, grad_weight)
+
+
+def launch_pieces(
+    work: Work, rows: Any, entries: Entries, grad_weight: Any, again: bool = False
+) -> tuple[Any, Any]:
+    """Launch piece_packs; returns the partial sums, (2 pieces, D), and their keys."""
+    n, D = len(entries.keys), rows.shape[1]
+    pieces = ceil_div(n, PIECE)
+    partial, partial_keys = room_for_partials(work, pieces, D, entries.dtype)
+    pack = min(pack_of(rows), pack_of(grad_weight))
+    team = lanes_for(ceil_div(D, pack))
+    parameters = (rows.dtype, *work.types, entries.dtype, pack)
+    grid = (ceil_div(pieces * team, work.block), ceil_div(D, team * pack))
+    args = (rows, *entries, grad_weight, partial, partial_keys, n, D, team, again)
+    if n:
+        kernel("segments", "piece_packs", *parameters)(grid, (work.block,), args)
+    return partial, partial_keys
+
+
+def lanes_for(packs: int) -> int:
+    """The lanes of a team: one for each pack of a row, rounded up to a power of two, at most 32."""
+    return min(32, 1 << (packs - 1).bit_length())
+
+
+def room_for_partials(work: Work, pieces: int, D: int, dtype: Any) -> tuple[Any, Any]:
+    """Two partial sums for each piece, and their keys."""
+    gpu = device()
+    return gpu.empty((2 * pieces, D), work.call.accumulator), gpu.empty(2 * pieces, dtype)
+
+
+def join_pieces(work: Work, partial: Any, partial_keys: Any, grad_weight: Any) -> None:
+    """The second pass: partial sums with the same key are added up, in order."""
+    n, D = partial.shape
+    args = (partial, partial_keys, grad_weight, n, D)
+    work.launch("segments", "join_pieces", (*work.types, partial_keys.dtype), 32 * n, args)
+
+
+# ---- max -----------------------------------------------------------------------------------------
+
+
+def add_winners(work: Work) -> Any:
+    """Mode max with atomics: a thread for each of the B * D winners."""
+    sums, winners = work.zeros(work.call.accumulator), upload(work.saved.winners)
+    args = (work.upstream, winners, sums, *winners.shape)
+    work.launch("backward", "add_winners", (*work.types, winners.dtype), winners.size, args)
+    return rounded(work, sums)
+
+
+def sorted_winners(work: Work) -> Any:
+    """Mode max by sorting: a sum, too, of single numbers. The key of a winner is row * D + d.
+
+    grad_output and the gradient are taken as tables of one feature. Waits for the winners' number.
+    """
+    xp, grad_weight = device().xp, work.zeros(work.call.weight.dtype)
+    winners, D = upload(work.saved.winners).reshape(-1), grad_weight.shape[1]
+    dtype = smallest_dtype(grad_weight.size, 2 * winners.size)
+    places = xp.flatnonzero(winners >= 0)
+    keys = (winners[places].astype(np.int64) * D + places % D).astype(dtype)
+    order = xp.argsort(keys, kind="stable")
+    entries = Entries(
+        keys[order], places[order].astype(dtype), xp.ones(len(keys), work.call.accumulator)
+    )
+    add_by_pieces(work, work.upstream.reshape(-1, 1), entries, grad_weight.reshape(-1, 1))
+    return grad_weight
+
+
+# ---- sparse --------------------------------------------------------------------------------------
+
+
+def entry_values(work: Work) -> tuple[Any, Any]:
+    """torch's form: one row of values for each position that counts, in their order."""
+    call, positions = work.call, counted(work.call)
+    rows = upload(call.indices)
+    rows = rows if positions is None else rows[positions]
+    if call.embedding_dim == 0:
+        rows = rows[:0]  # torch keeps no entry where there is no feature
+    n, D = len(rows), call.embedding_dim
+    values = device().empty((n, D), call.weight.dtype)
+    if n:
+        bags, shares = bags_and_shares(work, positions, rows.dtype)
+        args = (work.upstream, bags, shares, values, n, D)
+        work.launch("segments", "entry_values", (*work.types, bags.dtype), n * D, args)
+    return rows, values
+
+
+def coalesced(work: Work) -> tuple[Any, Any]:
+    """One row of values for each of the U rows that occur, in the order of the table.
+
+    The dense kernel, with the number of the run in place of the row. Waits for the number U.
+    """
+    D, xp = work.call.embedding_dim, device().xp
+    entries = sorted_entries(work)
+    starts = starts_of_runs(entries.keys) if D else entries.keys[:0].astype(np.int64)
+    values = device().empty((len(starts), D), work.call.weight.dtype)
+    if len(starts):
+        begins = xp.zeros(len(entries.keys), entries.dtype)
+        begins[starts[1:]] = 1
+        runs = xp.cumsum(begins, dtype=entries.dtype)
+        add_by_pieces(work, work.upstream, entries._replace(keys=runs), values)
+    return entries.keys[starts], values
+
+
+WAYS: dict[str, Callable[[Work], Any]] = {
+    "add_elements": add_elements,
+    "add_rows": add_rows,
+    "add_packs": add_packs,
+    "add_pairs": add_pairs,
+    "add_joined": add_joined,
+    "run_sums": run_sums,
+    "piece_sums": piece_sums,
+    "piece_packs": piece_packs,
+    "add_winners": add_winners,
+    "sorted_winners": sorted_winners,
+}
+SPARSE_WAYS: dict[str, Callable[[Work], tuple[Any, Any]]] = {
+    "entry_values": entry_values,
+    "coalesced": coalesced,
+}
+
+
+# ---- per_sample_weights: weights.cu --------------------------------------------------------------
+
+
+def weights_gradient(
+    call: Call, saved: Any, grad_output: Any, way: str = "dot_packs", block: int = BLOCK
+) -> Any:
+    """The gradient of per_sample_weights, in the shape of the input and weight's dtype.
+
+    way: "dot_elements" or "dot_packs". `call.weight` is the table as the forward left it.
+    """
+    work = Work(call, saved, upload(grad_output), block)
+    weight, indices, n = upload(call.weight), upload(call.indices), call.num_positions
+    grad = device().zeros(n, call.weight.dtype)
+    if n and call.embedding_dim:
+        bags, _ = bags_and_shares(work, None, indices.dtype)
+        packs = (pack_of(work.upstream, weight),) if way == "dot_packs" else ()
+        parameters = (*work.types, indices.dtype, *packs)
+        args = (work.upstream, weight, indices, bags, grad, n, call.embedding_dim)
+        work.launch("weights", way, parameters, 32 * n, (*args, padding_of(call)))
+    return download(grad.reshape(call.input_shape), call.weight)

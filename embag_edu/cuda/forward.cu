@@ -1,0 +1,415 @@
+// forward.cu: the sum or mean of every bag, in six versions. Each mends what the last one lacks.
+//
+//   V rows in weight, D features in a row, N positions in indices, B bags, w bytes in an element.
+//   All versions must read the rows, N D w bytes, and write the output, B D w bytes. Nearly all of
+//   the time goes there, and it can't be helped. They differ in how they ask for it.
+//
+// version  parallel over              mends
+//   1      elements (bag, d)          -
+//   2      warps: (bag, tile)         4 bytes a load become 16; the index is read once for 4
+//   3      the same                   a row is waited for before the next is asked for: U at once
+//   4      teams of 4 to 32 lanes     lanes without work where a row is shorter than 512 bytes
+//   5      teams: (bag, part, tile)   few long bags leave most of the GPU idle: S teams for a bag
+//   6      teams: (piece, tile)       one bag longer than all others: pieces of equal work
+//
+// Indices have i bytes and are read once for each tile of a row: 32 features in version 1,
+// 32 * PACK in 2 and 3, LANES * PACK from 4 on. Versions 1 and 2 ask for one index at a time: for
+// each tile N requests of 32 bytes. From 3 on, one request brings up to 32 indices: N i bytes.
+// All read the offsets, 8 (B + 1) bytes, once for each tile; 6 reads some more to find its bag.
+// Partial sums, of a bytes each, are written and read once more: B S D a bytes in version 5; in 6
+// D a bytes for each place where a piece ends within a bag, and as many for what comes after.
+//
+// All are deterministic: no atomics, and a place has one writer. Order of the additions:
+//   1 to 4   the order of the bag, one after another: all four give the same bits.
+//   5        part after part, each in its order. Other bits than 1 to 4; the same in every run.
+//   6        piece after piece (64 within one bag are first added to one), each in its order.
+// Nothing depends on the grid, or on the order in which threads run; only on S and P.
+//
+// T is the type of weight. Sums of __half and __nv_bfloat16 are kept in float, and rounded once.
+// KIND says what is asked for. PADDED: positions that hold padding_idx count for nothing; they are
+// skipped, not multiplied by zero, for 0 * NaN is NaN.
+//
+// instances: bag_sum_1<float, long long, SUM, false>, bag_sum_1<double, int, MEAN, true>
+// instances: bag_sum_2<float, long long, SUM, false, 4>, bag_sum_2<__half, int, WEIGHTED, true, 8>
+// instances: bag_sum_3<float, long long, SUM, false, 4, 1>
+// instances: bag_sum_3<float, long long, SUM, false, 4, 2>
+// instances: bag_sum_3<float, long long, SUM, false, 4, 4>
+// instances: bag_sum_3<float, long long, SUM, false, 4, 8>
+// instances: bag_sum_3<float, int, SUM, false, 4, 8>, bag_sum_3<float, int, WEIGHTED, true, 4, 8>
+// instances: bag_sum_4<float, long long, SUM, false, 4, 32>
+// instances: bag_sum_4<float, int, MEAN, true, 1, 8>
+// instances: bag_sum_4<__nv_bfloat16, long long, SUM, false, 8, 16>
+// instances: bag_sum_4<__half, int, SUM, false, 8, 16>
+// instances: bag_sum_4<double, long long, WEIGHTED, false, 2, 32>
+// instances: bag_sum_5<float, long long, SUM, false, 4, 32>
+// instances: bag_sum_5<__half, int, MEAN, true, 8, 16>
+// instances: add_parts<float, SUM>, add_parts<__half, MEAN>
+// instances: bag_sum_6<float, long long, SUM, false, 4, 32>
+// instances: bag_sum_6<__half, int, MEAN, true, 8, 16>
+// instances: fold_pieces<float, SUM>, fold_pieces<__half, MEAN>
+// instances: add_pieces<float, SUM>, add_pieces<__half, MEAN>
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+enum { SUM, WEIGHTED, MEAN };  // KIND; WEIGHTED is a sum with per_sample_weights
+
+// The type that sums are kept in.
+template <typename T> struct Wide { typedef float Type; };
+template <> struct Wide<double> { typedef double Type; };
+
+// PACK neighbouring elements of a row, loaded or stored at once.
+template <typename T, int PACK> struct __align__(sizeof(T) * PACK) Pack { T element[PACK]; };
+
+// ---- Version 1: a thread for each element of the output -----------------------------------------
+// Neighbouring threads have neighbouring features, so a warp reads 32 neighbouring elements of a
+// row: 4 full sectors. But each thread reads the index for itself, and waits for it before each
+// row.
+
+template <typename T, typename I, int KIND, bool PADDED>
+__global__ void bag_sum_1(const T* weight, const I* indices, const long long* offsets,
+                          const T* per_sample_weights, T* output, long long* bag_sizes,
+                          long long B, int D, I padding_idx) {
+  typedef typename Wide<T>::Type A;
+  long long element = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (element >= B * D) return;
+  long long bag = element / D;
+  int d = element % D;
+  long long end = offsets[bag + 1], kept = 0;
+  A sum = 0;
+  for (long long i = offsets[bag]; i < end; i++) {
+    I row = indices[i];
+    if (PADDED && row == padding_idx) continue;
+    A value = A(weight[(long long)row * D + d]);
+    sum += KIND == WEIGHTED ? A(per_sample_weights[i]) * value : value;
+    kept++;
+  }
+  if (KIND == MEAN) {
+    sum /= A(kept > 0 ? kept : 1);
+    if (d == 0) bag_sizes[bag] = kept;  // the backward needs it
+  }
+  output[element] = T(sum);
+}
+
+// ---- Version 2: a warp for each bag, 16 bytes a load --------------------------------------------
+// A lane holds PACK neighbouring features: 4 floats are 16 bytes, the most that one load brings. A
+// warp then covers a tile of 32 * PACK features; a longer row takes several warps, one for each
+// tile. Where rows do not start at multiples of 16 bytes, the host takes a smaller PACK, down to 1.
+
+template <typename T, typename I, int KIND, bool PADDED, int PACK>
+__global__ void bag_sum_2(const T* weight, const I* indices, const long long* offsets,
+                          const T* per_sample_weights, T* output, long long* bag_sizes,
+                          long long B, int D, I padding_idx) {
+  typedef typename Wide<T>::Type A;
+  typedef Pack<T, PACK> Row;
+  int tiles = (D + 32 * PACK - 1) / (32 * PACK);
+  long long warp = ((long long)blockIdx.x * blockDim.x + threadIdx.x) / 32;
+  long long bag = warp / tiles;
+  int d = (warp % tiles * 32 + threadIdx.x % 32) * PACK;
+  if (bag >= B || d >= D) return;
+  long long end = offsets[bag + 1], kept = 0;
+  A sum[PACK] = {};
+  for (long long i = offsets[bag]; i < end; i++) {
+    I row = indices[i];
+    if (PADDED && row == padding_idx) continue;
+    Row values = *(const Row*)(weight + (long long)row * D + d);
+    A factor = KIND == WEIGHTED ? A(per_sample_weights[i]) : A(1);
+    for (int k = 0; k < PACK; k++) sum[k] += factor * A(values.element[k]);
+    kept++;
+  }
+  if (KIND == MEAN && d == 0) bag_sizes[bag] = kept;
+  Row result;
+  for (int k = 0; k < PACK; k++) {
+    result.element[k] = T(KIND == MEAN ? sum[k] / A(kept > 0 ? kept : 1) : sum[k]);
+  }
+  *(Row*)(output + bag * D + d) = result;
+}
+
+// ---- What versions 3 to 6 share -----------------------------------------------------------------
+
+// LANES neighbouring lanes of a warp, a team, work on one bag; each has its own PACK features, d.
+template <int LANES> struct Team {
+  static __device__ int lane() { return threadIdx.x % LANES; }
+  static __device__ long long number() {
+    return ((long long)blockIdx.x * blockDim.x + threadIdx.x) / LANES;
+  }
+  static __device__ unsigned mask() {  // the team's lanes among the 32 of its warp
+    return (0xffffffffu >> (32 - LANES)) << (threadIdx.x % 32 / LANES * LANES);
+  }
+  // Bit k: what lane k of the team says.
+  static __device__ unsigned votes(bool yes) {
+    return (__ballot_sync(mask(), yes) & mask()) >> (threadIdx.x % 32 / LANES * LANES);
+  }
+  static __device__ int tiles(int D, int pack) { return (D + LANES * pack - 1) / (LANES * pack); }
+};
+
+// Adds the rows of the positions begin to end to `sum`, in their order. Returns how many counted.
+// The team's lanes load LANES indices with one request and hand them round by shuffles, so that no
+// row waits for its own index. U rows are loaded before the first of them is added: U loads of 16
+// bytes are under way at once, in registers of their own. All lanes of the team must come here,
+// also those behind the end of the row (d >= D): they load indices for the others.
+template <int KIND, bool PADDED, int LANES, int U, typename T, typename I, typename A, int PACK>
+__device__ long long add_rows(A (&sum)[PACK], const T* weight, const I* indices,
+                              const T* per_sample_weights, long long begin, long long end, int d,
+                              int D, I padding_idx) {
+  const unsigned team = Team<LANES>::mask();
+  const int lane = Team<LANES>::lane();
+  long long kept = PADDED ? 0 : end - begin;
+  for (long long base = begin; base < end; base += LANES) {
+    int count = end - base < LANES ? int(end - base) : LANES;
+    I my_row = lane < count ? indices[base + lane] : I(0);
+    A my_factor = KIND == WEIGHTED && lane < count ? A(per_sample_weights[base + lane]) : A(1);
+    // Bit k of `live`: position base + k is to be added. One register holds the answer for all.
+    bool is_live = lane < count && !(PADDED && my_row == padding_idx);
+    unsigned live = Team<LANES>::votes(is_live);
+    if (PADDED) kept += __popc(live);
+    if (d >= D) live = 0;
+#pragma unroll 1  // the compiler is not to take more rows at once than U
+    for (int first = 0; first < count; first += U) {
+      Pack<T, PACK> values[U];
+#pragma unroll
+      for (int u = 0; u < U; u++) {
+        long long row = __shfl_sync(team, my_row, first + u, LANES);
+        if (live >> (first + u) & 1) values[u] = *(const Pack<T, PACK>*)(weight + row * D + d);
+      }
+#pragma unroll
+      for (int u = 0; u < U; u++) {
+        A factor = KIND == WEIGHTED ? __shfl_sync(team, my_factor, first + u, LANES) : A(1);
+        if (live >> (first + u) & 1) {
+#pragma unroll
+          for (int k = 0; k < PACK; k++) sum[k] += factor * A(values[u].element[k]);
+        }
+      }
+    }
+  }
+  return kept;
+}
+
+// Writes the features d, d + 1, ... of a bag, once all its rows are in `sum`.
+template <int KIND, typename T, typename A, int PACK>
+__device__ void write_bag(const A (&sum)[PACK], long long kept, T* output, long long* bag_sizes,
+                          long long bag, int d, int D) {
+  if (d >= D) return;
+  if (KIND == MEAN && d == 0) bag_sizes[bag] = kept;
+  Pack<T, PACK> result;
+#pragma unroll
+  for (int k = 0; k < PACK; k++) {
+    result.element[k] = T(KIND == MEAN ? sum[k] / A(kept > 0 ? kept : 1) : sum[k]);
+  }
+  *(Pack<T, PACK>*)(output + bag * D + d) = result;
+}
+
+// Writes a partial sum, in the type of sums, 16 bytes at once where PACK of them are as many.
+template <typename A, int PACK>
+__device__ void write_part(const A (&sum)[PACK], A* part, int d, int D) {
+  constexpr int MOST = 16 / sizeof(A), WIDTH = PACK < MOST ? PACK : MOST;
+  if (d >= D) return;
+#pragma unroll
+  for (int k = 0; k < PACK; k += WIDTH) {
+    Pack<A, WIDTH> piece;
+#pragma unroll
+    for (int j = 0; j < WIDTH; j++) piece.element[j] = sum[k + j];
+    *(Pack<A, WIDTH>*)(part + d + k) = piece;
+  }
+}
+
+constexpr int LOADS = 4;  // U of versions 4 to 6: more warps fit on a GPU than with 8
+
+// ---- Version 3: U loads under way at once -------------------------------------------------------
+// A load from the GPU's memory takes hundreds of cycles. With one row at a time, a warp has 512
+// bytes under way, and waits. `#pragma unroll` alone does not help: a compiler that wants to save
+// registers puts each addition right behind its load. __launch_bounds__(256, 3) lets a thread have
+// 80 registers; U = 8 rows of 4 floats take 32 of them.
+
+template <typename T, typename I, int KIND, bool PADDED, int PACK, int U>
+__global__ void __launch_bounds__(256, 3)
+bag_sum_3(const T* weight, const I* indices, const long long* offsets, const T* per_sample_weights,
+          T* output, long long* bag_sizes, long long B, int D, I padding_idx) {
+  int tiles = Team<32>::tiles(D, PACK);
+  long long warp = Team<32>::number(), bag = warp / tiles;
+  int d = (warp % tiles * 32 + Team<32>::lane()) * PACK;
+  if (bag >= B) return;
+  typename Wide<T>::Type sum[PACK] = {};
+  long long kept = add_rows<KIND, PADDED, 32, U>(sum, weight, indices, per_sample_weights,
+                                                 offsets[bag], offsets[bag + 1], d, D, padding_idx);
+  write_bag<KIND>(sum, kept, output, bag_sizes, bag, d, D);
+}
+
+// ---- Version 4: several bags in a warp ----------------------------------------------------------
+// A row of 16 floats is 4 loads of 16 bytes: 28 of 32 lanes would look on. Here LANES lanes are a
+// team with a bag of its own, and a warp works on 32 / LANES bags. (A warp takes as long as its
+// longest bag.)
+
+
+template <typename T, typename I, int KIND, bool PADDED, int PACK, int LANES>
+__global__ void __launch_bounds__(256, 4)
+bag_sum_4(const T* weight, const I* indices, const long long* offsets, const T* per_sample_weights,
+          T* output, long long* bag_sizes, long long B, int D, I padding_idx) {
+  int tiles = Team<LANES>::tiles(D, PACK);
+  long long team = Team<LANES>::number(), bag = team / tiles;
+  int d = (team % tiles * LANES + Team<LANES>::lane()) * PACK;
+  if (bag >= B) return;
+  typename Wide<T>::Type sum[PACK] = {};
+  long long kept = add_rows<KIND, PADDED, LANES, LOADS>(
+      sum, weight, indices, per_sample_weights, offsets[bag], offsets[bag + 1], d, D, padding_idx);
+  write_bag<KIND>(sum, kept, output, bag_sizes, bag, d, D);
+}
+
+// ---- Version 5: S teams for each bag, and a second kernel ---------------------------------------
+// With 100 bags of 10,000 positions a warp for each bag is 100 warps, on a GPU that runs 4,000.
+// Every bag is cut into S parts of (nearly) the same length. parts is (B, S, D), part_sizes (B, S).
+
+template <typename T, typename I, int KIND, bool PADDED, int PACK, int LANES>
+__global__ void __launch_bounds__(256, 4)
+bag_sum_5(const T* weight, const I* indices, const long long* offsets, const T* per_sample_weights,
+          typename Wide<T>::Type* parts, long long* part_sizes, long long B, int S, int D,
+          I padding_idx) {
+  int tiles = Team<LANES>::tiles(D, PACK);
+  long long team = Team<LANES>::number(), part = team / tiles, bag = part / S;
+  int d = (team % tiles * LANES + Team<LANES>::lane()) * PACK, s = part % S;
+  if (bag >= B) return;
+  long long begin = offsets[bag], length = offsets[bag + 1] - begin;
+  typename Wide<T>::Type sum[PACK] = {};
+  long long kept = add_rows<KIND, PADDED, LANES, LOADS>(
+      sum, weight, indices, per_sample_weights, begin + length * s / S,
+      begin + length * (s + 1) / S, d, D, padding_idx);
+  write_part(sum, parts + part * D, d, D);
+  if (KIND == MEAN && d == 0) part_sizes[part] = kept;
+}
+
+// The second kernel: a thread for each element adds its S parts, in their order.
+template <typename T, int KIND>
+__global__ void add_parts(const typename Wide<T>::Type* parts, const long long* part_sizes,
+                          T* output, long long* bag_sizes, long long B, int S, int D) {
+  typedef typename Wide<T>::Type A;
+  long long element = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (element >= B * D) return;
+  long long bag = element / D, kept = 0;
+  int d = element % D;
+  A sum[1] = {};
+  for (int s = 0; s < S; s++) {
+    sum[0] += parts[(bag * S + s) * D + d];
+    if (KIND == MEAN) kept += part_sizes[bag * S + s];
+  }
+  write_bag<KIND>(sum, kept, output, bag_sizes, bag, d, D);
+}
+
+// ---- Version 6: pieces of equal work, whatever the bags -----------------------------------------
+// Bags of unequal length: one of a million positions keeps one team busy while all others are done.
+// So the work is cut, not the bags. The items of work are the N positions and the B ends of bags,
+// in order: position i of bag b is item i + b, and the end of bag b is item offsets[b + 1] + b.
+// (Without the ends, a million empty bags would be no work at all, and yet all be written by one
+// team.) Team after team gets P items. It sums bag after bag. A bag that lies within the piece is
+// written at once. Of a bag that goes on in the next piece, the sum so far is kept in row 0 of
+// `parts` (pieces, 2, D) and the bag's number in open_bag; of one that came from the piece before,
+// in row 1. A piece that lies within one bag, from before it to behind it, says WITHIN.
+
+constexpr int NONE = -1, WITHIN = -2;  // in place of a bag's number
+constexpr int FOLD = 64;               // pieces that are added up before the others
+
+// The bag that item belongs to: the last one with offsets[bag] + bag <= item. Each lane of the team
+// tries another place, so that a step divides the range by LANES and not by 2.
+template <int LANES>
+__device__ long long bag_of(long long item, const long long* offsets, long long B) {
+  long long low = 0, size = B;  // it is one of low, low + 1, ..., low + size - 1
+  while (size > 1) {
+    long long step = (size + LANES - 1) / LANES, tried = Team<LANES>::lane() * step;
+    bool fits = tried < size && offsets[low + tried] + low + tried <= item;
+    int lanes = __popc(Team<LANES>::votes(fits));
+    low += (lanes - 1) * step;
+    size = size - (lanes - 1) * step < step ? size - (lanes - 1) * step : step;
+  }
+  return low;
+}
+
+template <typename T, typename I, int KIND, bool PADDED, int PACK, int LANES>
+__global__ void __launch_bounds__(256, 4)
+bag_sum_6(const T* weight, const I* indices, const long long* offsets, const T* per_sample_weights,
+          T* output, long long* bag_sizes, typename Wide<T>::Type* parts, long long* part_sizes,
+          long long* open_bag, long long N, long long B, int P, int D, I padding_idx) {
+  int tiles = Team<LANES>::tiles(D, PACK);
+  long long team = Team<LANES>::number(), piece = team / tiles;
+  int d = (team % tiles * LANES + Team<LANES>::lane()) * PACK;
+  long long item = piece * P, last = item + P < N + B ? item + P : N + B;
+  if (item >= last) return;
+  long long bag = bag_of<LANES>(item, offsets, B), begin = offsets[bag], open = NONE;
+  bool came_before = begin + bag < item;
+  while (item < last) {
+    long long position = item - bag, end = offsets[bag + 1];
+    bool goes_on = end + bag >= last;
+    typename Wide<T>::Type sum[PACK] = {};
+    long long kept = add_rows<KIND, PADDED, LANES, LOADS>(
+        sum, weight, indices, per_sample_weights, position, goes_on ? last - bag : end, d, D,
+        padding_idx);
+    if (came_before || goes_on) {
+      long long row = 2 * piece + came_before;
+      write_part(sum, parts + row * D, d, D);
+      if (KIND == MEAN && d == 0) part_sizes[row] = kept;
+      if (goes_on) open = came_before ? WITHIN : bag;
+    } else {
+      write_bag<KIND>(sum, kept, output, bag_sizes, bag, d, D);
+    }
+    came_before = false;
+    item = end + bag + 1;
+    bag++;
+  }
+  if (d == 0) open_bag[piece] = open;
+}
+
+// Before the pieces of a bag are added, 64 neighbours that lie within it are added to one. A bag of
+// a million positions in 4,000 pieces is then 64 of these and a few single ones: no long wait at
+// the end. A thread for each (group of 64, d); most find a piece that is not within a bag, and
+// leave.
+template <typename T, int KIND>
+__global__ void fold_pieces(const typename Wide<T>::Type* parts, const long long* part_sizes,
+                            const long long* open_bag, typename Wide<T>::Type* folded,
+                            long long* folded_sizes, long long groups, int D) {
+  long long element = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (element >= groups * D) return;
+  long long first = element / D * FOLD, kept = 0;
+  int d = element % D;
+  for (int k = 0; k < FOLD; k++) {
+    if (open_bag[first + k] != WITHIN) return;
+  }
+  typename Wide<T>::Type sum = 0;
+#pragma unroll 8
+  for (int k = 0; k < FOLD; k++) {
+    sum += parts[(2 * (first + k) + 1) * D + d];
+    if (KIND == MEAN) kept += part_sizes[2 * (first + k) + 1];
+  }
+  folded[element] = sum;
+  if (KIND == MEAN && d == 0) folded_sizes[first / FOLD] = kept;
+}
+
+// The last kernel: a thread for each (piece, d). If a bag was left open at the end of the piece, it
+// adds what the following pieces have of that bag, in their order; whole groups of 64 come folded.
+template <typename T, int KIND>
+__global__ void add_pieces(const typename Wide<T>::Type* parts, const long long* part_sizes,
+                           const long long* open_bag, const typename Wide<T>::Type* folded,
+                           const long long* folded_sizes, const long long* offsets, T* output,
+                           long long* bag_sizes, long long pieces, int P, int D) {
+  long long element = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (element >= pieces * D) return;
+  long long piece = element / D, bag = open_bag[piece];
+  int d = element % D;
+  if (bag < 0) return;
+  long long last = (offsets[bag + 1] + bag) / P;  // the piece that holds the end of the bag
+  typename Wide<T>::Type sum[1] = {parts[2 * piece * D + d]};
+  long long kept = KIND == MEAN ? part_sizes[2 * piece] : 0, next = piece + 1;
+#pragma unroll 4
+  for (; next <= last && next % FOLD != 0; next++) {
+    sum[0] += parts[(2 * next + 1) * D + d];
+    if (KIND == MEAN) kept += part_sizes[2 * next + 1];
+  }
+#pragma unroll 4
+  for (; next + FOLD <= last; next += FOLD) {
+    sum[0] += folded[next / FOLD * D + d];
+    if (KIND == MEAN) kept += folded_sizes[next / FOLD];
+  }
+#pragma unroll 4
+  for (; next <= last; next++) {
+    sum[0] += parts[(2 * next + 1) * D + d];
+    if (KIND == MEAN) kept += part_sizes[2 * next + 1];
+  }
+  write_bag<KIND>(sum, kept, output, bag_sizes, bag, d, D);
+}

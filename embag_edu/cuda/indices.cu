@@ -1,0 +1,29 @@
+// indices.cu: are the indices and offsets such that no kernel can read outside of the arrays?
+//
+//   V rows in weight, N positions, B bags, i bytes in an index.
+//   A thread for each position and each bag, in one pass. Reads N i + 8 (B + 1) bytes and writes
+//   nothing: only a thread that finds something wrong does an atomic. found (2,) begins as a number
+//   larger than all; it ends as the first position with a bad index, and the first bag with bad
+//   offsets.
+//   Deterministic: the smallest number is the smallest in every order.
+//
+// The check has a kernel of its own. An `assert` in the loop of the forward would cost registers
+// and a branch for each row, and on a GPU a failed assert makes the whole process useless.
+//
+// instances: check_input<int>, check_input<long long>
+
+// Bag 0 is bad too where offsets does not begin at 0, and bag B where it does not end at N.
+template <typename I>
+__global__ void check_input(const I* indices, const long long* offsets, long long* found,
+                            long long N, long long B, long long V) {
+  long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < N) {
+    I row = indices[i];
+    if (row < 0 || row >= V) atomicMin(&found[0], i);
+  }
+  if (i <= B) {
+    long long begin = offsets[i], end = i < B ? offsets[i + 1] : N;
+    bool wrong = i < B ? begin > end : begin != end;
+    if (wrong || (i == 0 && begin != 0)) atomicMin(&found[1], i);
+  }
+}

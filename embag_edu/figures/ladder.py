@@ -1,0 +1,320 @@
+"""Chapter 08: what each version of forward.cu asks of memory, counted and by arithmetic; pictures.
+
+count(call, 3)          -> Rung: what a checked launch of version 3 counted
+planned(4, D=16, L=20)  -> Plan: the same by arithmetic, for bags of one length
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from embag_edu.cuda import launcher, source
+from embag_edu.cuda_on_cpu import RawModule, Report, settings
+from embag_edu.figures import style
+from embag_edu.spec import Call
+
+# `embag_edu.cuda.forward` is the function; this is the file that it stands in.
+host = importlib.import_module("embag_edu.cuda.forward")
+STORED = Path(__file__).resolve().parents[1] / "cuda_on_cpu" / "resources.json"
+SECTOR, WARP = 32, 32
+NAMES = {
+    1: "1  thread per element",
+    2: "2  warp per bag, 16 bytes",
+    3: "3  loads in flight",
+    4: "4  teams of lanes",
+    5: "5  parts of bags",
+    6: "6  pieces of work",
+}
+
+# ---- counted --------------------------------------------------------------------------------
+
+
+class Rung(NamedTuple):
+    """What one version was counted to ask for.
+
+    output: what it computed. reports: of its kernels, in the order of their launches.
+    """
+
+    version: int
+    output: np.ndarray
+    reports: tuple[Report, ...]
+
+    def total(self, name: str, array: str | None = None, kind: str | None = None) -> int:
+        """The sum of a count ("requests", "sectors", "moved", "wanted") over all kernels."""
+        return sum(
+            getattr(line, name)
+            for report in self.reports
+            for line in report.lines
+            if not line.shared and array in (None, line.array) and kind in (None, line.kind)
+        )
+
+    @property
+    def kernels(self) -> list[str]:
+        """The instances that were launched: "bag_sum_1<float, long long, SUM, false>"."""
+        return [report.launched.kernel for report in self.reports]
+
+
+def count(call: Call, version: int, order: int = 0, **tuning: int) -> Rung:
+    """A checked launch of a version on the CPU, also where there is a GPU.
+
+    tuning: as for `sum_bags`: `loads` for version 3, `lanes`, `parts`, `piece`. Faults are raised.
+    """
+    reports: list[Report] = []
+    launch = host.launch
+
+    def watched(kernel: Any, *args: Any, **options: Any) -> None:
+        before = kernel.report
+        launch(kernel, *args, **options)
+        if kernel.report is not before:  # with nothing to do, nothing is launched
+            reports.append(kernel.report)
+
+    ours = patch.multiple(host, launch=watched, kernel=watched_kernel)
+    with _on_the_cpu(), ours, settings(mode="checked", order=order):
+        output, _ = host.sum_bags(host.Work(call), version, **tuning)
+    return Rung(version, output, tuple(reports))
+
+
+def watched_kernel(file: str, name: str, *parameters: Any) -> Any:
+    """`launcher.kernel` for checked launches on the CPU, whose counts no compiler changes."""
+    return _instance(file, launcher.expression(name, *parameters))
+
+
+@functools.cache
+def _instance(file: str, expression: str) -> Any:
+    module = RawModule(code=_loaded_whole(source(file)), name_expressions=[expression])
+    return module.get_function(expression)
+
+
+def _loaded_whole(code: str) -> str:
+    """The source, in which a Pack is copied at once, as a GPU does.
+
+    clang would copy it element by element, and then four requests were counted for one. float4 and
+    its kin are protected from that by cuda_on_cpu.h; a struct of the source itself is not.
+    """
+    return code.replace(
+        "{ T element[PACK]; };",
+        "{ T element[PACK]; Pack() = default; CUDA_ON_CPU_COPY_WHOLE(Pack) };",
+    )
+
+
+@contextmanager
+def _on_the_cpu() -> Iterator[None]:
+    with patch.dict(os.environ, EMBAG_DEVICE="cpu"):
+        yield
+
+
+def registers(kernel: str, architecture: str = "sm_90") -> int | None:
+    """The registers of a thread that NVIDIA's compiler gave to an instance; None: not stored."""
+    files = json.loads(STORED.read_text(encoding="utf-8"))["files"]
+    row = files.get("cuda/forward.cu", {}).get(kernel, {}).get(architecture, {})
+    return row.get("registers")
+
+
+# ---- by arithmetic --------------------------------------------------------------------------
+
+
+class Plan(NamedTuple):
+    """Who does what, and what that asks for, where all bags have L positions and no row is twice.
+
+    bag, d: (warps, 32), of each lane; d is -1 where a lane has no feature.
+    rows, indices: (requests, sectors) of the reads of weight and of indices, over all bags.
+    """
+
+    bag: np.ndarray
+    d: np.ndarray
+    pack: int
+    team: int
+    rows: tuple[int, int]
+    indices: tuple[int, int]
+
+
+def planned(version: int, D: int, L: int, B: int = 8, w: int = 4, i: int = 8) -> Plan:
+    """Versions 1 to 4 on B bags of L positions; rows 0, 1, 2, ... of a table that begins a sector.
+
+    w, i: bytes of an element of weight and of an index. ValueError for another version.
+    """
+    if version not in (1, 2, 3, 4):
+        raise ValueError(f"version is {version!r}; the lanes of versions 1 to 4 can be planned")
+    pack = 1 if version == 1 else pack_of(D, w)
+    team = host.lanes_of(D, pack) if version == 4 else WARP
+    bag, d = _elements(B, D) if version == 1 else _teams(B, D, pack, team)
+    k = np.arange(L)
+    has_row = (d >= 0)[..., None] & (k >= 0)
+    row_at = ((bag[..., None] * L + k) * D + d[..., None]) * w
+    if version <= 2:  # each lane reads the index itself, one for each row
+        index_at, has_index, steps = (bag[..., None] * L + k) * i, has_row, L
+    else:  # lane l of a team reads the indices l, l + team, ...
+        steps = -(-L // team)
+        mine = np.arange(WARP)[:, None] % team + np.arange(steps) * team
+        index_at = (bag[..., None] * L + mine) * i
+        has_index = (bag < B)[..., None] & (mine < L)
+    return Plan(bag, d, pack, team, _asked(row_at, has_row), _asked(index_at, has_index))
+
+
+def pack_of(D: int, w: int = 4) -> int:
+    """The elements in one load: 16 bytes of them, fewer where rows do not start at such places."""
+    pack = max(16 // w, 1)
+    while D % pack:
+        pack //= 2
+    return pack
+
+
+def _elements(B: int, D: int) -> tuple[np.ndarray, np.ndarray]:
+    warps = -(-B * D // WARP)
+    element = np.arange(warps * WARP).reshape(warps, WARP)
+    return element // D, np.where(element < B * D, element % D, -1)
+
+
+def _teams(B: int, D: int, pack: int, team: int) -> tuple[np.ndarray, np.ndarray]:
+    tiles = -(-D // (team * pack))
+    warps = -(-B * tiles * team // WARP)
+    thread = np.arange(warps * WARP).reshape(warps, WARP)
+    number = thread // team
+    bag, d = number // tiles, (number % tiles * team + thread % team) * pack
+    return bag, np.where((d < D) & (bag < B), d, -1)
+
+
+def _asked(at: np.ndarray, takes_part: np.ndarray) -> tuple[int, int]:
+    """(requests, sectors) of warps (first axis) and steps (last axis)."""
+    warp, _, step = np.nonzero(takes_part)
+    request = warp * at.shape[2] + step
+    sectors = at[takes_part] // SECTOR
+    return len(np.unique(request)), len(np.unique(np.stack([request, sectors]), axis=1).T)
+
+
+# ---- pictures -------------------------------------------------------------------------------
+
+
+def lanes_picture(version: int, D: int, L: int) -> style.Picture:
+    """The 32 lanes of the first warp: which bag and features each has; what 8 bags ask for."""
+    plan = planned(version, D, L)
+    figure, ax = style.board(35, 7.2, unit=0.3)
+    _draw_warp(ax, plan)
+    working = int((plan.d[0] >= 0).sum())
+    told = _told(D, L, plan, working)
+    for line, text in enumerate(told):
+        style.note(ax, 1, -4.6 - line, text, align="left", size=style.SMALL + (line == 0),
+                   weight="bold" if line == 0 else "normal")  # fmt: skip
+    return style.Picture(
+        figure, f"The 32 lanes of a warp in version {version}, D = {D}. " + " ".join(told)
+    )
+
+
+def _draw_warp(ax: Axes, plan: Plan) -> None:
+    style.note(ax, 1, -0.6, "lanes of the first warp: above the lane, below its first feature d",
+               align="left", size=style.SMALL, colour=style.QUIET)  # fmt: skip
+    for lane in range(WARP):
+        d, bag = int(plan.d[0, lane]), int(plan.bag[0, lane])
+        x = 1 + lane * 33 / WARP
+        style.note(ax, x + 0.5, -1.4, str(lane), size=6.5, colour=style.QUIET)
+        fill, hatch = (style.bag_colour(bag), "") if d >= 0 else (style.PAPER, "/////")
+        label = str(d) if d >= 0 else ""
+        style.cells(ax, [label], x, -1.8, width=33 / WARP, size=6.5, fill=fill, hatch=hatch)
+    edges = [0, *(np.flatnonzero(np.diff(plan.bag[0])) + 1), WARP]
+    for a, b in zip(edges[:-1], edges[1:], strict=True):
+        if (plan.d[0, a:b] >= 0).any():
+            name = f"bag {plan.bag[0, a]}" if b - a >= 4 else str(plan.bag[0, a])
+            style.note(ax, 1 + (a + b) / 2 * 33 / WARP, -3.3, name, size=style.SMALL)
+
+
+def _told(D: int, L: int, plan: Plan, working: int) -> list[str]:
+    N, warps = 8 * L, len(plan.d)
+    (requests, sectors), (asked, moved) = plan.rows, plan.indices
+    return [
+        f"{working} of 32 lanes have features, {4 * plan.pack} bytes a load; "
+        f"{warps} warp{'s' * (warps > 1)} for 8 bags of {L}.",
+        f"Rows, {N * D * 4:,} bytes: {requests:,} requests, {sectors:,} sectors, "
+        f"{sectors / requests:.1f} a request.",
+        f"Indices, {N * 8:,} bytes: {asked:,} requests, {moved:,} sectors, "
+        f"{moved / asked:.1f} a request.",
+    ]
+
+
+def flight_picture(rows: int = 8, U: int = 4) -> style.Picture:
+    """A drawing of waiting, not a measurement: loads one after another, and U at a time."""
+    figure, ax = style.board(34, rows * 0.9 + 4.2, unit=0.3)
+    for x, width, at_once in ((1.0, 20.5, 1), (23.0, 10.0, U)):
+        name = "one load at a time" if at_once == 1 else f"{at_once} loads at a time"
+        style.note(ax, x, -0.7, name, align="left", weight="bold")
+        unit = 2.1
+        for row in range(rows):
+            begin = row // at_once * unit * (1 + 0.12 * at_once) + row % at_once * 0.12
+            left, y = x + begin, -1.6 - 0.9 * row
+            ax.add_patch(Rectangle((left, y - 0.6), unit, 0.6, fc=style.PALE, ec=style.INK,
+                                   lw=0.8, hatch="////"))  # fmt: skip
+            ax.add_patch(Rectangle((left + unit, y - 0.6), 0.22, 0.6, fc=style.BLUE, lw=0))
+        end = -1.6 - 0.9 * rows - 0.3
+        style.arrow(ax, (x, end), (x + width, end))
+        style.note(ax, x + width - 0.4, end - 0.7, "time", align="right", size=style.SMALL)
+    told = "hatched: the row is under way; solid: it is added. Drawn, not measured."
+    style.note(ax, 1, -rows * 0.9 - 3.6, told, align="left", size=style.SMALL, colour=style.QUIET)
+    return style.Picture(
+        figure,
+        f"Two time lines for {rows} rows, drawn and not measured. With one load at a time each row "
+        f"is asked for only when the one before has been added: {rows} waits, one after another. "
+        f"With {U} at a time the waits of {U} rows overlap: {-(-rows // U)} waits.",
+    )
+
+
+PARTS = (  # array, its colour and hatch
+    ("weight", style.BLUE, ""),
+    ("indices", style.AMBER, "////"),
+    ("output", style.TEAL, "...."),
+    ("other", style.PALE, "xx"),
+)
+
+
+def ladder_picture(rungs: Sequence[Rung], N: int, D: int) -> style.Picture:
+    """Bars of requests and sectors for each position, one for each version, parted by arrays."""
+    figure, axes = style.figure(8.6, 0.46 * len(rungs) + 1.5, columns=2, sharey=True)
+    for ax, name in zip(axes, ("requests", "sectors"), strict=True):
+        _draw_bars(ax, rungs, name, N)
+    least = D * 4 / SECTOR
+    axes[1].axvline(least, color=style.INK, ls=(0, (4, 2)), lw=1)
+    axes[0].set_yticks(range(len(rungs)), [NAMES[r.version] for r in rungs])
+    axes[0].invert_yaxis()
+    axes[0].legend(loc="lower right", frameon=False, fontsize=style.SMALL)
+    return style.Picture(figure, _ladder_alt(rungs, N, least))
+
+
+def _draw_bars(ax: Axes, rungs: Sequence[Rung], name: str, N: int) -> None:
+    left = np.zeros(len(rungs))
+    for array, colour, hatch in PARTS:
+        share = np.array([_share(rung, name, array) / N for rung in rungs])
+        ax.barh(range(len(rungs)), share, left=left, color=colour, hatch=hatch, height=0.62,
+                edgecolor=style.PAPER, label=array)  # fmt: skip
+        left += share
+    for y, value in enumerate(left):
+        ax.text(value + left.max() * 0.015, y, f"{value:.2f}", va="center", fontsize=style.SMALL)
+    ax.set_xlim(0, left.max() * 1.16)
+    ax.set_title(f"{name} for each position")
+
+
+def _share(rung: Rung, name: str, array: str) -> int:
+    if array != "other":
+        return rung.total(name, array)
+    return rung.total(name) - sum(rung.total(name, known) for known, *_ in PARTS[:-1])
+
+
+def _ladder_alt(rungs: Sequence[Rung], N: int, least: float) -> str:
+    told = "; ".join(
+        f"version {r.version}: {r.total('requests') / N:.2f} and {r.total('sectors') / N:.2f}"
+        for r in rungs
+    )
+    return (
+        "Bars for each version of the forward: requests, and sectors, for each position, parted "
+        f"into weight, indices, output and other arrays. {told}. The rows alone need {least:.0f} "
+        "sectors for each position, marked by a dashed line."
+    )
