@@ -88,6 +88,12 @@ class Arena:
         os.close(handle)
         self.bytes = np.frombuffer(self.memory, np.uint8)
 
+    def forget_name(self) -> None:
+        """Both processes have mapped it: without a name it ends with them, however they end."""
+        if os.name == "posix":
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+
     def close(self) -> None:
         """Give the memory back."""
         del self.bytes

@@ -37,7 +37,10 @@ class Child:
         atexit.register(self.close)
 
     def room(self, size: int) -> Arena:
-        """An arena of at least this size."""
+        """An arena of at least this size, and a process that has mapped it or will."""
+        if self.process is None or self.process.poll() is not None:
+            self.close()
+            self._start()
         if size > MAX_ARENA:
             raise MemoryError(
                 f"the arrays of this launch take {size / 2**30:.1f} GiB with their guard pages; "
@@ -51,8 +54,6 @@ class Child:
 
     def ask(self, request: dict, seconds: float) -> dict | None:
         """The answer; None when it took too long. Raises ChildDied."""
-        if self.process is None or self.process.poll() is not None:
-            self._start()
         assert self.process is not None and self.process.stdin is not None
         self.process.stdin.write(json.dumps(request).encode() + b"\n")
         self.process.stdin.flush()
@@ -70,6 +71,8 @@ class Child:
             code = self.process.wait()
             self.process = None
             raise ChildDied(code)
+        if self.arena is not None:
+            self.arena.forget_name()
         return json.loads(line.decode(errors="replace"))
 
     def _start(self) -> None:

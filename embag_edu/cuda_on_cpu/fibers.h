@@ -20,6 +20,10 @@ inline void prepare(Fiber& f) {
   if (f.handle) DeleteFiber(f.handle);
   f.handle = CreateFiberEx(1 << 14, 1 << 17, 0, start, nullptr);
 }
+inline void drop(Fiber& f) {
+  if (f.handle) DeleteFiber(f.handle);
+  f.handle = nullptr;
+}
 inline void prepare_root(Fiber& f) { f.handle = IsThreadAFiber() ? GetCurrentFiber() : ConvertThreadToFiber(nullptr); }
 inline void jump(Fiber&, Fiber& to) { SwitchToFiber(to.handle); }
 #else  // save the registers that a called function must keep, swap the stack pointer, restore them
@@ -57,6 +61,7 @@ inline void prepare(Fiber& f) {
   sp[RETURN_ADDRESS] = (void*)fiber_main;
   f.sp = sp;
 }
+inline void drop(Fiber& f) { free(f.stack), f.stack = nullptr; }
 inline void prepare_root(Fiber&) {}
 inline void jump(Fiber& from, Fiber& to) { cuda_on_cpu_jump(&from.sp, to.sp); }
 #endif

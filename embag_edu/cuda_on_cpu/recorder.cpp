@@ -265,8 +265,8 @@ static int nearest_array(uint64_t a) {
 struct Event { uint64_t address; int16_t span; uint8_t bytes, access; };
 struct Stream { unsigned* keys; Event* events; unsigned n, room; };  // key: 2 pc, + 1 for a STEP, which has no event
 static Stream streams[MAX_THREADS];
-const unsigned ROOM = 24 << 20, NOBODY = ~0u;  // events of a block between two barriers: 480 MiB
-static unsigned events_kept;
+const unsigned ROOM = 24 << 20, NOBODY = ~0u;  // events of all threads between two barriers: 480 MiB
+static unsigned events_room;
 static bool counts_cut;
 static unsigned until, guesses;  // steps to the next look at where the kernel is; lines guessed since one was known
 struct Site {
@@ -283,8 +283,8 @@ static Logged* logged;
 static unsigned n_logged;
 
 static bool grow(Stream& s) {
-  if (events_kept > ROOM) return !(counts_cut = true);
-  events_kept += s.room + 64;
+  if (events_room > ROOM) return !(counts_cut = true);
+  events_room += s.room + 64;
   s.room = 2 * s.room + 64;
   s.keys = (unsigned*)realloc((void*)s.keys, s.room * sizeof *s.keys);
   s.events = (Event*)realloc((void*)s.events, s.room * sizeof *s.events);
@@ -426,15 +426,11 @@ void launch_starts() {
   memset((void*)sites, 0, sizeof sites);
   memset((void*)known, 0, sizeof known);
   for (SyncVariable& v : variables) v.address = 0, v.n = 0;
-  if (!shared_shadow) {
-    shared_shadow = (Cell*)calloc(3 * SHARED_BYTES / 4, sizeof(Cell));
-    written = (uint8_t*)calloc(3 * SHARED_BYTES, 1), pending = (uint8_t*)calloc(3 * SHARED_BYTES, 1);
-  }
-  memset((void*)shared_shadow, 0, 3 * SHARED_BYTES / 4 * sizeof(Cell));
-  memset(core.shared, 0xff, 3 * SHARED_BYTES), memset(written, 0, 3 * SHARED_BYTES), memset(pending, 0, 3 * SHARED_BYTES);
-  for (Stream& s : streams) s.n = 0;
+  shared_shadow = (Cell*)calloc(3 * SHARED_BYTES / 4, sizeof(Cell));
+  written = (uint8_t*)calloc(3 * SHARED_BYTES, 1), pending = (uint8_t*)calloc(3 * SHARED_BYTES, 1);
+  memset(core.shared, 0xff, 3 * SHARED_BYTES);
   counts_cut = any_fence = in_atomic = false;
-  now = 1, until = 4093, n_logged = guesses = n_acquired = first_acquired = events_kept = 0;
+  now = 1, until = 4093, n_logged = guesses = n_acquired = first_acquired = 0;
   memset(synced, 0, sizeof synced);
 }
 void block_starts() {
@@ -457,6 +453,17 @@ void barrier_passed() {
   merge_all();
 }
 void block_ends() { merge_all(); }
+// Every kernel has its own library, and each of them this memory: kept, 300 kernels took 11 GiB.
+void launch_ends() {
+  free((void*)shared_shadow), free(written), free(pending);
+  shared_shadow = nullptr, written = pending = nullptr;
+  for (Cell*& cells : shadow) free((void*)cells), cells = nullptr;
+  for (Stream& s : streams) {
+    free(s.keys), free(s.events);
+    s = {};
+  }
+  events_room = 0;
+}
 void copy_pending(const void* shared, unsigned bytes, bool on) {
   uint64_t offset = (uint64_t)shared - (uint64_t)core.shared;
   if (offset + bytes <= 3 * SHARED_BYTES) memset(pending + offset, on, bytes);

@@ -88,6 +88,7 @@ void lanes_synced(unsigned warp, unsigned lanes);
 void fenced();
 void copy_pending(const void* shared, unsigned bytes, bool pending);
 void block_ends();
+void launch_ends();
 void write_counts(Text& json);
 const bool CHECKED = true;
 #else
@@ -100,6 +101,7 @@ inline void lanes_synced(unsigned, unsigned) {}
 inline void fenced() {}
 inline void copy_pending(const void*, unsigned, bool) {}
 inline void block_ends() {}
+inline void launch_ends() {}
 inline void write_counts(Text&) {}
 const bool CHECKED = false;
 #endif

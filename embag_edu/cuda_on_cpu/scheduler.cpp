@@ -422,6 +422,9 @@ int run_blocks(const Launch& l) {
     block_ends();
   }
   here = nullptr;
+  launch_ends();
+  for (Fiber& f : fibers)
+    if (CHECKED) drop(f);
   return core.failed || core.n_faults;
 }
 CUDA_ON_CPU_EXPORT const char* cuda_on_cpu_report() {
