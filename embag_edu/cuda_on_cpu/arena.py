@@ -73,7 +73,7 @@ def _overlapping(arrays: list[tuple[int, np.ndarray]]) -> list[list[tuple[int, n
             groups[-1].append((i, a))
         else:
             groups.append([(i, a)])
-        end = max(end, _start(a) + a.nbytes) if len(groups[-1]) > 1 else _start(a) + a.nbytes
+        end = max(end, _start(a) + a.nbytes)
     return groups
 
 

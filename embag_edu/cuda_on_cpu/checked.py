@@ -62,9 +62,7 @@ class Child:
         except queue.Empty:
             self.kill()
             return None
-        except (
-            BaseException
-        ):  # the reader has interrupted: this answer must not meet a later question
+        except BaseException:  # an interrupt: this answer must not meet a later question
             self.kill()
             raise
         if not line:

@@ -208,7 +208,7 @@ class Report:
 
     def __str__(self) -> str:
         parts = [f"{self.launched.kernel}: grid {self.launched.grid}, block {self.launched.block}"]
-        parts += [_aligned(self.table())] if self.lines else []
+        parts += [_aligned(self.table(), left={1, 2, len(HEADINGS) - 1})] if self.lines else []
         parts += [
             f"line {b.line}: {b.partial:,} of {b.steps:,} steps of warps ran with a part of the "
             f"lanes ({b.lanes:.1f} of 32 on average): {b.text}"
@@ -276,9 +276,9 @@ def _row(c: LineCount) -> list[str]:
     return [*row, same, c.text[:60]]
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def _aligned(rows: Sequence[Sequence[str]], left: set[int]) -> str:
+    """Columns of equal width: those in `left` hold words, the others numbers."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    left = {1, 2, len(widths) - 1}  # words to the left, numbers to the right
     return "\n".join(
         "  ".join(
             cell.ljust(w) if i in left else cell.rjust(w)
@@ -344,7 +344,7 @@ class Comparison:
         counts = [["", a, b, ""]] + [
             [what, f"{x:,}", f"{y:,}", _times(x, y)] for what, x, y in self.totals()
         ]
-        return _two_columns([[a, b], *changed]) + "\n\n" + _aligned_right(counts)
+        return _two_columns([[a, b], *changed]) + "\n\n" + _aligned(counts, left={0})
 
     __repr__ = __str__
 
@@ -407,14 +407,3 @@ def _times(x: int, y: int) -> str:
 def _two_columns(rows: Sequence[Sequence[str]]) -> str:
     width = max(len(row[0]) for row in rows)
     return "\n".join(f"{left.ljust(width)}  |  {right}".rstrip() for left, right in rows)
-
-
-def _aligned_right(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            c.ljust(w) if i == 0 else c.rjust(w)
-            for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )

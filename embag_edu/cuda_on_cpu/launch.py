@@ -118,6 +118,7 @@ class RawModule:
         self._variables = source.global_variables(code, self.options)
         self._values: dict[str, np.ndarray] = {}  # of the variables, once they are known
         self._parameters: dict[str, list[source.Parameter]] = {}
+        self._files: dict[tuple[bool, str | None], Path] = {}
         self._fast: list[ctypes.CDLL] = []
         self._lock = threading.Lock()
 
@@ -157,7 +158,11 @@ class RawModule:
         return self._values[name]
 
     def _library_file(self, checked: bool) -> Path:
-        return toolchain.build(self.code, self._names, self.options, checked)
+        """Looked up once for each mode and compiler: the cache reads the whole library."""
+        wanted = checked, os.environ.get("EMBAG_CXX")
+        if wanted not in self._files or not self._files[wanted].exists():
+            self._files[wanted] = toolchain.build(self.code, self._names, self.options, checked)
+        return self._files[wanted]
 
     def _libraries(self, cores: int) -> list[ctypes.CDLL]:
         """Fast mode: a copy of the library for every core, for its state is the core's own."""

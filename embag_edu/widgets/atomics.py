@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import html
-from typing import Any
-
 import ipywidgets as widgets
 
 from embag_edu.figures.atomics import contention_picture
-from embag_edu.figures.style import SHOWN_DPI
+from embag_edu.widgets.drawn import drawn_below
 
 
 def contention_control(skew: float = 1.0) -> widgets.Widget:
@@ -24,17 +20,4 @@ def contention_control(skew: float = 1.0) -> widgets.Widget:
         style={"description_width": "5em"},
         layout=widgets.Layout(width="34em"),
     )
-    picture = widgets.HTML()
-
-    def redraw(_change: Any = None) -> None:
-        drawn = contention_picture(slider.value)
-        data = base64.b64encode(drawn.svg().encode()).decode("ascii")
-        width = round(drawn.figure.get_figwidth() * SHOWN_DPI)
-        picture.value = (
-            f'<img alt="{html.escape(drawn.alt)}" width="{width}" '
-            f'src="data:image/svg+xml;base64,{data}">'
-        )
-
-    slider.observe(redraw, names="value")
-    redraw()
-    return widgets.VBox([slider, picture])
+    return drawn_below(contention_picture, slider)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import html
-from typing import Any
-
 import ipywidgets as widgets
 
 from embag_edu.figures.ladder import lanes_picture
-from embag_edu.figures.style import SHOWN_DPI
+from embag_edu.widgets.drawn import drawn_below
 
 WIDTHS = (1, 3, 4, 8, 12, 16, 20, 32, 33, 50, 64, 100, 128, 200, 256)
 
@@ -26,18 +22,4 @@ def lanes_control(version: int = 2, D: int = 16, L: int = 20) -> widgets.Widget:
         widgets.SelectionSlider(value=D, options=WIDTHS, description="D, features", **kept),
         widgets.IntSlider(L, min=1, max=64, description="L, length of bags", **kept),
     )
-    picture = widgets.HTML()
-
-    def redraw(_change: Any = None) -> None:
-        drawn = lanes_picture(*(part.value for part in parts))
-        data = base64.b64encode(drawn.svg().encode()).decode("ascii")
-        width = round(drawn.figure.get_figwidth() * SHOWN_DPI)
-        picture.value = (
-            f'<img alt="{html.escape(drawn.alt)}" width="{width}" '
-            f'src="data:image/svg+xml;base64,{data}">'
-        )
-
-    for part in parts:
-        part.observe(redraw, names="value")
-    redraw()
-    return widgets.VBox([*parts, picture])
+    return drawn_below(lanes_picture, *parts)
