@@ -370,6 +370,14 @@ def test_runs_cut_and_whole_in_every_position():
         assert_near(case, run_way(case, way))
 
 
+@pytest.mark.parametrize("options", OPTIONS)
+def test_a_run_is_added_in_the_order_of_its_positions(options):
+    """Positions of one row keep their order when they are sorted: the same bits as the loops."""
+    case = make_case("zipf", D=3, **OPTIONS[options])
+    expected = loops.backward(case.call, loops.forward(case.call)[1], case.grad_output).weight
+    assert same_bits(run_way(case, "run_sums"), expected)
+
+
 # ---- 16 bits -------------------------------------------------------------------------------------
 
 
@@ -474,6 +482,23 @@ def test_packs_ask_for_a_quarter_of_the_requests():
         reads[way] = sum(line.requests for line in lines), sum(line.sectors for line in lines)
     assert reads["run_sums"] == (32 * 4, 32 * 16)
     assert reads["piece_packs"] == (32, 32 * 16)
+
+
+def test_packs_ask_for_a_quarter_of_the_requests_of_a_dot():
+    N, D, requests = 32, 128, {}
+    case = make_case("uniform", N=N, B=8, D=D, mode="sum", per_sample_weights=True)
+    for way, parameters in (("dot_elements", (F, F, I64)), ("dot_packs", (F, F, I64, 4))):
+        lines = report_of(case, way, "weights", *parameters).lines
+        for array in ("weight", "grad_output"):
+            reads = [line for line in lines if line.array == array]
+            assert sum(line.sectors for line in reads) == N * D * 4 // 32
+            requests[way, array] = sum(line.requests for line in reads)
+    assert requests == {
+        ("dot_elements", "weight"): 4 * N,
+        ("dot_elements", "grad_output"): 4 * N,
+        ("dot_packs", "weight"): N,
+        ("dot_packs", "grad_output"): N,
+    }
 
 
 # ---- The choice ----------------------------------------------------------------------------------

@@ -177,8 +177,9 @@ def test_sixteen_bits_are_rounded_once():
 
 @pytest.mark.parametrize("options", [{}, {"mode": "mean", "padding_idx": 1}], ids=str)
 def test_a_bag_of_many_pieces_is_folded(options, monkeypatch):
-    """Bags of 64 to 200 pieces, which begin and end anywhere in a group of 64."""
-    for lengths in ((0, 3, 900, 0, 1), (515, 516, 2), (129, 700), (252, 1, 253, 259)):
+    """Bags of 64 to 200 pieces, which begin and end anywhere in a group of 64, and at its end."""
+    ends = (512, 3), (896, 1)  # the end of bag 0 is the first item of piece 128
+    for lengths in ((0, 3, 900, 0, 1), (515, 516, 2), (129, 700), (252, 1, 253, 259), *ends):
         arguments = arguments_of(D=3, lengths=lengths, **options)
         for piece in (4, 7):
             told, _ = sum_bags(arguments, 6, piece=piece)
@@ -190,21 +191,27 @@ def test_a_bag_of_many_pieces_is_folded(options, monkeypatch):
     assert singles == 3 * (1 + 62 + 35)  # up to piece 63, then two groups, then from piece 192
 
 
-def test_rows_beyond_two_to_the_31st_element():
-    """A table of 4 GB that is not there: only the pages that are touched are real."""
+@pytest.mark.parametrize("index", ["int32", "int64"])
+def test_rows_beyond_two_to_the_31st_element(index):
+    """A table of 4 GB that is not there: only the pages that are touched are real.
+
+    As many zeros lie before it: there a product that overflows finds a wrong number, and no fault.
+    """
     V, D = 2**25 + 8, 64
     try:
-        weight = np.zeros((V, D), np.float16)
+        weight = np.zeros((2 * V, D), np.float16)[V:]
     except MemoryError:
-        pytest.skip("no room for the addresses of 4 GB")
+        pytest.skip("no room for the addresses of 8 GB")
     weight[[0, V - 1]] = [[1], [3]]
-    call = make_call(np.array([V - 1, V - 1, 0]), weight, np.array([0, 2]), mode="sum")
-    with settings(mode="fast"):
+    indices = np.array([V - 1, V - 1, 0], index)
+    call = make_call(indices, weight, np.array([0, 2], index), mode="sum")
+    with settings(mode="fast", cores=1):
         for version, tuning in VERSIONS.items():
             output, _ = host.sum_bags(host.Work(call), version, **tuning)
             assert (output == [[6], [1]]).all(), version
-        output, winners = host.max_bags(host.Work(replace(call, mode="max")))
-    assert (output == [[3], [1]]).all() and (winners == [[V - 1], [0]]).all()
+        for version in (1, 2):
+            output, winners = host.max_bags(host.Work(replace(call, mode="max")), version)
+            assert (output == [[3], [1]]).all() and (winners == [[V - 1], [0]]).all()
 
 
 CUDA = Subject(
@@ -492,6 +499,17 @@ def test_bad_input_is_reported_as_on_the_host(case, index):
         with settings(order=order), pytest.raises(RuntimeError) as found:
             host.check_input(input, np.append(starts, len(input)).astype(np.int64), len(weight))
         assert str(found.value) == str(expected.value)
+
+
+@pytest.mark.parametrize("end", [3, 5])
+def test_an_end_that_is_not_the_number_of_positions(end):
+    """As with include_last_offset, where the caller says the end too."""
+    input, offsets = np.array([0, 1, 2, 3]), np.array([0, 2, end])
+    with pytest.raises(RuntimeError) as expected:
+        make_call(input, np.zeros((9, 2), np.float32), offsets, include_last_offset=True)
+    with pytest.raises(RuntimeError) as found:
+        host.check_input(input, offsets, 9)
+    assert str(found.value) == str(expected.value)
 
 
 def test_a_good_input_costs_its_bytes(monkeypatch):
