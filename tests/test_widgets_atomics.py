@@ -7,9 +7,8 @@ pytest.importorskip("ipywidgets", reason="the control is made with ipywidgets")
 
 from embag_edu import loops  # noqa: E402
 from embag_edu.course.ch10 import (  # noqa: E402
+    CASES,
     FAULTS,
-    ROUND,
-    SOLVED,
     _wrong_gradients,
     accuse,
     hits,
@@ -140,4 +139,4 @@ def test_a_verdict_tells_why(seed, capsys):
 
 
 def test_the_round_has_each_fault_once():
-    assert len(ROUND) == 6 and sorted(SOLVED) == sorted(FAULTS)
+    assert len(CASES.round) == 6 and sorted(CASES.solved) == sorted(FAULTS)

@@ -7,12 +7,12 @@ accuse(puzzle, "lost update")
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from embag_edu.course.core import Case, Exercise, Wrong
+from embag_edu.course.detective import Detective, Setting, draw
 from embag_edu.course.kernels import NO_COMPILE, NOT_SOURCE, KernelTask, Launch, kinds_of
 from embag_edu.cuda_on_cpu import KernelFault, Report
 
@@ -392,73 +392,6 @@ FAULTS = {
     "frequency inverted": "Rows that occur once are right. The others were multiplied by their "
     "count, and should have been divided by it.",
 }
-NOT_NAMED = f"Give six names, in order, out of: {', '.join(FAULTS)}."
-
-
-class Setting(NamedTuple):
-    """The small call of a mystery, with scale_grad_by_freq on, and its upstream gradient."""
-
-    mode: str
-    indices: np.ndarray  # (8,) rows below 5
-    offsets: np.ndarray  # (4,) three bags, with the end
-    per_sample_weights: np.ndarray | None
-    padding_idx: int
-    grad_output: np.ndarray  # (3, 2)
-
-
-@dataclass(frozen=True)
-class Mystery:
-    """A small call, its right gradient, and a wrong one, made by one of FAULTS.
-
-    `fault` is the answer: do not look.
-    """
-
-    seed: int
-    setting: Setting
-    right: np.ndarray = field(repr=False)  # (5, 2)
-    found: np.ndarray = field(repr=False)
-    fault: str = field(repr=False)
-
-    def __str__(self) -> str:
-        call = self.setting
-        options = f"mode {call.mode}, padding_idx {call.padding_idx}, scale_grad_by_freq"
-        lines = [f"mystery {self.seed}: {options}"]
-        for b, (begin, end) in enumerate(zip(call.offsets[:-1], call.offsets[1:], strict=True)):
-            lines.append(f"  bag {b}: rows {_row(call.indices[begin:end], 0)}")
-            if call.per_sample_weights is not None:
-                lines[-1] += f"   weights {_row(call.per_sample_weights[begin:end])}"
-            lines[-1] += f"   grad_output {_row(call.grad_output[b], 0)}"
-        lines.append("  row          right          found")
-        for row, (right, found) in enumerate(zip(self.right, self.found, strict=True)):
-            mark = "" if np.allclose(right, found) else "   <"
-            lines.append(f"    {row} {_row(right):>14} {_row(found):>14}{mark}")
-        return "\n".join(lines)
-
-
-def _row(values: np.ndarray, decimals: int = 2) -> str:
-    return " ".join(f"{value + 0.0:.{decimals}f}" for value in values)
-
-
-def mystery(seed: int) -> Mystery:
-    """The mystery of this number: always the same for the same seed, and there is no last one."""
-    random = np.random.default_rng([10, seed])
-    while True:
-        call = _draw(random)
-        right, ways = _gradient(call), _wrong_gradients(call)
-        name = str(random.choice(sorted(ways)))
-        found = ways[name][int(random.integers(len(ways[name])))]
-        others = [g for other, all_of in ways.items() if other != name for g in all_of]
-        if not any(np.allclose(found, other) for other in [right, *others]):
-            return Mystery(seed, call, right, found, name)
-
-
-def _draw(random: np.random.Generator) -> Setting:
-    mode = str(random.choice(["sum", "mean"]))
-    indices = random.integers(0, 5, 8)
-    offsets = np.array([0, *sorted(random.choice(np.arange(1, 8), 2, replace=False)), 8])
-    weights = random.choice([0.5, 2.0, 3.0], 8) if mode == "sum" else None
-    grad_output = random.choice([-6, -4, -3, -2, 2, 3, 4, 6], (3, 2)).astype(float)
-    return Setting(mode, indices, offsets, weights, int(random.integers(5)), grad_output)
 
 
 def _gradient(call: Setting, fault: str = "", lost: int = -1) -> np.ndarray:
@@ -493,58 +426,21 @@ def _wrong_gradients(call: Setting) -> dict[str, list[np.ndarray]]:
     return ways | {name: [_gradient(call, fault=name)] for name in names}
 
 
-def accuse(puzzle: Mystery, name: str) -> None:
-    """Print whether this fault made the wrong gradient, and how one could tell.
-
-    Raises ValueError for a name that is no fault.
-    """
-    print(verdict(puzzle, name))
-
-
-def verdict(puzzle: Mystery, name: str) -> str:
-    """What `accuse` prints."""
-    if name not in FAULTS:
-        raise ValueError(f"name is {name!r}; the faults are: {', '.join(FAULTS)}")
-    if name == puzzle.fault:
-        return f"mystery {puzzle.seed}: {name}, right. {FAULTS[name]}"
-    ways = _wrong_gradients(puzzle.setting)
-    said = f"mystery {puzzle.seed}: not {name}."
-    if name not in ways:
-        return f"{said} This call leaves no room for it: look at its options and its rows."
-    if name == "lost update":
-        return f"{said} No single share that is left out gives these numbers."
-    row = int(np.abs(ways[name][0] - puzzle.found).sum(axis=1).argmax())
-    would, is_ = _row(ways[name][0][row]), _row(puzzle.found[row])
-    return f"{said} Then row {row} would be {would}; it is {is_}."
-
-
-ROUND = (10, 4, 14, 7, 3, 18)  # each fault once
-SOLVED = [mystery(seed).fault for seed in ROUND]
-
-
-def _judge_detective(mine: Any) -> str:
-    mine = mine() if callable(mine) else mine
-    if not isinstance(mine, (list, tuple)) or len(mine) != len(ROUND):
-        return NOT_NAMED
-    if any(name not in FAULTS for name in mine):
-        return NOT_NAMED
-    told = []
-    for seed, name, fault in zip(ROUND, mine, SOLVED, strict=True):
-        if name != fault:
-            told += [verdict(mystery(seed), name), f"What can be seen: {FAULTS[fault]}"]
-    return "\n".join(told)
-
-
-def _accused(at: int) -> list[str]:
-    names = list(FAULTS)
-    other = names[(names.index(SOLVED[at]) + 1) % len(names)]
-    return [*SOLVED[:at], other, *SOLVED[at + 1 :]]
-
+CASES = Detective(
+    chapter=10,
+    faults=FAULTS,
+    draw=draw,
+    right=_gradient,
+    wrong=_wrong_gradients,
+    round=(10, 4, 14, 7, 3, 18),  # each fault once
+    instead={"lost update": "No single share that is left out gives these numbers."},
+)
+mystery, accuse, verdict = CASES.mystery, CASES.accuse, CASES.verdict
 
 DETECTIVE = Exercise(
     "10.detective",
     "six wrong gradients, six faults",
-    SOLVED,
+    CASES.solved,
     hints=(
         "Which rows are wrong: one, some, or all? Rows that are right tell as much.",
         "Divide found by right in a wrong row. One factor for a row, one for a bag, or neither?",
@@ -552,13 +448,10 @@ DETECTIVE = Exercise(
         "of the row's count: frequency. The right rows one place off: shifted. Else look at what "
         "was multiplied into the shares: a weight, or one over the size of a bag.",
     ),
-    wrong=(
-        Wrong(["bad luck"] * 6, NOT_NAMED),
-        *(Wrong(_accused(k), FAULTS[SOLVED[k]]) for k in range(len(ROUND))),
-    ),
+    wrong=CASES.wrong_answers(),
     points=3,
     unproved="that you would find two faults at once. mystery(seed) has more, without end.",
-    judge=_judge_detective,
+    judge=CASES.judge,
 )
 
 EXERCISES = (HITS, REPEATABLE_EXERCISE, LOST_UPDATE, JOIN, DETECTIVE)
