@@ -773,6 +773,13 @@ SEGMENTS = [
         "begins[starts] = 1",
     ),
     backward_host(
+        "7: packs are as wide as the gradient allows; grad_output begins elsewhere",
+        "misaligned",
+        passes("backward_tests.test_rows_that_start_anywhere", "piece_packs"),
+        "min(pack_of(rows), pack_of(grad_weight))",
+        "pack_of(grad_weight)",
+    ),
+    backward_host(
         "7: partial sums are never added up",
         "cases",
         passes("backward_tests.test_runs_that_end_at_the_edges_of_pieces", 64, "one"),
@@ -811,6 +818,13 @@ WEIGHTS = [
         "values = *(const Pack<T, PACK>*)&weight[row * D + d];",
         "values;\n    for (int k = 0; k < PACK; k++) values.element[k] = weight[row * D + d + k];",
         blind=[gradient("dot_packs", "weights", D=D) for D in (1, 12, 128)],
+    ),
+    backward_host(
+        "2: packs are as wide as the table allows; grad_output begins elsewhere",
+        "misaligned",
+        passes("backward_tests.test_rows_that_start_anywhere", "dot_packs"),
+        "pack_of(work.upstream, weight)",
+        "pack_of(weight)",
     ),
     weights(
         "every lane writes the result",
