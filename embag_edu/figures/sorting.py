@@ -181,8 +181,8 @@ def _draw_busiest(ax: Axes, load: Loads) -> None:
         "1: atomics at one address": (load.hits, style.AMBER, "////"),
         "4: the same, joined": (load.joined, style.tint(style.AMBER, 0.5), "////"),
         "5: entries of a warp": (load.longest, style.tint(style.BLUE, 0.6), ""),
-        "6: entries of a warp": (PIECE, style.tint(style.RED, 0.7), "...."),
-        "6: partial sums of a warp": (load.walk, style.tint(style.RED, 0.35), "...."),
+        "6: entries of a warp": (PIECE, style.tint(style.RED, 0.7), "xx"),
+        "6: partial sums of a warp": (load.walk, style.tint(style.RED, 0.35), "xx"),
     }
     for at, (name, (value, colour, hatch)) in enumerate(bars.items()):
         ax.barh(-at, value, 0.7, color=colour, hatch=hatch, edgecolor=style.INK, lw=0.6)
