@@ -7,8 +7,8 @@
 //   offsets.
 //   Deterministic: the smallest number is the smallest in every order.
 //
-// The check has a kernel of its own. An `assert` in the loop of the forward would cost registers
-// and a branch for each row, and on a GPU a failed assert makes the whole process useless.
+// The check has a kernel of its own. An `assert` in the loop of the forward would ask the question
+// again for each feature of a row, and on a GPU a failed assert makes the whole process useless.
 //
 // instances: check_input<int>, check_input<long long>
 

@@ -10,7 +10,7 @@ import functools
 import importlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,12 +53,7 @@ class Rung(NamedTuple):
 
     def total(self, name: str, array: str | None = None, kind: str | None = None) -> int:
         """The sum of a count ("requests", "sectors", "moved", "wanted") over all kernels."""
-        return sum(
-            getattr(line, name)
-            for report in self.reports
-            for line in report.lines
-            if not line.shared and array in (None, line.array) and kind in (None, line.kind)
-        )
+        return total(self.reports, name, array, kind)
 
     @property
     def kernels(self) -> list[str]:
@@ -71,6 +66,15 @@ def count(call: Call, version: int, order: int = 0, **tuning: int) -> Rung:
 
     tuning: as for `sum_bags`: `loads` for version 3, `lanes`, `parts`, `piece`. Faults are raised.
     """
+    (output, _), reports = watch(lambda: host.sum_bags(host.Work(call), version, **tuning), order)
+    return Rung(version, output, reports)
+
+
+def watch(run: Callable[[], Any], order: int = 0) -> tuple[Any, tuple[Report, ...]]:
+    """What `run()` returns, where all that the host side of the forward launches is checked.
+
+    Also the reports of these launches, which are made on the CPU. Faults are raised.
+    """
     reports: list[Report] = []
     launch = host.launch
 
@@ -82,8 +86,19 @@ def count(call: Call, version: int, order: int = 0, **tuning: int) -> Rung:
 
     ours = patch.multiple(host, launch=watched, kernel=watched_kernel)
     with _on_the_cpu(), ours, settings(mode="checked", order=order):
-        output, _ = host.sum_bags(host.Work(call), version, **tuning)
-    return Rung(version, output, tuple(reports))
+        return run(), tuple(reports)
+
+
+def total(
+    reports: Iterable[Report], name: str, array: str | None = None, kind: str | None = None
+) -> int:
+    """The sum of a count over launches: of one array, of reads or writes or atomics, or of all."""
+    return sum(
+        getattr(line, name)
+        for report in reports
+        for line in report.lines
+        if not line.shared and array in (None, line.array) and kind in (None, line.kind)
+    )
 
 
 def watched_kernel(file: str, name: str, *parameters: Any) -> Any:
