@@ -1,4 +1,4 @@
-"""The commands: python -m embag_edu check | ledger | bench | gpu | report | exercises | grade."""
+"""The commands: python -m embag_edu, with one of the words below."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable
+from typing import Any
+
+from embag_edu import IMPLEMENTATIONS
 
 COMMANDS = {
     "check": "hold an EmbeddingBag against the conformance table",
+    "transforms": "derivatives, vmap, compile, export, pickle of torch's module and of ours",
     "ledger": "where torch departs from its documentation, or from itself",
     "bench": "measure the arrays beside torch, and what bytes allow",
     "gpu": "try everything on this machine's NVIDIA GPU, and write what was found",
@@ -80,6 +84,42 @@ def _progress(clauses: Iterable) -> Iterable:
     return tqdm(clauses, unit="clause", leave=False, disable=None)  # None: not where it is piped
 
 
+def run_transforms(words: list[str]) -> int:
+    """Exit status: 0 where each of our implementations has "yes" in each column, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m embag_edu transforms")
+    parser.add_argument("names", nargs="*", help="torch, loops, vectorized, cuda; all by default")
+    parser.add_argument("--only", nargs="+", metavar="COLUMN", help="some of the columns")
+    given = parser.parse_args(words)
+    from embag_edu.check import transforms
+
+    known, columns = entrants(), given.only or list(transforms.COLUMNS)
+    names = given.names or list(known)
+    for wrong in sorted({*names} - {*known} | {*columns} - {*transforms.COLUMNS}):
+        valid = ", ".join([*known, *transforms.COLUMNS])
+        print(f"there is no {wrong!r}; valid: {valid}", file=sys.stderr)
+        return 2
+    found = transforms.table(_progress([known[name] for name in names]), columns)
+    print(transforms.as_text(found))
+    ours = [said for name in names if name != "torch" for said in found[name].values()]
+    return 0 if all(said == transforms.YES for said in ours) else 1
+
+
+def entrants() -> dict[str, Any]:
+    """torch's EmbeddingBag, and ours with each implementation."""
+    import functools
+
+    import torch
+
+    from embag_edu import nn
+    from embag_edu.check.transforms import Entrant
+
+    found = [Entrant("torch", torch.nn.functional.embedding_bag, torch.nn.EmbeddingBag)]
+    for name in IMPLEMENTATIONS:
+        module = functools.partial(nn.EmbeddingBag, implementation=name)
+        found.append(Entrant(name, getattr(nn.functional, f"with_{name}"), module))
+    return {entrant.name: entrant for entrant in found}
+
+
 def run_ledger(words: list[str]) -> int:
     """Print the entries; with --run, whether the installed torch still shows each."""
     parser = argparse.ArgumentParser(prog="python -m embag_edu ledger")
@@ -133,6 +173,7 @@ def run_grade(words: list[str]) -> int:
 
 RUN = {
     "check": run_check,
+    "transforms": run_transforms,
     "ledger": run_ledger,
     "bench": run_bench,
     "gpu": run_gpu,

@@ -1,0 +1,325 @@
+"""What torch's transforms make of an EmbeddingBag: higher derivatives, vmap, compile, export.
+
+    python -m embag_edu transforms
+
+The conformance table asks what a call gives. Here a column asks whether a transform gives the same:
+derivatives against finite differences, a batch against a loop, compiled against eager, a module
+read back against the one that was written. A column holds if its function raises nothing; else the
+first line of what it raised is the reason. Each column has calls of every mode.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from embag_edu.check.checker import check
+
+YES = "yes"
+BACKEND = "aot_eager"  # everything of torch.compile but the code generation, which is not ours
+V, D = 5, 3
+INPUT, OFFSETS = torch.tensor([0, 2, 2, 3, 1, 4, 0, 2]), torch.tensor([0, 3, 3, 6])
+
+Function = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A function of torch's signature, and what makes a module of the same implementation."""
+
+    name: str
+    function: Function
+    module: Callable[..., torch.nn.Module]
+
+
+def table(entrants: Iterable[Entrant], columns: Iterable[str] | None = None) -> dict[str, dict]:
+    """{entrant: {column: "yes" or the reason}}; columns: names of COLUMNS, by default all."""
+    wanted = list(COLUMNS) if columns is None else list(columns)
+    return {e.name: {name: answer(COLUMNS[name], e) for name in wanted} for e in entrants}
+
+
+def answer(column: Callable[[Entrant], None], entrant: Entrant) -> str:
+    """ "yes", or the first line of why not."""
+    torch._dynamo.reset()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "There is a performance drop", UserWarning)  # vmap
+            column(entrant)
+    except Exception as error:
+        said = str(error).strip().partition("\n")[0]
+        return f"{type(error).__name__}: {said}"[:200]
+    return YES
+
+
+def as_text(found: dict[str, dict]) -> str:
+    """The table, with the reasons below it."""
+    columns = list(next(iter(found.values())))
+    width = max(map(len, found)) + 2
+    lines = [" " * width + "  ".join(columns)]
+    reasons: list[str] = []
+    for name, answers in found.items():
+        cells = []
+        for column in columns:
+            said = answers[column]
+            if said != YES:
+                reasons.append(f"({len(reasons) + 1}) {name}, {column}: {said}")
+                said = f"no ({len(reasons)})"
+            cells.append(said.ljust(len(column)))
+        lines.append(name.ljust(width) + "  ".join(cells).rstrip())
+    return "\n".join([*lines, "", *reasons]).rstrip()
+
+
+# ---- calls that the columns make ------------------------------------------------------------
+
+
+def cases(entrant: Entrant) -> dict[str, tuple[Function, tuple[Tensor, ...]]]:
+    """Functions of floating-point tensors only, and arguments for them, in float64.
+
+    Values are far from ties, so that a small step changes no winner.
+    """
+    random = torch.Generator().manual_seed(0)
+    weight = torch.randperm(V * D, generator=random).reshape(V, D).double() / 4 - 2
+    psw = torch.randn(len(INPUT), generator=random, dtype=torch.float64)
+
+    def by_table(**options: Any) -> tuple[Function, tuple[Tensor, ...]]:
+        return lambda w: entrant.function(INPUT, w, OFFSETS, **options), (weight.clone(),)
+
+    def weighted(w: Tensor, s: Tensor) -> Tensor:
+        return entrant.function(INPUT, w, OFFSETS, mode="sum", per_sample_weights=s, padding_idx=2)
+
+    return {
+        "sum": by_table(mode="sum"),
+        "mean": by_table(mode="mean", padding_idx=2),
+        "max": by_table(mode="max", padding_idx=-1),
+        "weighted": (weighted, (weight.clone(), psw)),
+    }
+
+
+def leaves(arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Copies that want a gradient."""
+    return tuple(a.detach().clone().requires_grad_() for a in arguments)
+
+
+def close(found: Any, expected: Any) -> None:
+    """Raise AssertionError unless they are known to be close; sparse tensors as dense ones."""
+    if isinstance(expected, list):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            close(one, other)
+        return
+    assert found.layout == expected.layout
+    torch.testing.assert_close(found.to_dense(), expected.to_dense(), equal_nan=False)
+
+
+# ---- columns --------------------------------------------------------------------------------
+
+
+def clauses(entrant: Entrant) -> None:
+    """Every clause of the conformance table."""
+    report = check(entrant.function, isolate=False, explain=False, raises=False)
+    assert report.passed, report.headline()
+
+
+def gradcheck(entrant: Entrant) -> None:
+    """Reverse mode against finite differences; a batch of upstream gradients, too."""
+    for function, arguments in cases(entrant).values():
+        torch.autograd.gradcheck(function, leaves(arguments), check_batched_grad=True)
+
+
+def gradgradcheck(entrant: Entrant) -> None:
+    """The same for the derivatives of the gradients."""
+    for function, arguments in cases(entrant).values():
+        torch.autograd.gradgradcheck(function, leaves(arguments), check_batched_grad=True)
+
+
+def jvp(entrant: Entrant) -> None:
+    """Forward mode against finite differences, alone and over reverse mode; compiled, too."""
+    for function, arguments in cases(entrant).values():
+        torch.autograd.gradcheck(
+            function, leaves(arguments), check_forward_ad=True, check_backward_ad=False,
+            check_batched_grad=False, check_batched_forward_grad=True,
+        )  # fmt: skip
+        torch.autograd.gradgradcheck(
+            function, leaves(arguments), check_fwd_over_rev=True, check_rev_over_rev=False,
+            check_undefined_grad=False,
+        )  # fmt: skip
+        _, tangent = torch.func.jvp(function, arguments, arguments)
+        step = 1e-6
+        moved = function(*(a * (1 + step) for a in arguments))
+        assert torch.allclose(tangent, (moved - function(*arguments)) / step, atol=1e-4)
+        quick = torch.compile(lambda *a, f=function: torch.func.jvp(f, a, a)[1], backend=BACKEND)
+        close(quick(*arguments), tangent)
+
+
+def vmap(entrant: Entrant) -> None:
+    """A batch of tables, inputs, offsets and weights, each alone and together, against a loop."""
+    n, bag = 4, entrant.function
+    random = torch.Generator().manual_seed(0)
+    many = {
+        "input": torch.randint(V, (n, 8), generator=random),
+        "weight": torch.randn(n, V, D, generator=random),
+        "offsets": torch.tensor([[0, 3, 3], [0, 0, 8], [0, 8, 8], [0, 1, 2]]),
+        "psw": torch.randn(n, 8, generator=random),
+    }
+
+    def call(mode: str, input: Tensor, weight: Tensor, offsets: Tensor, psw: Tensor) -> Tensor:
+        weights = psw if mode == "sum" else None
+        return bag(input, weight, offsets, mode=mode, per_sample_weights=weights, padding_idx=-1)
+
+    for mode in ("sum", "mean", "max"):
+        for batched in range(1, 16):
+            dims = tuple(0 if batched >> k & 1 else None for k in range(4))
+            if mode != "sum" and dims[3] == 0:
+                continue
+            given = [m if d == 0 else m[0] for m, d in zip(many.values(), dims, strict=True)]
+            alike_in_a_loop(lambda *a, mode=mode: call(mode, *a), dims, given)
+
+
+def alike_in_a_loop(call: Function, dims: tuple, given: list[Tensor]) -> None:
+    """vmap of a function, and of its gradient for the table, against a loop over the members."""
+
+    def gradient(*arguments: Tensor) -> Tensor:
+        return torch.func.grad(lambda *a: call(*a).pow(2).sum(), 1)(*arguments)
+
+    for function in (call, gradient):
+        members = [
+            function(*(g if d is None else g[k] for g, d in zip(given, dims, strict=True)))
+            for k in range(4)
+        ]
+        close(torch.vmap(function, dims)(*given), torch.stack(members))
+
+
+def opcheck(entrant: Entrant) -> None:
+    """torch.library.opcheck of every custom operator that calls of all kinds meet."""
+    with Met() as met:
+        for function, arguments in cases(entrant).values():
+            function(*leaves(arguments)).sum().backward()
+        for options in ({"sparse": True}, {"max_norm": 0.5}):
+            (weight,) = leaves((torch.randn(V, D),))
+            entrant.function(INPUT, weight, OFFSETS, mode="sum", **options).sum().backward()
+    assert met.calls, "there is no custom operator in it"
+    for operator, arguments in met.calls:
+        torch.library.opcheck(operator, arguments)
+
+
+class Met(TorchDispatchMode):
+    """Write down the custom operators that are called, and with which arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, tuple]] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        if func.namespace not in ("aten", "prim", "prims"):
+            copies = [a.clone() if isinstance(a, Tensor) else a for a in args]
+            self.calls.append((func, tuple(copies)))
+        return func(*args, **(kwargs or {}))
+
+
+def compiled(entrant: Entrant) -> None:
+    """torch.compile(fullgraph=True) against eager: all options, sizes that change, errors."""
+    for options in COMPILED:
+        torch._dynamo.reset()
+        as_compiled(entrant.function, dict(options))
+    _, (weight,) = cases(entrant)["mean"]
+    call = torch.compile(entrant.function, fullgraph=True, backend=BACKEND)
+    try:
+        call(torch.tensor([[0, V]]), weight)
+    except RuntimeError:
+        return
+    raise AssertionError("an index out of range was not refused")
+
+
+COMPILED: tuple[dict[str, Any], ...] = (
+    {"mode": "sum"},
+    {"mode": "mean", "padding_idx": 1},
+    {"mode": "max", "padding_idx": 1},
+    {"mode": "sum", "weighted": True},
+    {"mode": "sum", "sparse": True},
+    {"mode": "sum", "max_norm": 0.7},
+    {"mode": "mean", "scale_grad_by_freq": True},
+)
+
+
+def as_compiled(bag: Function, options: dict[str, Any]) -> None:
+    """Output, gradients and table of compiled calls of several sizes against eager ones."""
+    weighted = options.pop("weighted", False)
+
+    def call(input: Tensor, weight: Tensor, offsets: Tensor, psw: Tensor) -> Tensor:
+        weights = psw if weighted else None
+        return bag(input, weight, offsets, per_sample_weights=weights, **options).relu()
+
+    quick = torch.compile(call, fullgraph=True, dynamic=True, backend=BACKEND)
+    for N, B in ((12, 4), (20, 6), (7, 2)):
+        random = torch.Generator().manual_seed(N)
+        input = torch.randint(V, (N,), generator=random)
+        offsets = torch.arange(B) * (N // B)
+        numbers = torch.randn(V, D, generator=random), torch.randn(N, generator=random)
+        results = []
+        for function in (quick, call):
+            weight, psw = leaves(numbers)
+            output = function(input, weight, offsets, psw)
+            output.backward(torch.linspace(-1, 2, output.numel()).reshape(output.shape))
+            results.append([output.detach(), weight.detach(), weight.grad, psw.grad])
+        close(*([r for r in result if r is not None] for result in results))
+
+
+def export(entrant: Entrant) -> None:
+    """torch.export with sizes that stay open, and read back from its file."""
+    N, B = torch.export.Dim("N", min=2, max=1000), torch.export.Dim("B", min=2, max=100)
+    for options in ({"mode": "sum"}, {"mode": "mean", "padding_idx": 1}, {"mode": "max"}):
+        module = entrant.module(V, D, **options)
+        sizes = ({0: N}, {0: B})
+        program = torch.export.export(module, (INPUT, OFFSETS), dynamic_shapes=sizes)
+        file = io.BytesIO()
+        torch.export.save(program, file)
+        file.seek(0)
+        again = torch.export.load(file).module()
+        others = torch.arange(12) % V, torch.tensor([0, 0, 5, 9, 12])
+        close(again(*others), module(*others))
+
+
+def pickled(entrant: Entrant) -> None:
+    """A module through pickle, and copied by deepcopy, computes the same and shows the same."""
+    module = entrant.module(V, D, mode="sum", padding_idx=-1, max_norm=1.5, norm_type=1.0)
+    for other in (pickle.loads(pickle.dumps(module)), copy.deepcopy(module)):
+        assert repr(other) == repr(module) and other.__dict__.keys() == module.__dict__.keys()
+        assert other.weight is not module.weight
+        close(other(INPUT, OFFSETS), module(INPUT, OFFSETS))
+
+
+def state_dict(entrant: Entrant) -> None:
+    """A state_dict through a file to torch's module, and from it."""
+    pair = entrant.module(V, D, mode="sum"), torch.nn.EmbeddingBag(V, D, mode="sum")
+    for writer, reader in (pair, pair[::-1]):
+        torch.nn.init.normal_(writer.weight)
+        file = io.BytesIO()
+        torch.save(writer.state_dict(), file)
+        file.seek(0)
+        reader.load_state_dict(torch.load(file, weights_only=True))
+        close(reader(INPUT, OFFSETS), writer(INPUT, OFFSETS))
+
+
+COLUMNS: dict[str, Callable[[Entrant], None]] = {
+    "clauses": clauses,
+    "gradcheck": gradcheck,
+    "gradgradcheck": gradgradcheck,
+    "jvp": jvp,
+    "vmap": vmap,
+    "opcheck": opcheck,
+    "compile": compiled,
+    "export": export,
+    "pickle": pickled,
+    "state_dict": state_dict,
+}

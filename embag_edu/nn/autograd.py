@@ -1,0 +1,224 @@
+"""Derivatives of every order, forward and reverse, from one observation.
+
+Modes sum and mean are linear in the table W and in the weights s. Take any upstream gradient g:
+
+    T(W, s, g) = sum over positions i of  share_i * s_i * (W[x_i] . g[bag(i)])
+
+share_i is 1, or 1 / n_b in mode mean. T is linear in each of its three arguments, and its three
+partial derivatives are the operator and its two gradients:
+
+    output(W, s) = dT/dg        weight_gradient(g, s) = dT/dW        weights_gradient(g, W) = dT/ds
+
+So the derivatives of each of the three are the other two, without end. Mode max is linear too once
+the winners are known: `pick` and its transpose.
+
+Each of the three is an autograd.Function that calls an operator of `ops`, with a rule for reverse
+mode (`backward`), for forward mode (`jvp`) and for batches (`vmap`). torch.compile does not look
+inside ("allow_in_graph"): it would refuse a Function that has a jvp. What it compiles calls the
+Function, so that a compiled call has the same rules as an eager one.
+
+The operators themselves are registered with the same rules, as far as torch.library takes them: it
+takes no jvp, and forward-mode tangents are silently lost there. So call the functions.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from embag_edu.nn import batching, ops
+from embag_edu.nn.tensors import Bags
+
+NO_OPTIONS = (None,) * len(Bags._fields)  # options have no gradient
+Grad: TypeAlias = "Tensor | None"
+
+
+@torch.compiler.allow_in_graph
+def output(weight: Tensor, psw: Grad, bags: Bags) -> tuple[Tensor, Tensor]:
+    """The output (B, D), and `saved`."""
+    return Output.apply(weight, psw, *bags)
+
+
+@torch.compiler.allow_in_graph
+def weight_gradient(g: Tensor, psw: Grad, saved: Tensor, V: int, bags: Bags) -> Tensor:
+    """The gradient of weight, (V, D). A sparse one has no derivative of its own."""
+    if not bags.sparse:
+        return WeightGradient.apply(g, psw, saved, V, *bags)
+    indices, values = torch.ops.embag_edu.embedding_bag_sparse_gradient(g, psw, saved, V, *bags)
+    return torch.sparse_coo_tensor(indices, values, (V, g.shape[1]), check_invariants=False)
+
+
+@torch.compiler.allow_in_graph
+def weights_gradient(g: Tensor, weight: Tensor, saved: Tensor, bags: Bags) -> Tensor:
+    """The gradient of per_sample_weights, in input's shape."""
+    return WeightsGradient.apply(g, weight, saved, *bags)
+
+
+class Output(Function):
+    """output(W, s)."""
+
+    @staticmethod
+    def forward(*inputs: Any) -> tuple[Tensor, Tensor]:
+        return torch.ops.embag_edu.embedding_bag(*inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+        weight, psw, *options = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.num_embeddings = weight.shape[0]
+        # As in torch, the table may change before the backward unless the weights' gradient,
+        # which reads it, is wanted.
+        needed = weight if ctx.needs_input_grad[1] else None
+        keep(ctx, Bags(*options), needed, psw, output[1])
+        keep_for_jvp(ctx, Bags(*options), weight, psw, output[1])
+
+    @staticmethod
+    def backward(ctx: Any, g: Grad, _: Any) -> tuple:
+        bags, weight, psw, saved = kept(ctx)
+        of_weight = of_psw = None
+        if g is not None and ctx.needs_input_grad[0]:
+            of_weight = weight_gradient(g, psw, saved, ctx.num_embeddings, bags)
+        if g is not None and ctx.needs_input_grad[1]:
+            of_psw = weights_gradient(g, weight, saved, bags)
+        return of_weight, of_psw, *NO_OPTIONS
+
+    @staticmethod
+    def jvp(ctx: Any, weight_t: Grad, psw_t: Grad, *_: Any) -> tuple[Grad, None]:
+        bags, weight, psw, saved = kept(ctx)
+        if bags.mode == "max":
+            return None if weight_t is None else pick(weight_t, saved), None
+        by_weight = None if weight_t is None else output(weight_t, psw, bags.plain())[0]
+        by_psw = None if psw_t is None else output(weight, psw_t, bags.plain())[0]
+        return total(by_weight, by_psw), None
+
+    vmap = staticmethod(batching.output)
+
+
+class WeightGradient(Function):
+    """weight_gradient(g, s), dense."""
+
+    @staticmethod
+    def forward(*inputs: Any) -> Tensor:
+        return torch.ops.embag_edu.embedding_bag_weight_gradient(*inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        g, psw, saved, ctx.num_embeddings, *options = inputs
+        keep(ctx, Bags(*options), g, psw, saved)
+        keep_for_jvp(ctx, Bags(*options), g, psw, saved)
+
+    @staticmethod
+    def backward(ctx: Any, table: Grad) -> tuple:
+        """table: the upstream gradient, (V, D): it takes the place of W in T."""
+        bags, g, psw, saved = kept(ctx)
+        of_g = of_psw = None
+        if table is not None and bags.mode == "max":
+            of_g = pick(table, saved)
+        elif table is not None:
+            if bags.scale_grad_by_freq:
+                table = divided_by_frequency(table, bags.input)
+            if ctx.needs_input_grad[0]:
+                of_g = output(table, psw, bags.plain())[0]
+            if ctx.needs_input_grad[1]:
+                of_psw = weights_gradient(g, table, saved, bags.plain())
+        return of_g, of_psw, None, None, *NO_OPTIONS
+
+    @staticmethod
+    def jvp(ctx: Any, g_t: Grad, psw_t: Grad, *_: Any) -> Grad:
+        bags, g, psw, saved = kept(ctx)
+        V = ctx.num_embeddings
+        by_g = None if g_t is None else weight_gradient(g_t, psw, saved, V, bags)
+        by_psw = None if psw_t is None else weight_gradient(g, psw_t, saved, V, bags)
+        return total(by_g, by_psw)
+
+    vmap = staticmethod(batching.weight_gradient)
+
+
+class WeightsGradient(Function):
+    """weights_gradient(g, W)."""
+
+    @staticmethod
+    def forward(*inputs: Any) -> Tensor:
+        return torch.ops.embag_edu.embedding_bag_weights_gradient(*inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        g, weight, saved, *options = inputs
+        keep(ctx, Bags(*options), g, weight, saved)
+        keep_for_jvp(ctx, Bags(*options), g, weight, saved)
+
+    @staticmethod
+    def backward(ctx: Any, psw: Grad) -> tuple:
+        """psw: the upstream gradient, in input's shape: it takes the place of s in T."""
+        bags, g, weight, saved = kept(ctx)
+        of_g = of_weight = None
+        if psw is not None and ctx.needs_input_grad[0]:
+            of_g = output(weight, psw, bags.plain())[0]
+        if psw is not None and ctx.needs_input_grad[1]:
+            of_weight = weight_gradient(g, psw, saved, weight.shape[0], bags.plain())
+        return of_g, of_weight, None, *NO_OPTIONS
+
+    @staticmethod
+    def jvp(ctx: Any, g_t: Grad, weight_t: Grad, *_: Any) -> Grad:
+        bags, g, weight, saved = kept(ctx)
+        by_g = None if g_t is None else weights_gradient(g_t, weight, saved, bags)
+        by_weight = None if weight_t is None else weights_gradient(g, weight_t, saved, bags)
+        return total(by_g, by_weight)
+
+    vmap = staticmethod(batching.weights_gradient)
+
+
+for operator, function in (
+    (ops.embedding_bag, Output),
+    (ops.weight_gradient, WeightGradient),
+    (ops.weights_gradient, WeightsGradient),
+):
+    operator.register_autograd(function.backward, setup_context=function.setup_context)
+    operator.register_vmap(function.vmap)
+ops.sparse_gradient.register_vmap(batching.sparse_gradient)
+ops.renorm_.register_vmap(batching.renorm_)
+
+
+# ---- what the rules are made of -------------------------------------------------------------
+
+
+def keep(ctx: Any, bags: Bags, *tensors: Grad) -> None:
+    """Save tensors and bags; a tensor that is changed before it is read again is noticed."""
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(bags.input, bags.offsets, *tensors)
+    ctx.options = bags[2:]
+
+
+def keep_for_jvp(ctx: Any, bags: Bags, *tensors: Grad) -> None:
+    """The same for forward mode, which comes at once."""
+    ctx.save_for_forward(bags.input, bags.offsets, *tensors)
+
+
+def kept(ctx: Any) -> tuple[Any, ...]:
+    """The bags, and what else was saved."""
+    input, offsets, *tensors = ctx.saved_tensors
+    return Bags(input, offsets, *ctx.options), *tensors
+
+
+def total(one: Grad, other: Grad) -> Grad:
+    """Their sum; None counts as zero."""
+    if one is None or other is None:
+        return one if other is None else other
+    return one + other
+
+
+def pick(table: Tensor, winners: Tensor) -> Tensor:
+    """The element table[winners[b, d], d] for each (b, d), and zero where nobody won."""
+    if table.shape[0] == 0:
+        return table.new_zeros(winners.shape)
+    return table.gather(0, winners.clamp(min=0)).masked_fill(winners < 0, 0)
+
+
+def divided_by_frequency(table: Tensor, input: Tensor) -> Tensor:
+    """Each row divided by how often it occurs in the whole input."""
+    ones = torch.ones_like(input, dtype=torch.float32).flatten()
+    counts = torch.zeros_like(table[:, 0], dtype=torch.float32).index_add(0, input.flatten(), ones)
+    return (table / counts.clamp(min=1)[:, None]).to(table.dtype)
