@@ -2,23 +2,81 @@
 
 What CuPy refuses is refused here too, after its source (version 14.2): options, grid, block and
 arguments that are no tuples, arrays of the host for pointers, a silent conversion to NumPy. Kernels
-run by embag_edu.cuda_on_cpu. Once `state.broken` is set every call fails, as after an illegal
-access.
+run by embag_edu.cuda_on_cpu. A cubin holds the source here; its last byte is cut off, as by CuPy,
+and a file without that byte does not load. Once `state.broken` is set every call fails, as after an
+illegal access.
 """
 
+import hashlib
+import json
 import time
 import types
+from pathlib import Path
 
 import numpy as np
 
+from embag_edu.cuda_on_cpu import CompileError, settings
 from embag_edu.cuda_on_cpu import RawModule as CpuModule
-from embag_edu.cuda_on_cpu import settings
 
 SCALARS = {np.dtype(c).type for c in "?bhilqBHILQefdFD"}
 
 
+OWN = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()  # another fake, other cubins
+ELF = b"\x7fELF"
+
+
 class CUDARuntimeError(RuntimeError):
     pass
+
+
+class CompileException(Exception):
+    pass
+
+
+class Compiler:
+    """cupy.cuda.compiler and cupy._core.core, of NVRTC 13.0. options: of each compilation."""
+
+    CompileException = CompileException
+
+    def __init__(self):
+        self.options = []
+
+    def assemble_cupy_compiler_options(self, options):
+        if not isinstance(options, tuple):
+            raise TypeError("Argument 'options' has incorrect type (expected tuple)")
+        return (f"-I/fake/{OWN}/cccl", *options, f"-I/fake/{OWN}/include")
+
+    def compile_using_nvrtc(
+        self,
+        source,
+        options=(),
+        arch=None,
+        filename="kern.cu",
+        name_expressions=None,
+        log_stream=None,
+    ):
+        self.options.append(options)
+        module = CpuModule(source, options=options, name_expressions=name_expressions or None)
+        try:
+            with settings(mode="fast"):
+                module.compile()
+        except CompileError as error:
+            raise CompileException(f"{filename}: {error}") from error
+        if log_stream is not None:
+            log_stream.write("compiled")
+        names = [f"_Z{k}{name[:5]}" for k, name in enumerate(name_expressions or ())]
+        mapping = dict(zip(name_expressions, names, strict=True)) if names else None
+        binary = ELF + json.dumps([source, options, mapping or {}]).encode()
+        return (binary + bytes(8 - len(binary) % 8))[:-1], mapping
+
+
+def loaded(path):
+    """(source, options, {mangled name: name expression}) of a cubin."""
+    binary = Path(path).read_bytes()
+    if not binary.startswith(ELF) or len(binary) % 8:
+        raise CUDARuntimeError("CUDA_ERROR_INVALID_IMAGE: device kernel image is invalid")
+    source, options, mapping = json.loads(binary[len(ELF) :].rstrip(b"\0"))
+    return source, tuple(options), {mangled: name for name, mangled in mapping.items()}
 
 
 class Flags:
@@ -106,29 +164,59 @@ class RawKernel:
 
 
 class RawModule:
-    def __init__(self, state, code=None, *, path=None, options=(), name_expressions=None):
+    def __init__(
+        self,
+        state,
+        *,
+        code=None,
+        path=None,
+        options=(),
+        backend="nvrtc",
+        translate_cucomplex=False,
+        enable_cooperative_groups=False,
+        name_expressions=None,
+        jitify=False,
+    ):
         if not isinstance(options, tuple):
             raise TypeError("Argument 'options' has incorrect type (expected tuple)")
-        assert path is None and any("-std" in option for option in options)
-        self._state = state
+        if (code is None) == (path is None):
+            raise TypeError("Exactly one of `code` and `path` keyword arguments must be given.")
+        if path is not None and (name_expressions is not None or not isinstance(path, str)):
+            raise ValueError("need CUDA C++ code for the requested kernels")
+        self._state, self.path, self._names = state, path, {}
+        self.enable_cooperative_groups, self._flushes = enable_cooperative_groups, path is None
+        if path is not None:
+            code, options, self._names = loaded(path)
+            name_expressions = list(self._names.values()) or None
+        assert any("-std" in option for option in options)
         self._module = CpuModule(code, options=options, name_expressions=name_expressions)
 
     def compile(self, log_stream=None):
-        self._state.check()
+        self._use()
 
     def get_function(self, name):
-        self._state.check()
-        return RawKernel(self._module.get_function(name), self._state)
+        self._use()
+        assert name not in self._names.values()  # only mangled names are in a cubin
+        return RawKernel(self._module.get_function(self._names.get(name, name)), self._state)
 
     def get_global(self, name):
+        self._use()
         return Pointer(self._module.get_global(name), self._state)
+
+    def _use(self):
+        self._state.check()
+        if self._flushes:
+            self._state.flushed += 1
 
 
 class State:
-    """broken: every call fails. before_launch(name): called with each kernel's name."""
+    """broken: every call fails. before_launch(name): called with each kernel's name.
+
+    flushed: how often a module was used that CuPy compiled itself, with -ftz=true.
+    """
 
     def __init__(self, capability):
-        self.capability, self.broken, self.names = capability, False, []
+        self.capability, self.broken, self.names, self.flushed = capability, False, [], 0
         self.before_launch = lambda name: None
 
     def check(self):
@@ -175,6 +263,7 @@ def make(capability=(9, 0)):
 
     class Device:
         id, mem_info = 0, (64 << 20, 80 << 30)
+        compute_capability = f"{capability[0]}{capability[1]}"
 
         def synchronize(self):
             state.check()
@@ -195,13 +284,17 @@ def make(capability=(9, 0)):
     cupy.ascontiguousarray = lambda a: Array(np.ascontiguousarray(a._host), state)
     cupy.asnumpy = lambda a: a.get() if isinstance(a, Array) else np.asarray(a)
     cupy.RawModule = lambda *args, **options: RawModule(state, *args, **options)
+    compiler = Compiler()
+    cupy._core = types.SimpleNamespace(core=compiler)
     cupy.cuda = types.SimpleNamespace(
         Device=Device,
+        compiler=compiler,
         Event=Event,
         get_elapsed_time=lambda start, end: max(1e-3, 1e3 * (end.at - start.at)),
         get_local_runtime_version=lambda: 13000,
         nvrtc=types.SimpleNamespace(getVersion=lambda: (13, 0)),
         runtime=types.SimpleNamespace(
+            is_hip=False,
             getDeviceProperties=lambda number: dict(properties),
             getDeviceCount=lambda: 1,
             driverGetVersion=lambda: 13010,

@@ -3,6 +3,8 @@
 The GPU here is a fake CuPy (fake_cupy.py). It shows that CuPy is called rightly, and no more.
 """
 
+import io
+import json
 import sys
 import types
 
@@ -11,7 +13,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from embag_edu.cuda_on_cpu import Device, KernelFault, device
+from embag_edu.cuda_on_cpu import Device, KernelFault, cubin, device
 
 module = sys.modules["embag_edu.cuda_on_cpu.device"]  # its name is the function's too
 
@@ -227,3 +229,140 @@ def test_a_variable_needs_its_shape_on_a_gpu(cupy):
 
 def test_a_device_tells_what_it_is():
     assert isinstance(device("cpu"), Device) and "says nothing about a GPU" in repr(device("cpu"))
+
+
+# ---- compiled without -ftz=true ----
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("EMBAG_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def twice(**others):
+    """A module made anew, and what its kernel makes of 1 and 2."""
+    on = device("cuda")
+    made = on.RawModule(code=SOURCE, name_expressions=["twice<int>"], **others)
+    x = on.asarray(np.array([1, 2], np.int32))
+    made.get_function("twice<int>")((1,), (2,), (x,))
+    return made, on.asnumpy(x).tolist()
+
+
+def test_cupy_is_given_a_file_that_was_compiled_without_its_ftz(cupy, cache):
+    device("cuda").RawModule(code=SOURCE)
+    assert not cupy.cuda.compiler.options  # nothing is compiled before it is asked for
+    made, found = twice(options=("-DANSWER=42",))
+    assert found == [2, 4] and cupy.state.flushed == 0
+    (options,) = cupy.cuda.compiler.options
+    assert options[0].endswith("/cccl") and options[1:3] == ("-DANSWER=42", "-std=c++17")
+    assert not any("ftz" in option for option in options)
+    assert made.path.startswith(str(cache)) and made.path.endswith("kernel.cubin")
+
+
+def test_a_cubin_is_compiled_once_for_all_that_it_depends_on(cupy, cache, monkeypatch):
+    compilations = cupy.cuda.compiler.options
+    twice()
+    made, found = twice()
+    assert found == [2, 4] and len(compilations) == 1
+    made.get_function("scale"), made.compile(), made.get_global("table")
+    assert len(compilations) == 1
+    twice(options=("-DANSWER=42",))
+    device("cuda").RawModule(code=SOURCE, name_expressions=["twice<float>"]).compile()
+    device("cuda").RawModule(code=SOURCE + "// more", name_expressions=["twice<int>"]).compile()
+    assert len(compilations) == 4
+    for name, value in [("__version__", "14.3.0"), ("cuda.nvrtc.getVersion", lambda: (13, 1))]:
+        with monkeypatch.context() as there:
+            *way, last = name.split(".")
+            owner = cupy
+            for step in way:
+                owner = getattr(owner, step)
+            there.setattr(owner, last, value)
+            twice()
+    monkeypatch.setattr(cupy.cuda.Device, "compute_capability", "80")
+    twice()
+    assert len(compilations) == 7 and twice()[1] == [2, 4] and len(compilations) == 7
+
+
+@pytest.mark.parametrize("file", ["kernel.cubin", "names.json", "digest"])
+@pytest.mark.parametrize("damage", ["cut short", "empty", "gone", "other bytes"])
+def test_a_damaged_cubin_heals(file, damage, cupy, cache):
+    twice()
+    (entry,) = cache.glob("cubin-*")
+    content = (entry / file).read_bytes()
+    bad = {"cut short": content[:-5], "empty": b"", "other bytes": content[::-1]}
+    if damage == "gone":
+        (entry / file).unlink()
+    else:
+        (entry / file).write_bytes(bad[damage])
+    assert twice()[1] == [2, 4] and len(cupy.cuda.compiler.options) == 2
+    assert (entry / file).read_bytes() == content
+    assert not list(cache.glob("new-*"))
+
+
+def test_the_byte_that_cupy_cuts_off_is_put_back(cupy, cache):
+    made, _ = twice()
+    with open(made.path, "rb") as file:
+        assert len(file.read()) % 8 == 0
+    with open(made.path, "r+b") as file:
+        file.truncate(len(file.read()) - 1)
+    with pytest.raises(fake_cupy.CUDARuntimeError, match="INVALID_IMAGE"):
+        cupy.RawModule(path=made.path)  # so the fake would have told
+
+
+MISSING = ["_core", "_core.core.assemble_cupy_compiler_options", "cuda.compiler"]
+
+
+@pytest.mark.parametrize("missing", [*MISSING, "cuda.compiler.compile_using_nvrtc"])
+def test_where_cupy_lacks_a_function_its_own_module_is_used(missing, cupy, cache, monkeypatch):
+    *way, last = missing.split(".")
+    owner = cupy
+    for step in way:
+        owner = getattr(owner, step)
+    monkeypatch.delattr(type(owner) if last in vars(type(owner)) else owner, last)
+    assert twice()[1] == [2, 4] and cupy.state.flushed == 1
+    assert not list(cache.glob("cubin-*"))
+
+
+@pytest.mark.parametrize(
+    "others, exact",
+    [
+        ({"jitify": True}, False),
+        ({"translate_cucomplex": True}, False),
+        ({"backend": "nvcc"}, False),
+        ({"options": ("-rdc=true",)}, False),
+        ({"jitify": False, "backend": "nvrtc", "enable_cooperative_groups": False}, True),
+        ({"enable_cooperative_groups": True}, True),
+    ],
+)
+def test_what_a_file_cannot_do_takes_cupys_own_way(others, exact, cupy):
+    made = device("cuda").RawModule(code=SOURCE, **others)
+    assert (made.path is not None) is exact
+    assert made.enable_cooperative_groups is others.get("enable_cooperative_groups", False)
+
+
+def test_a_wrong_word_is_told_at_once(cupy):
+    with pytest.raises(TypeError, match="magic"):
+        device("cuda").RawModule(code=SOURCE, magic=True)
+
+
+def test_a_compile_error_is_cupys(cupy, cache):
+    broken = device("cuda").RawModule(code=SOURCE.replace("factor *", "faktor *"))
+    for ask in (broken.compile, lambda: broken.get_function("scale")):
+        with pytest.raises(fake_cupy.CompileException, match="faktor"):
+            ask()
+    assert not list(cache.glob("cubin-*")) and not list(cache.glob("new-*"))
+
+
+def test_the_compilers_words_go_where_they_are_wanted(cupy, cache):
+    said = io.StringIO()
+    device("cuda").RawModule(code=SOURCE).compile(said)
+    assert said.getvalue() == "compiled"
+
+
+def test_the_names_beside_a_cubin_are_those_that_nvrtc_made(cupy, cache):
+    made, _ = twice()
+    code, options = SOURCE, ("-std=c++17",)
+    entry = cubin.compiled(cupy, code, options, ("twice<int>",))
+    assert made.path == str(entry / "kernel.cubin")
+    assert json.loads((entry / "names.json").read_text()) == {"twice<int>": "_Z0twice"}

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from embag_edu.cuda_on_cpu import launch, source, toolchain
+from embag_edu.cuda_on_cpu import cubin, launch, source, toolchain
 from embag_edu.cuda_on_cpu.arguments import (
     SHARED_DEFAULT,
     SHARED_MOST,
     check_arguments,
     check_shape,
+    quick,
 )
 from embag_edu.cuda_on_cpu.counts import Report
 
@@ -64,6 +66,19 @@ class Device:
     def zeros(self, shape: Any, dtype: Any = np.float32) -> Any:
         """An array of zeros."""
         return self.xp.zeros(shape, dtype)
+
+    @contextmanager
+    def beside(self) -> Iterator[Callable[[], None]]:
+        """What is launched within it may run beside what is launched after it, until `join()`.
+
+            with device().beside() as join:
+                kernel(...)
+            other_kernel(...)
+            join()  # from here on, all that is launched finds the work of both
+
+        Memory for the kernels within it is to be taken before. Here, one comes after the other.
+        """
+        yield lambda: None
 
     def full(self, shape: Any, value: Any, dtype: Any = np.float32) -> Any:
         """An array full of one value: NaN finds elements that a kernel forgets."""
@@ -119,6 +134,18 @@ class Gpu(Device):
 
     __repr__ = __str__
 
+    @contextmanager
+    def beside(self) -> Iterator[Callable[[], None]]:
+        """A stream of its own. join() makes the current stream wait for it; the host never waits.
+
+        Without join(), memory could be given away while it is still being written.
+        """
+        cuda = self.cupy.cuda
+        now, other = cuda.get_current_stream(), cuda.Stream(non_blocking=True)
+        other.wait_event(now.record())  # whoever had the memory before is done then
+        with other:
+            yield lambda: now.wait_event(other.record())
+
     def asnumpy(self, array: Any) -> np.ndarray:
         """The array as a NumPy array; waits for the GPU."""
         return self.cupy.asnumpy(array)
@@ -140,7 +167,10 @@ class Gpu(Device):
 
 
 class TypedModule:
-    """cupy.RawModule whose kernels compare their arguments with their parameters."""
+    """cupy.RawModule whose kernels compare their arguments with their parameters.
+
+    Float32 numbers below 2**-126 are kept, as by torch; where they are not is told by cubin.Module.
+    """
 
     def __init__(
         self,
@@ -151,10 +181,11 @@ class TypedModule:
         name_expressions: Sequence[str] | None = None,
         **others: Any,
     ):
-        self.code, self.options = code, tuple(options)
+        self.code, self.options, self._array = code, tuple(options), cupy.ndarray
         standard = () if any("-std" in o for o in options) else ("-std=c++17",)
-        self._module = cupy.RawModule(
-            code=code,
+        self._module = cubin.Module(
+            cupy,
+            code,
             options=(*self.options, *standard),
             name_expressions=name_expressions,
             **others,
@@ -162,7 +193,8 @@ class TypedModule:
 
     def get_function(self, name: str) -> TypedKernel:
         """The kernel `name`."""
-        return TypedKernel(self._module.get_function(name), self.code, name, self.options)
+        function = self._module.get_function(name)
+        return TypedKernel(function, self.code, name, self.options, self._array)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._module, name)
@@ -173,15 +205,22 @@ class TypedKernel:
 
     report = None  # a GPU counts nothing: Device.count does
 
-    def __init__(self, kernel: Any, code: str, name: str, options: Sequence[str] = ()):
+    def __init__(
+        self, kernel: Any, code: str, name: str, options: Sequence[str] = (), array: type = object
+    ):
         self._kernel, self.code, self.name, self.options = kernel, code, name, tuple(options)
         self.parameters = _parameters(code, name, self.options)
+        self._quick = quick(self.parameters, array)
 
     def __call__(
         self, grid: tuple, block: tuple, args: Sequence, *, shared_mem: int = 0, **others: Any
     ) -> None:
         """Launch; raises TypeError or ValueError with the parameter's name."""
         check_shape(self.name, grid, block, shared_mem, max_shared=SHARED_MOST)
+        usual = self._quick(args)
+        if usual is not None:
+            self._kernel(grid, block, tuple(usual), shared_mem=shared_mem, **others)
+            return
         values = check_arguments(self.name, self.parameters, args)
         passed = tuple(self._for_cupy(i, value) for i, value in enumerate(values))
         self._kernel(grid, block, passed, shared_mem=shared_mem, **others)

@@ -189,7 +189,7 @@ def build(
     source.refuse(code, options)
     kept = tuple(check_options(options))
     job = Job(code, tuple(expressions), kept, checked, tuple(find_compiler()))
-    return _cached(job.key(), lambda folder: _make(folder, job))
+    return cached(job.key(), lambda folder: _make(folder, job)) / f"kernel{SUFFIX}"
 
 
 def variable_memory(library: ctypes.CDLL, number: int) -> tuple[int, int, bool]:
@@ -208,26 +208,30 @@ def _own_files() -> bytes:
 # ---- the cache ----
 
 
-def _cached(key: str, make: Callable[[Path], Path]) -> Path:
+def cached(key: str, make: Callable[[Path], object]) -> Path:
+    """The folder `key` of the cache. `make` fills it where it is missing or damaged."""
     entry = cache_folder() / key
     if not _whole(entry):
         entry.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=entry.parent, prefix="new-") as folder:
             made = Path(folder) / "entry"
             made.mkdir()
-            library = make(made)
-            (made / "digest").write_text(_digest(library))
+            make(made)
+            (made / "digest").write_text(_digest(made))
             _put(made, entry)
-    return entry / f"kernel{SUFFIX}"
+    return entry
 
 
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def _digest(entry: Path) -> str:
+    """Of the names and bytes of an entry's files."""
+    files = sorted(file for file in entry.iterdir() if file.name != "digest")
+    digests = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files]
+    return hashlib.sha256(repr(digests).encode()).hexdigest()
 
 
 def _whole(entry: Path) -> bool:
     try:
-        return (entry / "digest").read_text() == _digest(entry / f"kernel{SUFFIX}")
+        return (entry / "digest").read_text() == _digest(entry)
     except (OSError, ValueError):
         return False
 

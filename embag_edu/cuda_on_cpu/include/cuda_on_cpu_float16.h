@@ -1,5 +1,5 @@
 // The two 16-bit number types behind cuda_fp16.h and cuda_bf16.h, written once as templates.
-// Conversions are bit-exact; a NaN result is 0x7fff, as on NVIDIA's GPUs.
+// Conversions are bit-exact; a NaN result is 0x7fff, as on NVIDIA's GPUs, but of a double: nearest().
 // +, -, * and / go through float: float has 24 bits, at least 2 * 11 + 2, so rounding twice gives
 // the same 16 bits as rounding once. A fused multiply-add needs more care: see fused().
 #pragma once
@@ -66,6 +66,16 @@ inline uint16_t nearest(float f, Bf16) {
   if ((u & 0x7fffffff) > 0x7f800000) return 0x7fff;
   return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
+// Of a double: a GPU has one instruction for half (F2F.F16.F64, also before sm_90). It turns the usual
+// NaN into 0x7e00: the fraction is cut to 10 bits. That another NaN is cut too, and that the sign
+// stays, is concluded from this and was not tried. bfloat16's NaN is 0x7fff.
+inline uint16_t nearest(double d, Fp16) {
+  if (d == d) return from_double<Fp16>(d);
+  uint64_t u;
+  memcpy(&u, &d, 8);
+  return (uint16_t)((u >> 48 & 0x8000) | 0x7e00 | (u >> 42 & 0x1ff));
+}
+inline uint16_t nearest(double d, Bf16) { return from_double<Bf16>(d); }
 
 // ---- from 16 bits: always exact ----------------------------------------------------------------
 inline float widen(uint16_t h, Fp16) {
@@ -98,7 +108,7 @@ template <class H, class F> struct Float16 {
   constexpr Float16() : bits() {}
   constexpr Float16(const typename F::Raw& raw) : bits(raw.x) {}
   Float16(float f) : bits(nearest(f, F())) {}
-  Float16(double d) : bits(from_double<F>(d)) {}
+  Float16(double d) : bits(nearest(d, F())) {}
   template <class T, IfNumber<T> = 0> Float16(T integer) : bits(from_integer<F>(integer)) {}
   static H from_bits(unsigned b) { H h; h.bits = (uint16_t)b; return h; }
 
