@@ -31,7 +31,7 @@ def main(words: list[str]) -> int:
     try:
         return RUN[words[0]](words[1:])
     except ImportError as error:
-        extra = "check" if words[0] in ("check", "ledger") else "book"
+        extra = "check" if words[0] in ("check", "transforms", "ledger") else "book"
         print(f"This command needs the package {error.name}: pip install 'embag_edu[{extra}]'")
         return 2
 
@@ -76,12 +76,12 @@ def run_check(words: list[str]) -> int:
     return 0 if report.passed else 1
 
 
-def _progress(clauses: Iterable) -> Iterable:
+def _progress(clauses: Iterable, unit: str = "clause") -> Iterable:
     try:
         from tqdm import tqdm
     except ImportError:
         return clauses
-    return tqdm(clauses, unit="clause", leave=False, disable=None)  # None: not where it is piped
+    return tqdm(clauses, unit=unit, leave=False, disable=None)  # None: not where it is piped
 
 
 def run_transforms(words: list[str]) -> int:
@@ -98,7 +98,7 @@ def run_transforms(words: list[str]) -> int:
         valid = ", ".join([*known, *transforms.COLUMNS])
         print(f"there is no {wrong!r}; valid: {valid}", file=sys.stderr)
         return 2
-    found = transforms.table(_progress([known[name] for name in names]), columns)
+    found = transforms.table(_progress([known[name] for name in names], "implementation"), columns)
     print(transforms.as_text(found))
     ours = [said for name in names if name != "torch" for said in found[name].values()]
     return 0 if all(said == transforms.YES for said in ours) else 1
