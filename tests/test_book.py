@@ -131,7 +131,7 @@ def kernel_in(cell):
     return assignment.value.value.strip()
 
 
-KERNEL = r"__global__ void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\("
+KERNEL = r"__global__ void\s+(?:__launch_bounds__\((?:[^()]|\([^)]*\))*\)\s+)?(\w+)\("
 HELPER = r"struct\s+(?:__align__\(.*\)\s+)?(\w+)|__device__ [\w ]+?(\w+)\("
 
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(device().kind != "cpu", reason="counts and order
 ATOMIC = ("add_elements", "add_rows", "add_packs", "add_joined")
 SORTED = ("run_sums", "piece_sums", "piece_packs")
 MAX = ("add_winners", "sorted_winners")
-BESIDE = ("entry_values", "coalesced", "dot_elements", "dot_packs")
+BESIDE = ("entry_values", "entry_packs", "coalesced", "dot_elements", "dot_packs")
 EPS = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 TINY = {"float16": 2.0**-25, "bfloat16": 2.0**-134}
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -279,8 +279,9 @@ def test_padding_is_skipped_and_not_multiplied_by_zero(way):
 
 @pytest.mark.parametrize("kind", ["uniform", "zipf", "one"])
 @pytest.mark.parametrize("options", ["sum", "mean", "weights", "padding"])
-def test_sparse_as_torch_has_it(kind, options):
-    case = make_case(kind, sparse=True, **OPTIONS[options])
+@pytest.mark.parametrize("D", [1, 12, 300])
+def test_sparse_as_torch_has_it(kind, options, D):
+    case = make_case(kind, D=D, sparse=True, **OPTIONS[options])
     found = backward.backward(case.call, case.saved, case.grad_output).weight
     expected = loops.backward(case.call, case.saved, case.grad_output).weight
     assert same_bits(found.indices, expected.indices) and found.shape == expected.shape
@@ -306,7 +307,7 @@ def test_sparse_without_an_entry():
             indices, weight[:, :D], np.array([0]), sparse=True, mode="sum", padding_idx=1
         )
         case = case_of(call, np.ones((1, D), np.float32))
-        for way in ("entry_values", "coalesced"):
+        for way in ("entry_values", "entry_packs", "coalesced"):
             found = run_way(case, way)
             assert found.indices.shape == (1, 0) and found.indices.dtype == np.int64
             assert found.values.shape == (0, D) and found.values.dtype == np.float32
@@ -506,8 +507,8 @@ def test_packs_ask_for_a_quarter_of_the_requests_of_a_dot():
 def test_choice():
     assert backward.choose(make_case(mode="sum").call) == "piece_packs"
     assert backward.choose(make_case(mode="max").call) == "sorted_winners"
-    assert backward.choose(make_case(mode="mean", sparse=True).call) == "entry_values"
-    with pytest.raises(ValueError, match="way is 'fastest'; there are: add_elements, "):
+    assert backward.choose(make_case(mode="mean", sparse=True).call) == "entry_packs"
+    with pytest.raises(ValueError, match="way is 'fastest'; there are, in mode mean: add_elem"):
         run_way(make_case(), "fastest")
 
 
@@ -521,3 +522,18 @@ def test_run_gives_both_gradients():
 
 def test_pieces_are_as_long_as_the_kernels_say():
     assert f"const int PIECE = {backward.PIECE};" in source("segments")
+
+
+@pytest.mark.parametrize("kind", ["uniform", "zipf", "one"])
+@pytest.mark.parametrize("N", [1, 2, 31, 150, 2048])
+def test_few_entries_are_sorted_as_many_are(kind, N, monkeypatch):
+    """By one block, or by argsort: the same order, so the same bits of everything that follows."""
+    case = make_case(kind=kind, N=N, D=2, mode="sum", per_sample_weights=True)
+    work = backward.Work(case.call, case.saved, case.grad_output, 256)
+    with settings(mode="checked"):
+        few = backward.sorted_entries(work)
+    monkeypatch.setattr(backward, "FEW", 0)
+    many = backward.sorted_entries(work)
+    for a, b in zip(few, many, strict=True):
+        assert a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    assert (np.diff(few.keys) >= 0).all()

@@ -25,7 +25,17 @@ counts_of_gcc = pytest.mark.skipif(
 
 # `embag_edu.cuda.forward` is the function; this is the file that it stands in.
 host = importlib.import_module("embag_edu.cuda.forward")
-VERSIONS = {1: {}, 2: {}, 3: {"loads": 8}, 4: {}, 5: {"parts": 3}, 6: {"piece": 16}}
+host_kernel = host.kernel
+VERSIONS = {
+    1: {},
+    2: {},
+    3: {"loads": 8},
+    4: {},
+    5: {"parts": 3},
+    6: {"piece": 16},
+    7: {"piece": 16},
+    8: {"piece": 16},
+}
 SAME_BITS = (1, 2, 3, 4)  # these add in the order of the bag
 NAN, INF = np.nan, np.inf
 
@@ -136,14 +146,14 @@ def test_twenty_orders_give_the_same_bits(version):
     assert len(outputs) == 1
 
 
-@pytest.mark.parametrize("version, name", [(4, "lanes"), (5, "lanes"), (6, "lanes")])
+@pytest.mark.parametrize("version, name", [(v, "lanes") for v in (4, 5, 6, 7, 8)])
 @pytest.mark.parametrize("value", [4, 8, 32])
 def test_teams_of_every_size(version, name, value):
     told, _ = sum_bags(arguments_of(D=36), version, **VERSIONS[version] | {name: value})
     assert not told
 
 
-@pytest.mark.parametrize("version, name", [(5, "parts"), (6, "piece")])
+@pytest.mark.parametrize("version, name", [(5, "parts"), (6, "piece"), (7, "piece"), (8, "piece")])
 def test_cuts_fall_everywhere(version, name):
     """Also between two bags, in a bag of one position, and behind the last position."""
     with settings(mode="fast"):
@@ -352,11 +362,40 @@ def call_of(input_shape, D=128):
 
 
 @pytest.mark.parametrize(
-    "shape, version", [((100_000,), 6), ((16_384, 20), 4), ((16_383, 20), 5), ((4, 1), 5)]
+    "dtype, D, version", [("float32", 3, 8), ("float16", 3, 7), ("float16", 6, 8)]
 )
-def test_the_choice(shape, version):
-    choice = host.choose(call_of(shape))
-    assert choice.version == version and choice.why
+def test_the_choice(dtype, D, version):
+    """An asynchronous copy takes 4 bytes at least."""
+    call = make_call(**arguments_of(D, dtype=dtype))
+    assert host.choose(call).version == version and host.choose(call).why
+
+
+@pytest.mark.parametrize(
+    "shape, cut",
+    [
+        ((2048, 150), 1024),  # bags enough: few of them are longer than four times the mean
+        ((65_536, 20), 512),
+        ((1_000_000,), 256),  # ten bags: 4,096 pieces
+        ((1_000,), 64),  # ten bags of 100 in the mean, but one may have nearly all
+        ((256, 4), 4096),  # so few positions that no bag is worth a second kernel
+    ],
+)
+def test_where_long_bags_are_cut_depends_on_shapes_only(shape, cut):
+    assert host.cut_of(call_of(shape)) == cut
+
+
+def test_no_second_kernel_where_no_bag_can_be_long(monkeypatch):
+    for shape, kernels in (((4, 9), 1), ((36,), 2)):
+        launched = []
+        monkeypatch.setattr(
+            host, "kernel", lambda *a, to=launched: to.append(a[1]) or host_kernel(*a)
+        )
+        arguments = arguments_of(D=4, lengths=(9, 9, 9, 9))
+        if len(shape) == 2:
+            arguments["input"] = arguments["input"].reshape(shape)
+            arguments["offsets"] = None
+        host.sum_bags(host.Work(make_call(**arguments)), 8, piece=9 if len(shape) == 2 else 8)
+        assert len(launched) == kernels, launched
 
 
 def test_parts_and_pieces_depend_on_shapes_only():
@@ -369,8 +408,8 @@ def test_parts_and_pieces_depend_on_shapes_only():
 
 
 def test_an_unknown_version_is_named():
-    with pytest.raises(ValueError, match="version is 7; there are: 1, 2, 3, 4, 5, 6"):
-        host.sum_bags(host.Work(make_call(**arguments_of(D=1))), 7)
+    with pytest.raises(ValueError, match="version is 9; there are: 1, 2, 3, 4, 5, 6, 7, 8"):
+        host.sum_bags(host.Work(make_call(**arguments_of(D=1))), 9)
 
 
 # ---- maximum --------------------------------------------------------------------------------

@@ -30,7 +30,14 @@ from embag_edu.cuda_on_cpu import CompileError, Device, KernelFault, device, set
 pytestmark = pytest.mark.skipif(device().kind != "cpu", reason="kernels are watched on the CPU")
 
 RESULTS = ("cases", "counts", "orders", "bits")
-FAULTS = ("out of bounds", "misaligned", "race", "shuffle source")
+FAULTS = (
+    "out of bounds",
+    "misaligned",
+    "race",
+    "shuffle source",
+    "uninitialised shared memory",
+    "async copy",
+)
 Judge = Callable[[], None]  # raises AssertionError, or KernelFault
 
 
@@ -154,7 +161,67 @@ FEW = ("D = 128", "D = 3, weighted", "D = 31, padded", "D = 1030, mean and padde
 BAG_IS_OUT = "if (bag >= B) return;"
 SKIP = "if (PADDED && row == padding_idx) continue;"
 
+LONG_7, CUTS_7 = (
+    sums(7, "one long bag"),
+    passes("forward_tests.test_cuts_fall_everywhere", 7, "piece"),
+)
 FORWARD = [
+    forward(
+        "7: a bag of exactly P positions is nobody's",
+        "cases",
+        CUTS_7,
+        "if (end - begin > P) return;",
+        "if (end - begin >= P) return;",
+    ),
+    forward(
+        "7: a piece sums from its first position, though the bag begins later",
+        "cases",
+        CUTS_7,
+        "begin > first ? begin : first, end",
+        "first, end",
+    ),
+    forward(
+        "7: the first part of a bag is looked for in the wrong row",
+        "cases",
+        CUTS_7,
+        "(offsets[bag] > piece * P)",
+        "(offsets[bag] >= piece * P)",
+    ),
+    forward(
+        "7: one piece too many is added",
+        "cases",
+        CUTS_7,
+        "last = (offsets[bag + 1] - 1) / P, many",
+        "last = offsets[bag + 1] / P, many",
+    ),
+    forward(
+        "7: the groups' sums are read before they are all there",
+        "uninitialised shared memory",
+        LONG_7,
+        "sizes[group] = kept;\n  __syncthreads();",
+        "sizes[group] = kept;",
+    ),
+    forward(
+        "8: a row is added before it has come",
+        "async copy",
+        sums(8, "D = 128"),
+        "__pipeline_wait_prior(RING - 1);",
+        "__pipeline_wait_prior(RING);",
+    ),
+    forward(
+        "8: the last row in the ring is forgotten",
+        "cases",
+        sums(8, "D = 128"),
+        "asked - RING + 1; mine",
+        "asked - RING + 2; mine",
+    ),
+    forward(
+        "8: places are not given back in turn",
+        "async copy",
+        sums(8, "D = 3, weighted"),
+        "add_place(sum, asked % RING);",
+        "add_place(sum, (asked + 1) % RING);",
+    ),
     forward(
         "1, 2: a mean is divided by the length, padding and all",
         "cases",
@@ -437,6 +504,9 @@ MAX += [
     ),
 ]
 
+FEW_AS_MANY = passes(
+    "backward_tests.test_few_entries_are_sorted_as_many_are", "zipf", 150, MONKEYPATCH
+)
 RENORM_CASES = passes("forward_tests.test_renorm_is_the_loops", "float32")
 SCALED_ONCE = passes("forward_tests.test_a_row_is_scaled_once_in_every_order")
 RENORM = [
@@ -749,14 +819,52 @@ SEGMENTS = [
         f"{ADD_ENTRY}\n      grad_weight[row * D + d] = T(sum);\n    }}",
         blind=[gradient("run_sums", options) for options in ATOMIC_CASES],
     ),
-    backward_host(
-        "5: entries of one row come in the opposite order, as an unstable sort may leave them",
+    Wrong(
+        "few: entries of one row come in the opposite order, as an unstable sort may leave them",
         "bits",
         passes("backward_tests.test_a_run_is_added_in_the_order_of_its_positions", "sum"),
-        'xp.argsort(keys, kind="stable")',
-        'len(keys) - 1 - xp.argsort(keys[::-1], kind="stable")',
-        times=2,
-        blind=[gradient("run_sums", options) for options in ATOMIC_CASES],
+        (
+            Change(
+                "segments.cu", "keys[i] << 32 | i : ~0ull", "keys[i] << 32 | (n - 1 - i) : ~0ull"
+            ),
+            Change("segments.cu", "int from = int(items[i]);", "int from = n - 1 - int(items[i]);"),
+        ),
+        tuple(gradient("run_sums", options) for options in ATOMIC_CASES),
+    ),
+    segments(
+        "few: pairs are compared before the last swaps are done",
+        "race",
+        FEW_AS_MANY,
+        "        }\n      }\n      __syncthreads();",
+        "        }\n      }",
+    ),
+    segments(
+        "few: the last part is sorted downwards, too",
+        "out of bounds",
+        FEW_AS_MANY,
+        "((low & size) == 0)",
+        "((low & size / 2) == 0)",
+    ),
+    segments(
+        "many: the source is that of another entry",
+        "cases",
+        FEW_AS_MANY,
+        "sorted_sources[i] = sources[from];\n  sorted",
+        "sorted_sources[i] = sources[i];\n  sorted",
+    ),
+    segments(
+        "sparse: values forget their share",
+        "cases",
+        passes("backward_tests.test_sparse_as_torch_has_it", "zipf", "mean", 12),
+        "share = shares[entry];",
+        "share = 1;",
+    ),
+    segments(
+        "sparse: a wide row is written by the first part of its packs only",
+        "race",
+        passes("backward_tests.test_sparse_as_torch_has_it", "zipf", "sum", 300),
+        "int d = (blockIdx.y * team + threadIdx.x % team) * PACK;\n  if (entry",
+        "int d = threadIdx.x % team * PACK;\n  if (entry",
     ),
     backward_host(
         "max: row 0 never wins",

@@ -30,6 +30,7 @@ from embag_edu.cuda_on_cpu import device
 from embag_edu.spec import Call, Gradients, SparseGradient
 
 PIECE = 32  # as in segments.cu: entries of a piece
+FEW = 2048  # as in segments.cu: entries that one block can sort
 PAIRS = {"float16": "__half2", "bfloat16": "__nv_bfloat162"}
 
 
@@ -41,7 +42,7 @@ def choose(call: Call) -> str:
     of a sparse gradient are not summed at all.
     """
     if call.sparse:
-        return "entry_values"
+        return "entry_packs"
     if call.mode == "max":
         return "sorted_winners"
     return "piece_packs"
@@ -65,21 +66,29 @@ def weight_gradient(
 ) -> Any:
     """The gradient of weight: (V, D) in weight's dtype, or a SparseGradient where the call says so.
 
-    way: one of WAYS, "entry_values" or "coalesced"; by default what `choose` says.
+    way: one of WAYS or SPARSE_WAYS; by default what `choose` says.
     block: the threads of a block, a multiple of 32 up to 256. It changes no bit of a gradient that
         is made by sorting.
     """
-    way = way or choose(call)
+    way = choose(call) if way is None else way
+    check_way(way, call.mode, block)
     work = Work(call, saved, upload(grad_output), block)
     if way in SPARSE_WAYS:
         rows, values = SPARSE_WAYS[way](work)
         rows = download(rows.astype(np.int64)[None], call.weight)
         return SparseGradient(rows, download(values, call.weight), tuple(call.weight.shape))
-    if way not in WAYS:
-        raise ValueError(f"way is {way!r}; there are: {', '.join([*WAYS, *SPARSE_WAYS])}")
     if call.num_positions == 0 or call.embedding_dim == 0:
         return download(work.zeros(call.weight.dtype), call.weight)
     return download(WAYS[way](work), call.weight)
+
+
+def check_way(way: str, mode: str, block: int) -> None:
+    """Raise ValueError for a way that there is not, or not in this mode, or a block of odd size."""
+    valid = MAX_WAYS if mode == "max" else [w for w in (*WAYS, *SPARSE_WAYS) if w not in MAX_WAYS]
+    if way not in valid:
+        raise ValueError(f"way is {way!r}; there are, in mode {mode}: {', '.join(valid)}")
+    if block not in range(32, BLOCK + 1, 32):
+        raise ValueError(f"block is {block!r}; valid: a multiple of 32 from 32 to {BLOCK}")
 
 
 class Work(NamedTuple):
@@ -154,17 +163,30 @@ def smallest_dtype(*sizes: int) -> type:
 
 def sorted_entries(work: Work) -> Entries:
     """The positions that count, sorted by row; positions of one row keep their order."""
-    call, xp = work.call, device().xp
+    call = work.call
     dtype = smallest_dtype(call.num_embeddings, call.num_bags, 2 * call.num_positions)
     positions, rows = counted(call), upload(call.indices)
-    keys = (rows if positions is None else rows[positions]).astype(dtype)
-    order = xp.argsort(keys, kind="stable")
-    keys = keys[order]
-    bags, shares = bags_and_shares(work, order if positions is None else positions[order], dtype)
+    keys = (rows if positions is None else rows[positions]).astype(dtype, copy=False)
+    keys, bags, shares = sorted_by_key(work, keys, *bags_and_shares(work, positions, dtype))
     if call.scale_grad_by_freq:
         n, types = len(keys), (shares.dtype, keys.dtype)
         work.launch("segments", "divide_by_run_length", types, n, (keys, shares, n))
     return Entries(keys, bags, shares)
+
+
+def sorted_by_key(work: Work, keys: Any, bags: Any, shares: Any) -> tuple[Any, Any, Any]:
+    """The three lists, (n,) each, in the order of keys; equal keys keep theirs."""
+    unsorted, n = (keys, bags, shares), len(keys)
+    found = tuple(device().empty(n, array.dtype) for array in unsorted)
+    if 0 < n <= FEW and keys.dtype == np.int32:
+        room = 1 << (n - 1).bit_length()
+        few = kernel("segments", "sort_few", shares.dtype)
+        few((1,), (1024,), (*unsorted, *found, n, room))
+    else:
+        order = device().xp.argsort(keys, kind="stable")
+        types = (shares.dtype, keys.dtype)
+        work.launch("segments", "pick_entries", types, n, (order, *unsorted, *found, n))
+    return found
 
 
 def starts_of_runs(keys: Any) -> Any:
@@ -296,15 +318,13 @@ def piece_packs(work: Work) -> Any:
 def add_by_pieces(work: Work, rows: Any, entries: Entries, grad_weight: Any) -> None:
     """Write the sum of shares * rows[sources] of every key to grad_weight[key]: version 7.
 
-    Three launches, whatever the number of entries: the entries, their partial sums, and what is
-    left of those, a thousandth.
+    Each launch leaves a sixteenth of its entries, as partial sums, to the next. The number of
+    launches depends on the number of entries alone: 5 for a million.
     """
     partial, partial_keys = launch_pieces(work, rows, entries, grad_weight)
-    if len(partial_keys) > 2:
+    while len(partial_keys) > 2:
         again = Entries(partial_keys, nothing(entries.dtype), nothing(partial.dtype))
         partial, partial_keys = launch_pieces(work, partial, again, grad_weight, again=True)
-    if len(partial_keys) > 2:
-        join_pieces(work, partial, partial_keys, grad_weight)
 
 
 def launch_pieces(
@@ -325,8 +345,11 @@ def launch_pieces(
 
 
 def lanes_for(packs: int) -> int:
-    """The lanes of a team: one for each pack of a row, rounded up to a power of two, at most 32."""
-    return min(32, 1 << (packs - 1).bit_length())
+    """The lanes of a team: one for each pack of a row, rounded up to a power of two, from 8 to 32.
+
+    Never fewer than 8: they also read the keys and sources of as many entries at once.
+    """
+    return min(32, max(8, 1 << (packs - 1).bit_length()))
 
 
 def room_for_partials(work: Work, pieces: int, D: int, dtype: Any) -> tuple[Any, Any]:
@@ -374,19 +397,38 @@ def sorted_winners(work: Work) -> Any:
 # ---- sparse --------------------------------------------------------------------------------------
 
 
-def entry_values(work: Work) -> tuple[Any, Any]:
-    """torch's form: one row of values for each position that counts, in their order."""
+def entry_rows(work: Work) -> tuple[Any, Any, Any, Any]:
+    """rows, sources, shares and room for the values of all entries, in the order of positions."""
     call, positions = work.call, counted(work.call)
     rows = upload(call.indices)
     rows = rows if positions is None else rows[positions]
     if call.embedding_dim == 0:
         rows = rows[:0]  # torch keeps no entry where there is no feature
-    n, D = len(rows), call.embedding_dim
-    values = device().empty((n, D), call.weight.dtype)
+    values = device().empty((len(rows), call.embedding_dim), call.weight.dtype)
+    if not len(rows):
+        return rows, rows, nothing(call.accumulator), values
+    return rows, *bags_and_shares(work, positions, rows.dtype), values
+
+
+def entry_values(work: Work) -> tuple[Any, Any]:
+    """torch's form: one row of values for each position that counts. A thread for each value."""
+    rows, bags, shares, values = entry_rows(work)
+    n, D = values.shape
+    args = (work.upstream, bags, shares, values, n, D)
+    work.launch("segments", "entry_values", (*work.types, bags.dtype), n * D, args)
+    return rows, values
+
+
+def entry_packs(work: Work) -> tuple[Any, Any]:
+    """The same: a team for each entry."""
+    rows, bags, shares, values = entry_rows(work)
+    n, D = values.shape
+    pack = pack_of(work.upstream, values) if n else 1
+    team = lanes_for(ceil_div(D, pack))
+    grid = (ceil_div(n * team, work.block), ceil_div(D, team * pack))
     if n:
-        bags, shares = bags_and_shares(work, positions, rows.dtype)
-        args = (work.upstream, bags, shares, values, n, D)
-        work.launch("segments", "entry_values", (*work.types, bags.dtype), n * D, args)
+        instance = kernel("segments", "entry_packs", *work.types, bags.dtype, pack)
+        instance(grid, (work.block,), (work.upstream, bags, shares, values, n, D, team))
     return rows, values
 
 
@@ -419,8 +461,10 @@ WAYS: dict[str, Callable[[Work], Any]] = {
     "add_winners": add_winners,
     "sorted_winners": sorted_winners,
 }
+MAX_WAYS = ("add_winners", "sorted_winners")
 SPARSE_WAYS: dict[str, Callable[[Work], tuple[Any, Any]]] = {
     "entry_values": entry_values,
+    "entry_packs": entry_packs,
     "coalesced": coalesced,
 }
 

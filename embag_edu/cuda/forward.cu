@@ -1,4 +1,4 @@
-// forward.cu: the sum or mean of every bag, in six versions. Each mends what the last one lacks.
+// forward.cu: the sum or mean of every bag, in eight versions. Each mends what the last one lacks.
 //
 //   V rows in weight, D features in a row, N positions in indices, B bags, w bytes in an element.
 //   All versions must read the rows, N D w bytes, and write the output, B D w bytes. Nearly all of
@@ -11,18 +11,25 @@
 //   4      teams of 4 to 32 lanes     lanes without work where a row is shorter than 512 bytes
 //   5      teams: (bag, part, tile)   few long bags leave most of the GPU idle: S teams for a bag
 //   6      teams: (piece, tile)       one bag longer than all others: pieces of equal work
+//   7      teams: (bag or piece,      short bags one after another, each waited for: only long ones
+//          tile)                      are cut
+//   8      the same                   loads that take registers, and are waited for all together
 //
 // Indices have i bytes and are read once for each tile of a row: 32 features in version 1,
 // 32 * PACK in 2 and 3, LANES * PACK from 4 on. Versions 1 and 2 ask for one index at a time: for
 // each tile N requests of 32 bytes. From 3 on, one request brings up to 32 indices: N i bytes.
 // All read the offsets, 8 (B + 1) bytes, once for each tile; 6 reads some more to find its bag.
 // Partial sums, of a bytes each, are written and read once more: B S D a bytes in version 5; in 6
-// D a bytes for each place where a piece ends within a bag, and as many for what comes after.
+// D a bytes for each place where a piece ends within a bag, and as many for what comes after; in 7
+// and 8 D a bytes for each piece of a long bag.
 //
 // All are deterministic: no atomics, and a place has one writer. Order of the additions:
-//   1 to 4   the order of the bag, one after another: all four give the same bits.
+//   1 to 4   the order of the bag, one after another: all four give the same bits. So do 7 and 8
+//            for bags of up to P positions.
 //   5        part after part, each in its order. Other bits than 1 to 4; the same in every run.
 //   6        piece after piece (64 within one bag are first added to one), each in its order.
+//   7, 8     of a long bag: the pieces after the first in eight groups, side by side; then the
+//            first piece, and group after group.
 // Nothing depends on the grid, or on the order in which threads run; only on S and P.
 //
 // T is the type of weight. Sums of __half and __nv_bfloat16 are kept in float, and rounded once.
@@ -47,10 +54,20 @@
 // instances: bag_sum_6<float, long long, SUM, false, 4, 32>
 // instances: bag_sum_6<__half, int, MEAN, true, 8, 16>
 // instances: fold_pieces<float, SUM>, fold_pieces<__half, MEAN>
+// instances: bag_sum_7<float, long long, SUM, false, 4, 32>
+// instances: bag_sum_7<__nv_bfloat16, int, MEAN, true, 1, 8>
+// instances: add_long_bags<float, SUM>, add_long_bags<__half, MEAN>
+// instances: bag_sum_8<float, long long, SUM, false, 4, 32>
+// instances: bag_sum_8<float, int, WEIGHTED, true, 4, 32>
+// instances: bag_sum_8<float, int, MEAN, true, 1, 8>
+// instances: bag_sum_8<__nv_bfloat16, long long, SUM, false, 8, 16>
+// instances: bag_sum_8<__half, int, MEAN, true, 8, 16>
+// instances: bag_sum_8<double, long long, WEIGHTED, false, 2, 32>
 // instances: add_pieces<float, SUM>, add_pieces<__half, MEAN>
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <cuda_pipeline.h>
 
 enum { SUM, WEIGHTED, MEAN };  // KIND; WEIGHTED is a sum with per_sample_weights
 
@@ -218,11 +235,12 @@ constexpr int LOADS = 4;  // U of versions 4 to 6: more warps fit on a GPU than 
 // ---- Version 3: U loads under way at once -------------------------------------------------------
 // A load from the GPU's memory takes hundreds of cycles. With one row at a time, a warp has 512
 // bytes under way, and waits. `#pragma unroll` alone does not help: a compiler that wants to save
-// registers puts each addition right behind its load. __launch_bounds__(256, 3) lets a thread have
-// 80 registers; U = 8 rows of 4 floats take 32 of them.
+// registers puts each addition right behind its load. __launch_bounds__(256, 2) lets a thread have
+// 128 registers; U = 8 rows of 4 floats take 32 of them. (With 80 registers some did not fit, and on
+// an H200 rows of 16-bit numbers took up to twice the time.)
 
 template <typename T, typename I, int KIND, bool PADDED, int PACK, int U>
-__global__ void __launch_bounds__(256, 3)
+__global__ void __launch_bounds__(256, 2)
 bag_sum_3(const T* weight, const I* indices, const long long* offsets, const T* per_sample_weights,
           T* output, long long* bag_sizes, long long B, int D, I padding_idx) {
   int tiles = Team<32>::tiles(D, PACK);
@@ -242,7 +260,7 @@ bag_sum_3(const T* weight, const I* indices, const long long* offsets, const T* 
 
 
 template <typename T, typename I, int KIND, bool PADDED, int PACK, int LANES>
-__global__ void __launch_bounds__(256, 4)
+__global__ void __launch_bounds__(256, sizeof(T) == 2 ? 3 : 4)
 bag_sum_4(const T* weight, const I* indices, const long long* offsets, const T* per_sample_weights,
           T* output, long long* bag_sizes, long long B, int D, I padding_idx) {
   int tiles = Team<LANES>::tiles(D, PACK);
@@ -260,7 +278,7 @@ bag_sum_4(const T* weight, const I* indices, const long long* offsets, const T* 
 // Every bag is cut into S parts of (nearly) the same length. parts is (B, S, D), part_sizes (B, S).
 
 template <typename T, typename I, int KIND, bool PADDED, int PACK, int LANES>
-__global__ void __launch_bounds__(256, 4)
+__global__ void __launch_bounds__(256, sizeof(T) == 2 ? 3 : 4)
 bag_sum_5(const T* weight, const I* indices, const long long* offsets, const T* per_sample_weights,
           typename Wide<T>::Type* parts, long long* part_sizes, long long B, int S, int D,
           I padding_idx) {
@@ -307,14 +325,15 @@ __global__ void add_parts(const typename Wide<T>::Type* parts, const long long* 
 constexpr int NONE = -1, WITHIN = -2;  // in place of a bag's number
 constexpr int FOLD = 64;               // pieces that are added up before the others
 
-// The bag that item belongs to: the last one with offsets[bag] + bag <= item. Each lane of the team
-// tries another place, so that a step divides the range by LANES and not by 2.
+// The bag that item belongs to: the last one with offsets[bag] + ends * bag <= item. ends is 1 where
+// the ends of bags are items, else 0. Each lane of the team tries another place, so that a step
+// divides the range by LANES and not by 2.
 template <int LANES>
-__device__ long long bag_of(long long item, const long long* offsets, long long B) {
+__device__ long long bag_of(long long item, const long long* offsets, long long B, int ends) {
   long long low = 0, size = B;  // it is one of low, low + 1, ..., low + size - 1
   while (size > 1) {
     long long step = (size + LANES - 1) / LANES, tried = Team<LANES>::lane() * step;
-    bool fits = tried < size && offsets[low + tried] + low + tried <= item;
+    bool fits = tried < size && offsets[low + tried] + ends * (low + tried) <= item;
     int lanes = __popc(Team<LANES>::votes(fits));
     low += (lanes - 1) * step;
     size = size - (lanes - 1) * step < step ? size - (lanes - 1) * step : step;
@@ -323,7 +342,7 @@ __device__ long long bag_of(long long item, const long long* offsets, long long 
 }
 
 template <typename T, typename I, int KIND, bool PADDED, int PACK, int LANES>
-__global__ void __launch_bounds__(256, 4)
+__global__ void __launch_bounds__(256, sizeof(T) == 2 ? 3 : 4)
 bag_sum_6(const T* weight, const I* indices, const long long* offsets, const T* per_sample_weights,
           T* output, long long* bag_sizes, typename Wide<T>::Type* parts, long long* part_sizes,
           long long* open_bag, long long N, long long B, int P, int D, I padding_idx) {
@@ -332,7 +351,7 @@ bag_sum_6(const T* weight, const I* indices, const long long* offsets, const T* 
   int d = (team % tiles * LANES + Team<LANES>::lane()) * PACK;
   long long item = piece * P, last = item + P < N + B ? item + P : N + B;
   if (item >= last) return;
-  long long bag = bag_of<LANES>(item, offsets, B), begin = offsets[bag], open = NONE;
+  long long bag = bag_of<LANES>(item, offsets, B, 1), begin = offsets[bag], open = NONE;
   bool came_before = begin + bag < item;
   while (item < last) {
     long long position = item - bag, end = offsets[bag + 1];
@@ -412,4 +431,192 @@ __global__ void add_pieces(const typename Wide<T>::Type* parts, const long long*
     if (KIND == MEAN) kept += part_sizes[2 * next + 1];
   }
   write_bag<KIND>(sum, kept, output, bag_sizes, bag, d, D);
+}
+
+// ---- Version 7: a team for each bag again, and pieces only of long bags -------------------------
+// In version 6 a team walks through the bags of its piece, and waits three times for each: for its
+// offset, its indices, its rows. Where bags are short, that is most of the time. So every bag of up
+// to P positions has a team of its own, as in version 4. Of the longer ones, the positions are cut
+// at the multiples of P, and each piece is one more team. A piece meets two long bags at most: the
+// one of its first position and the one of its last. Their sums go to rows 0 and 1 of its place in
+// `parts` (pieces, 2, D). The bag that begins in it is named in begins; NONE: there is none.
+
+// How the rows of some positions are added up: with LOADS loads to registers, as before.
+template <int KIND, bool PADDED, int LANES> struct ByLoads {
+  template <typename T, typename I, typename A, int PACK>
+  __device__ long long add(A (&sum)[PACK], const T* weight, const I* indices,
+                           const T* per_sample_weights, long long begin, long long end, int d,
+                           int D, I padding_idx) {
+    return add_rows<KIND, PADDED, LANES, LOADS>(sum, weight, indices, per_sample_weights, begin,
+                                                end, d, D, padding_idx);
+  }
+};
+
+template <int KIND, int PACK, int LANES, typename Rows, typename T, typename I>
+__device__ void bags_and_pieces(Rows& rows, const T* weight, const I* indices,
+                                const long long* offsets, const T* per_sample_weights, T* output,
+                                long long* bag_sizes, typename Wide<T>::Type* parts,
+                                long long* part_sizes, long long* begins, long long B, long long pieces,
+                                long long P, int D, I padding_idx) {
+  int tiles = Team<LANES>::tiles(D, PACK);
+  long long team = Team<LANES>::number(), bag = team / tiles, piece = bag - B;
+  int d = (team % tiles * LANES + Team<LANES>::lane()) * PACK;
+  if (bag < B) {
+    long long begin = offsets[bag], end = offsets[bag + 1];
+    if (end - begin > P) return;
+    typename Wide<T>::Type sum[PACK] = {};
+    long long kept = rows.add(sum, weight, indices, per_sample_weights, begin, end, d, D,
+                              padding_idx);
+    write_bag<KIND>(sum, kept, output, bag_sizes, bag, d, D);
+    return;
+  }
+  if (piece >= pieces) return;
+  long long first = piece * P, N = offsets[B], last = first + P < N ? first + P : N, begun = NONE;
+  for (int row = 0; row < 2; row++) {
+    long long met = bag_of<LANES>(row == 0 ? first : last - 1, offsets, B, 0);
+    long long begin = offsets[met], end = offsets[met + 1];
+    if (end - begin <= P || (row == 1 && begin <= first)) continue;  // short, or met before
+    typename Wide<T>::Type sum[PACK] = {};
+    long long kept = rows.add(sum, weight, indices, per_sample_weights,
+                              begin > first ? begin : first, end < last ? end : last, d, D,
+                              padding_idx);
+    write_part(sum, parts + (2 * piece + row) * D, d, D);
+    if (KIND == MEAN && d == 0) part_sizes[2 * piece + row] = kept;
+    if (begin >= first) begun = met;
+  }
+  if (d == 0) begins[piece] = begun;
+}
+
+template <typename T, typename I, int KIND, bool PADDED, int PACK, int LANES>
+__global__ void __launch_bounds__(256, sizeof(T) == 2 ? 3 : 4)
+bag_sum_7(const T* weight, const I* indices, const long long* offsets, const T* per_sample_weights,
+          T* output, long long* bag_sizes, typename Wide<T>::Type* parts, long long* part_sizes,
+          long long* begins, long long B, long long pieces, long long P, int D, I padding_idx) {
+  ByLoads<KIND, PADDED, LANES> rows;
+  bags_and_pieces<KIND, PACK, LANES>(rows, weight, indices, offsets, per_sample_weights, output,
+                                     bag_sizes, parts, part_sizes, begins, B, pieces, P, D,
+                                     padding_idx);
+}
+
+// The second kernel: a block of 32 x GROUPS threads for each piece and 32 features. Where a long
+// bag begins, GROUPS rows of threads add up the pieces that follow, a GROUPS-th each, side by side;
+// then the first thread adds these sums, in order.
+constexpr int GROUPS = 8;
+
+template <typename T, int KIND>
+__global__ void add_long_bags(const typename Wide<T>::Type* parts, const long long* part_sizes,
+                              const long long* begins, const long long* offsets, T* output,
+                              long long* bag_sizes, long long P, int D) {
+  typedef typename Wide<T>::Type A;
+  __shared__ A sums[GROUPS][32];
+  __shared__ long long sizes[GROUPS];
+  long long piece = blockIdx.x, bag = begins[piece];
+  int d = blockIdx.y * 32 + threadIdx.x, group = threadIdx.y;
+  if (bag == NONE) return;
+  long long last = (offsets[bag + 1] - 1) / P, many = (last - piece + GROUPS - 1) / GROUPS;
+  long long from = piece + 1 + group * many, to = from + many < last + 1 ? from + many : last + 1;
+  A sum[1] = {};
+  long long kept = 0;
+#pragma unroll 8
+  for (long long next = from; next < to; next++) {
+    if (d < D) sum[0] += parts[2 * next * D + d];
+    if (KIND == MEAN) kept += part_sizes[2 * next];
+  }
+  sums[group][threadIdx.x] = sum[0];
+  if (threadIdx.x == 0) sizes[group] = kept;
+  __syncthreads();
+  if (group > 0) return;
+  long long own = 2 * piece + (offsets[bag] > piece * P);  // row 0 if the bag begins with the piece
+  sum[0] = d < D ? parts[own * D + d] : A(0);
+  kept = KIND == MEAN ? part_sizes[own] : 0;
+  for (int k = 0; k < GROUPS; k++) {
+    sum[0] += sums[k][threadIdx.x];
+    kept += sizes[k];
+  }
+  write_bag<KIND>(sum, kept, output, bag_sizes, bag, d, D);
+}
+
+// ---- Version 8: rows that come by themselves ----------------------------------------------------
+// In versions 3 to 7 U rows are asked for, and all of them are waited for before the next is asked
+// for: again and again there is a moment with nothing under way. And each row under way takes
+// registers. An asynchronous copy brings 4, 8 or 16 bytes from the GPU's memory into shared memory,
+// and takes no register. There each lane has a ring of RING places. As soon as the oldest row has
+// come and is added, its place is free for a new one: RING rows are under way at any moment.
+// A lane reads what it has asked for itself, so nobody waits for anybody else. The indices of the
+// next LANES rows are asked for before those of the last are used.
+// Same sums in the same order as in version 7: the same bits.
+
+constexpr int RING = 8;     // places in a ring. (16 places were no faster on an H200.)
+constexpr int RINGS = 128;  // rings, and threads, in a block
+
+// The block's shared memory: place after place, one of each ring. (16 KB for packs of 16 bytes.)
+template <int KIND, bool PADDED, int LANES, typename T, int PACK> struct Rings {
+  typedef typename Wide<T>::Type A;
+  Pack<T, PACK> rows[RING][RINGS];
+  A factors[KIND == WEIGHTED ? RING : 1][RINGS];
+
+  __device__ void ask(int place, const T* from, A factor) {
+    Pack<T, PACK>* to = &rows[place][threadIdx.x];
+    if (sizeof(*to) >= 4) {
+      __pipeline_memcpy_async(to, from, sizeof(*to) >= 4 ? sizeof(*to) : 4);
+    } else {
+      *to = *(const Pack<T, PACK>*)from;  // 2 bytes are too few for an asynchronous copy
+    }
+    if (KIND == WEIGHTED) factors[place][threadIdx.x] = factor;
+  }
+
+  __device__ void add_place(A (&sum)[PACK], int place) const {
+    const Pack<T, PACK> values = rows[place][threadIdx.x];
+    A factor = KIND == WEIGHTED ? factors[place][threadIdx.x] : A(1);
+#pragma unroll
+    for (int k = 0; k < PACK; k++) sum[k] += factor * A(values.element[k]);
+  }
+
+  template <typename I>
+  __device__ long long add(A (&sum)[PACK], const T* weight, const I* indices,
+                           const T* per_sample_weights, long long begin, long long end, int d,
+                           int D, I padding_idx) {
+    const unsigned team = Team<LANES>::mask();
+    const int lane = Team<LANES>::lane();
+    const bool mine = d < D;  // the others only load indices
+    long long kept = PADDED ? 0 : end - begin;
+    unsigned asked = 0;  // rows
+    I next_row = begin + lane < end ? indices[begin + lane] : I(0);
+    for (long long base = begin; base < end; base += LANES) {
+      int count = end - base < LANES ? int(end - base) : LANES;
+      I my_row = next_row;
+      A my_factor = KIND == WEIGHTED && lane < count ? A(per_sample_weights[base + lane]) : A(1);
+      long long next = base + LANES + lane;
+      if (next < end) next_row = indices[next];
+      unsigned live = ~0u;
+      if (PADDED) live = Team<LANES>::votes(lane < count && my_row != padding_idx);
+      if (PADDED) kept += __popc(live);
+      for (int k = 0; k < count; k++) {
+        long long row = __shfl_sync(team, my_row, k, LANES);
+        A factor = KIND == WEIGHTED ? __shfl_sync(team, my_factor, k, LANES) : A(1);
+        if (PADDED && !(live >> k & 1)) continue;
+        if (mine) ask(asked % RING, weight + row * D + d, factor);
+        __pipeline_commit();
+        asked++;
+        __pipeline_wait_prior(RING - 1);  // all but the last RING - 1 have come
+        if (mine && asked >= RING) add_place(sum, asked % RING);
+      }
+    }
+    __pipeline_wait_prior(0);
+    for (unsigned r = asked < RING ? 0 : asked - RING + 1; mine && r < asked; r++) {
+      add_place(sum, r % RING);
+    }
+    return kept;
+  }
+};
+
+template <typename T, typename I, int KIND, bool PADDED, int PACK, int LANES>
+__global__ void __launch_bounds__(RINGS, 7)
+bag_sum_8(const T* weight, const I* indices, const long long* offsets, const T* per_sample_weights,
+          T* output, long long* bag_sizes, typename Wide<T>::Type* parts, long long* part_sizes,
+          long long* begins, long long B, long long pieces, long long P, int D, I padding_idx) {
+  __shared__ Rings<KIND, PADDED, LANES, T, PACK> rows;
+  bags_and_pieces<KIND, PACK, LANES>(rows, weight, indices, offsets, per_sample_weights, output,
+                                     bag_sizes, parts, part_sizes, begins, B, pieces, P, D,
+                                     padding_idx);
 }

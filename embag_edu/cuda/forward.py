@@ -9,13 +9,16 @@ Letters: V rows in weight, D features, N positions, B bags.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from embag_edu import spec
 from embag_edu.cuda.launcher import (
+    BLOCK,
     ceil_div,
     download,
     kernel,
@@ -29,7 +32,9 @@ from embag_edu.cuda_on_cpu import device
 from embag_edu.spec import Call
 
 WARPS = 16_384  # so many keep the largest GPUs busy to the end: four times what they run at once
-FOLD = 64  # as in forward.cu
+FOLD, GROUPS, RINGS = 64, 8, 128  # as in forward.cu
+ENOUGH = 4_096  # warps for versions 7 and 8, of which each has more loads under way
+FEW, FEW_EACH = 4_096, 64  # positions that are few, in all and for each bag
 SHORTEST, LONGEST = 32, 256  # the items in a piece of version 6; no part of version 5 is shorter
 
 
@@ -52,11 +57,9 @@ def choose(call: Call) -> Choice:
 
     It looks at shapes only. To look at the offsets would be to wait for the GPU.
     """
-    if len(call.input_shape) != 2:
-        return Choice(6, "bags may differ in length: pieces of equal work")
-    if warps_of(call) < WARPS:
-        return Choice(5, "bags of one length, too few for all warps of a GPU: several parts each")
-    return Choice(4, "bags of one length, more than a GPU has warps for: a team of lanes each")
+    if call.weight.dtype.itemsize == 2 and call.embedding_dim % 2:
+        return Choice(7, "rows can only be loaded by 2 bytes: too few for an asynchronous copy")
+    return Choice(8, "rows come by asynchronous copies; long bags, if there can be any, are cut")
 
 
 def warps_of(call: Call) -> int:
@@ -77,9 +80,9 @@ def forward(call: Call) -> tuple[Any, Saved]:
     With max_norm, the rows that the call touches are first rescaled in place. Arrays of NumPy give
     an array of NumPy, arrays of CuPy one of CuPy.
     """
-    if not on_host(call.indices):  # those of NumPy were looked at by spec
-        check_input(call.indices, call.offsets, call.num_embeddings)
     work = Work(call)
+    if not on_host(call.indices) and _checked.get():  # those of NumPy were looked at by spec
+        check_input(work.indices, work.offsets, call.num_embeddings)
     if call.max_norm is not None:
         renorm(work)
     if call.mode == "max":
@@ -87,6 +90,27 @@ def forward(call: Call) -> tuple[Any, Saved]:
         return download(output, call.weight), Saved(None, winners)
     output, bag_sizes = sum_bags(work)
     return download(output, call.weight), Saved(bag_sizes, None)
+
+
+_checked = ContextVar("checked", default=True)
+
+
+@contextmanager
+def trusted() -> Iterator[None]:
+    """Within it, forward does not look at indices and offsets on a GPU, and waits for nothing.
+
+        with embag_edu.cuda.trusted():
+            output, saved = embag_edu.cuda.forward(call)
+
+    The check itself takes a few microseconds; but the host must wait for its answer, and cannot
+    prepare what follows meanwhile. A bad index that nobody looked at reads, and in the backward
+    writes, memory of others. Arrays of NumPy are checked in any case, by `spec.make_call`.
+    """
+    token = _checked.set(False)
+    try:
+        yield
+    finally:
+        _checked.reset(token)
 
 
 class Work:
@@ -128,10 +152,10 @@ class Work:
 def sum_bags(work: Work, version: int | None = None, **tuning: int) -> tuple[Any, Any]:
     """The output (B, D), and for a mean the bag sizes (B,), else None.
 
-    version: of forward.cu, 1 to 6; by default what `choose` says.
-    tuning:  `loads` for version 3, `lanes` for 4 to 6, `parts` for 5, `piece` for 6.
+    version: of forward.cu, 1 to 8; by default what `choose` says.
+    tuning:  `loads` for version 3, `lanes` for 4 to 8, `parts` for 5, `piece` for 6 to 8.
     """
-    version = version or choose(work.call).version
+    version = choose(work.call).version if version is None else version
     if version not in VERSIONS:
         raise ValueError(f"version is {version!r}; there are: {', '.join(map(str, VERSIONS))}")
     bag_sizes = work.sizes(work.B)
@@ -221,6 +245,53 @@ def piece_of(call: Call) -> int:
     return piece
 
 
+def _copies_in_flight(work: Work, bag_sizes: Any, lanes: int = 0, piece: int = 0) -> None:
+    _bags_and_pieces(work, bag_sizes, lanes, piece, "bag_sum_8", RINGS)
+
+
+def _bags_and_pieces(
+    work: Work,
+    bag_sizes: Any,
+    lanes: int = 0,
+    piece: int = 0,
+    name: str = "bag_sum_7",
+    block: int = BLOCK,
+) -> None:
+    lanes, piece, gpu = lanes or work.lanes, piece or cut_of(work.call), device()
+    pieces = ceil_div(work.N, piece) if longest(work.call) > piece else 0
+    sums = gpu.empty((pieces, 2, work.D), work.wide)
+    counts, begins = work.sizes(pieces, 2), gpu.empty(pieces, np.int64)
+    types = (*work.types, work.kind, work.padded, work.pack, lanes)
+    args = (*work.inputs, work.output, bag_sizes, sums, counts, begins)
+    args = (*args, work.B, pieces, piece, work.D, work.padding)
+    threads = (work.B + pieces) * work.tiles(lanes) * lanes
+    launch(kernel("forward", name, *types), threads, args, block)
+    if pieces:
+        add = kernel("forward", "add_long_bags", work.weight.dtype, work.kind)
+        args = (sums, counts, begins, work.offsets, work.output, bag_sizes, piece, work.D)
+        add((pieces, ceil_div(work.D, 32)), (32, GROUPS), args)
+
+
+def longest(call: Call) -> int:
+    """The most positions that a bag of the call can have, as far as its shapes tell."""
+    return call.input_shape[1] if len(call.input_shape) == 2 else call.num_positions
+
+
+def cut_of(call: Call) -> int:
+    """P of versions 7 and 8, by shapes alone: bags longer than P positions are cut into pieces.
+
+    A power of two. So large that there are no more pieces than a GPU has use for; and where there
+    are bags enough to keep it busy, that a bag of four times the mean length is not cut.
+    """
+    B, N, warps = max(call.num_bags, 1), call.num_positions, warps_of(call)
+    if N <= FEW and N <= FEW_EACH * B:
+        return FEW  # no bag is longer, and a second kernel would take longer than the first
+    wanted = max(ceil_div(N * warps, B * ENOUGH), FEW_EACH)
+    if warps >= ENOUGH // 4:
+        wanted = max(wanted, 4 * N // B)
+    return 1 << (wanted - 1).bit_length()
+
+
 VERSIONS: dict[int, Callable[..., None]] = {
     1: _per_element,
     2: _warp_per_bag,
@@ -228,6 +299,8 @@ VERSIONS: dict[int, Callable[..., None]] = {
     4: _bags_in_a_warp,
     5: _parts_of_bags,
     6: _pieces_of_work,
+    7: _bags_and_pieces,
+    8: _copies_in_flight,
 }
 
 
@@ -236,6 +309,8 @@ VERSIONS: dict[int, Callable[..., None]] = {
 
 def max_bags(work: Work, version: int = 2) -> tuple[Any, Any]:
     """The output and the winners, (B, D) each, by version 1 or 2 of max.cu."""
+    if version not in (1, 2):
+        raise ValueError(f"version is {version!r}; there are: 1, 2")
     fits = work.call.num_embeddings <= np.iinfo(np.int32).max
     winners = device().empty((work.B, work.D), np.int32 if fits else np.int64)
     types = (*work.types, winners.dtype, work.padded)
@@ -267,6 +342,7 @@ def check_input(indices: Any, offsets: Any, V: int) -> None:
     only if something is wrong.
     """
     gpu, nobody = device(), np.iinfo(np.int64).max
+    indices, offsets = upload(indices), upload(offsets)
     found = gpu.full(2, nobody, np.int64)
     N, B = len(indices), len(offsets) - 1
     args = (indices, offsets, found, N, B, V)

@@ -49,6 +49,7 @@ def kernel(file: str, name: str, *parameters: Any) -> Any:
     return _instance(device(), file, expression(name, *parameters))
 
 
+@functools.lru_cache(maxsize=4096, typed=True)  # typed: else True would be taken for 1
 def expression(name: str, *parameters: Any) -> str:
     """The instance as CUDA writes it: "bag_sum_1<float, long long, SUM, false>"."""
     return f"{name}<{', '.join(map(_cpp, parameters))}>" if parameters else name

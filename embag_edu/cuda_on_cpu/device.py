@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -67,19 +66,6 @@ class Device:
         """An array of zeros."""
         return self.xp.zeros(shape, dtype)
 
-    @contextmanager
-    def beside(self) -> Iterator[Callable[[], None]]:
-        """What is launched within it may run beside what is launched after it, until `join()`.
-
-            with device().beside() as join:
-                kernel(...)
-            other_kernel(...)
-            join()  # from here on, all that is launched finds the work of both
-
-        Memory for the kernels within it is to be taken before. Here, one comes after the other.
-        """
-        yield lambda: None
-
     def full(self, shape: Any, value: Any, dtype: Any = np.float32) -> Any:
         """An array full of one value: NaN finds elements that a kernel forgets."""
         return self.xp.full(shape, value, dtype)
@@ -133,18 +119,6 @@ class Gpu(Device):
         return f"GPU: {name}, compute capability {capability}, CuPy {self.cupy.__version__}"
 
     __repr__ = __str__
-
-    @contextmanager
-    def beside(self) -> Iterator[Callable[[], None]]:
-        """A stream of its own. join() makes the current stream wait for it; the host never waits.
-
-        Without join(), memory could be given away while it is still being written.
-        """
-        cuda = self.cupy.cuda
-        now, other = cuda.get_current_stream(), cuda.Stream(non_blocking=True)
-        other.wait_event(now.record())  # whoever had the memory before is done then
-        with other:
-            yield lambda: now.wait_event(other.record())
 
     def asnumpy(self, array: Any) -> np.ndarray:
         """The array as a NumPy array; waits for the GPU."""
