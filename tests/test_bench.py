@@ -117,13 +117,14 @@ def test_every_contestant_is_right(mode, sparse, lengths):
             assert set(contestants.STEPS_OF_THE_BOOK) <= names
 
 
-@pytest.mark.parametrize("step", measure.STEPS)
+@pytest.mark.parametrize("step", [*measure.STEPS, "train"])
 @pytest.mark.parametrize("mode, sparse", MODES)
 def test_a_wrong_result_gets_no_time(mode, sparse, step, monkeypatch):
     """One value off by a hundredth, a NaN: the result is not timed."""
     right = contestants.ours
 
     def spoil(result, value):
+        result = contestants.of_torch(result)
         if isinstance(result, SparseGradient):
             return result._replace(values=result.values + value)
         return result + value
@@ -139,6 +140,19 @@ def test_a_wrong_result_gets_no_time(mode, sparse, step, monkeypatch):
         monkeypatch.setitem(measure.CONTESTANTS, contestants.OURS, wrong)
         with pytest.raises(measure.WrongResult, match=f"vectorized, {step}"):
             measure.measure(Measurement(TINY, mode, sparse, steps=(step,)), seconds=0, least=1)
+
+
+def test_a_training_step_changes_a_table_of_its_own():
+    call, grad_output = measure.call_and_upstream(Measurement(TINY), seed=0)
+    kept = call.weight.copy()
+    grads = []
+    for name in (contestants.OURS, contestants.TORCH):
+        job = contestants.CONTESTANTS[name](call, grad_output)
+        grads.append(job.to_array(job.train()))
+        np.testing.assert_array_equal(call.weight, kept)
+    np.testing.assert_allclose(*grads, rtol=1e-5, atol=1e-5)
+    both, train = traffic.of(call, "both"), traffic.of(call, "train")
+    assert [t - b for t, b in zip(train, both, strict=True)] == [3 * kept.nbytes] * 2
 
 
 def test_each_turn_has_the_next_input_and_another_beginner():
@@ -168,6 +182,8 @@ def test_a_quick_run_of_one_workload(tmp_path, monkeypatch, capsys):
     assert "to reach" in told and "This machine copies" in told
     check_record(json.loads(path.read_text(encoding="utf-8")))
     assert command.main(["bench", "--quick", "--only", "no such workload"]) == 2
+    assert command.main(["bench", "--quick", "--train", "--only", "zipf"]) == 0
+    assert " train " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("path", sorted(RECORDS.glob("cpu*.json")), ids=lambda path: path.name)

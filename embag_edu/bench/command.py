@@ -18,6 +18,7 @@ def main(words: list[str]) -> int:
     """Exit status: 0, or 1 where a contestant's result was wrong."""
     parser = argparse.ArgumentParser(prog="python -m embag_edu bench")
     parser.add_argument("--quick", action="store_true", help="small shapes: seconds, not minutes")
+    parser.add_argument("--train", action="store_true", help="training steps as torch modules")
     parser.add_argument("--only", help="only workloads whose name holds this: 'zipf 1.05 sum'")
     parser.add_argument("--json", metavar="FILE", help="write the record there, too")
     parser.add_argument("--draw", metavar="FOLDER", help="draw ladder.svg and roofline.svg there")
@@ -35,10 +36,11 @@ def run(given: argparse.Namespace) -> int:
     import torch
 
     from embag_edu.bench import measure, report
-    from embag_edu.bench.plan import default_plan, quick_plan
+    from embag_edu.bench.plan import default_plan, quick_plan, training_plan
 
     torch.set_num_threads(1)
-    plan = [m for m in (quick_plan() if given.quick else default_plan()) if wanted(m, given.only)]
+    full = training_plan() if given.train else default_plan()
+    plan = [m for m in (quick_plan(full) if given.quick else full) if wanted(m, given.only)]
     if not plan:
         print(f"--only {given.only!r} leaves nothing to measure", file=sys.stderr)
         return 2

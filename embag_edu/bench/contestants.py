@@ -6,6 +6,7 @@ but sum it up (mode "sum", no options) in one way each. All work on the same arr
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ class Job:
     forward: Callable[[], Any] | None
     backward: Callable[[], Any] | None = None
     both: Callable[[], Any] | None = None  # one after the other; returns the gradient
+    train: Callable[[], Any] | None = None  # these and a step of SGD, as a torch module; the same
     to_array: Callable[[Any], Any] = lambda result: result  # not timed
 
 
@@ -42,7 +44,38 @@ def ours(call: Call, grad_output: np.ndarray) -> Job:
         _, kept = vectorized.forward(checked)
         return vectorized.backward(checked, kept, grad_output).weight
 
-    return Job(forward, backward, both)
+    def module(rows: int, features: int, **options: Any) -> Any:
+        from embag_edu import nn
+
+        return nn.EmbeddingBag(rows, features, implementation="vectorized", **options)
+
+    return Job(forward, backward, both, training(module, call, grad_output), of_torch)
+
+
+def training(make: Callable[..., Any], call: Call, grad_output: np.ndarray) -> Callable[[], Any]:
+    """A training step of a module that `make` makes: it has a table of its own, made when first
+    asked for, and returns the table's gradient."""
+
+    @functools.cache
+    def made() -> tuple[Any, Any]:
+        import torch
+
+        table = torch.from_numpy(call.weight.copy())
+        options = {"mode": call.mode, "sparse": call.sparse, "include_last_offset": True}
+        module = make(*call.weight.shape, _weight=table, **options)
+        return module, torch.optim.SGD(module.parameters(), lr=1e-3)
+
+    def train() -> Any:
+        import torch
+
+        module, stepper = made()
+        stepper.zero_grad()
+        output = module(torch.from_numpy(call.indices), torch.from_numpy(call.offsets))
+        output.backward(torch.from_numpy(grad_output))
+        stepper.step()
+        return module.weight.grad
+
+    return train
 
 
 def again(call: Call) -> Call:
@@ -77,11 +110,14 @@ def torchs(call: Call, grad_output: np.ndarray) -> Job:
     def both() -> Any:
         return torch.autograd.grad(bag(*words, **options), weight, upstream)[0]
 
-    return Job(forward, backward, both, of_torch)
+    train = training(torch.nn.EmbeddingBag, call, grad_output)
+    return Job(forward, backward, both, train, of_torch)
 
 
 def of_torch(result: Any) -> Any:
-    """A tensor as an array, a sparse one as a SparseGradient."""
+    """A tensor as an array, a sparse one as a SparseGradient; what is none, as it is."""
+    if not hasattr(result, "detach"):
+        return result
     result = result.detach()
     if result.is_sparse:
         indices, values = result._indices().numpy(), result._values().numpy()
@@ -187,7 +223,7 @@ def able(name: str, call: Call, step: str) -> bool:
     if call.mode == "max" or call.sparse or call.weight.dtype != np.float32:
         return False
     if name in STEPS_OF_THE_BOOK:
-        return call.mode == "sum" and step != "both"
+        return call.mode == "sum" and step in ("forward", "backward")
     return step == "forward" and (name != "FBGEMM" or (installed() and call.embedding_dim % 4 == 0))
 
 

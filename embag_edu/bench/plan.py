@@ -61,11 +61,17 @@ def other_conditions() -> list[Measurement]:
     return [Measurement(work, steps=apart) for work in [*works, of_reviews()]]
 
 
-def quick_plan() -> list[Measurement]:
+def training_plan() -> list[Measurement]:
+    """A training step as torch modules: forward, backward, and plain SGD on the dense gradient."""
+    works = MIDDLE, replace(MIDDLE, skew="zipf")
+    return [Measurement(work, steps=("train",), targets={"train": 0.8}) for work in works]
+
+
+def quick_plan(plan: list[Measurement]) -> list[Measurement]:
     """The same in small, to see that everything runs; its times mean little."""
     return [
         replace(m, work=replace(m.work, rows=max(m.work.rows // 20, 50), bags=m.work.bags // 16))
         if m.work.skew != "reviews"
         else replace(m, work=replace(m.work, bags=64))
-        for m in default_plan()
+        for m in plan
     ]

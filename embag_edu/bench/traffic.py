@@ -83,12 +83,14 @@ def backward_max(c: Counts) -> Traffic:
 
 
 def of(call: Call, step: str) -> Traffic:
-    """The traffic of a step of a call: "forward", "backward" or "both"."""
+    """The traffic of a step of a call: "forward", "backward", "both", or "train", which is both
+    and plain SGD: read the gradient and the table, write the table."""
     c = counts(call)
     if call.mode == "max":
         back = backward_max(c)
     else:
         back = backward_sparse(c) if call.sparse else backward_dense(c)
-    if step == "both":
-        return Traffic(*(f + b for f, b in zip(forward(c), back, strict=True)))
+    if step in ("both", "train"):
+        update = 3 * c.V * c.D * c.w if step == "train" else 0
+        return Traffic(*(f + b + update for f, b in zip(forward(c), back, strict=True)))
     return {"forward": forward(c), "backward": back}[step]
