@@ -341,6 +341,13 @@ def test_a_call_of_tensors_on_a_gpu_is_the_call_of_the_same_on_the_cpu(given, mo
         on_cuda.check_upstream(there, grad_output[:, :1])
 
 
+def test_a_tensor_on_a_gpu_without_cupy_is_told_why():
+    far = types.SimpleNamespace(device=torch.device("cuda:0"))
+    if on_cuda.device().kind == "cpu":
+        with pytest.raises(RuntimeError, match="weight is on cuda:0, but kernels do not run on"):
+            on_cuda.session(far).__enter__()
+
+
 def test_a_wrong_call_on_a_gpu_is_refused_by_spec(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", FakeCupy())
     good = tensors.Bags(INPUT, OFFSETS, False, None, "sum", False, False, "cuda")

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from embag_edu import spec
+from embag_edu.cuda_on_cpu import device
 from embag_edu.nn.tensors import BITS, IN_NUMPY, Bags, dtype_of_ml_dtypes
 from embag_edu.spec import Call
 
@@ -25,8 +26,13 @@ from embag_edu.spec import Call
 @contextmanager
 def session(tensor: Tensor) -> Iterator[None]:
     """torch's current device and stream, for CuPy as well."""
-    import cupy
-
+    gpu = device()
+    if gpu.kind != "cuda":
+        raise RuntimeError(
+            f"weight is on {tensor.device}, but kernels do not run on a GPU here: {gpu.reason}.\n"
+            "  To mend it: install CuPy and leave EMBAG_DEVICE unset, or move tensors to the CPU."
+        )
+    cupy = gpu.xp
     number = tensor.device.index
     stream = torch.cuda.current_stream(number).cuda_stream
     with torch.cuda.device(number), cupy.cuda.Device(number), cupy.cuda.ExternalStream(stream):
