@@ -18,7 +18,7 @@ from typing import Any
 
 from embag_edu.cuda_on_cpu import Device, device, settings
 from embag_edu.cuda_on_cpu.device import Gpu, usable_cupy
-from embag_edu.gpu import bags, tables
+from embag_edu.gpu import bags, ladder, rung, tables
 from embag_edu.gpu.facts import device_facts, versions
 from embag_edu.gpu.plan import FAILED, NOT_REACHED, PASSED, Plan, Step, blank, run
 
@@ -27,8 +27,15 @@ STEPS = [
     Step("kernels", "the project's kernels against torch's, or NumPy's", bags.kernels),
     Step("determinism", "20 launches of each exact kernel, bit for bit", tables.determinism),
     Step("side-by-side", "the same kernels here and on the CPU", tables.side_by_side),
+    Step("rung", "every clause of the conformance check, for the third rung", rung.clauses),
+    Step("bits", "20 runs of every version, bit for bit, and the CPU's bits", rung.bits),
+    Step("streams", "other streams, nothing waited for, no memory kept", rung.streams, True),
+    Step("large", "a table of more than 2**31 numbers", rung.large, True),
     Step("resources", "registers and memory, as the driver sees them", tables.resources, True),
     Step("times", "bag_sum beside torch's EmbeddingBag, and a copy", bags.times, True),
+    Step("ladder", "every version beside torch's, shapes A and B", ladder.ladder, True),
+    Step("sweep", "ours beside torch's over D and L", ladder.sweep, True),
+    Step("check", "what the check of indices costs", ladder.check_costs, True),
 ]
 CLOSING = 0.9  # of the minutes: then nothing more is begun. At the end of them all is given up.
 
