@@ -1,0 +1,161 @@
+"""What was recorded on a GPU: read from the file that `python -m embag_edu gpu` writes.
+
+    times = recorded("results/gpu.json")
+    print(times.table("forward", "A"))
+    times.times("forward", "A", "zipf 1.05")["version 8"]["median_ms"]
+
+Every time of a GPU in the book and in README.md comes from such a file; none is typed in.
+
+    python -m embag_edu.bench.recorded book/results/gpu.json     the table of README.md
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SHAPES = {"A": (5_000_000, 128, 2_048, 150), "B": (1_000_000, 128, 65_536, 20)}
+SKEWS = ("uniform", "zipf 1.05", "zipf 1.15")
+DTYPES = ("float32", "bfloat16")
+TORCH = "torch"
+BEST = {"forward": "version 8", "backward": "piece_packs", "sparse": "ours"}
+
+
+def recorded(path: str | Path) -> Recorded:
+    """The record of a run. Raises FileNotFoundError, and ValueError for a file of another kind."""
+    record = json.loads(Path(path).read_text(encoding="utf-8"))
+    if record.get("made by") != "python -m embag_edu gpu":
+        raise ValueError(
+            f"{Path(path).name} was not written by: python -m embag_edu gpu --json ..."
+        )
+    return Recorded(record)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One run of the GPU command."""
+
+    record: dict[str, Any]
+
+    @property
+    def device(self) -> str:
+        """The GPU's name."""
+        return str(self.record["device"]["name"])
+
+    @property
+    def about(self) -> str:
+        """The device, the versions and the copy rate, in a line."""
+        versions = self.record["versions"]
+        return (
+            f"{self.device}, torch {versions['torch']}, CuPy {versions['cupy']}, "
+            f"NVRTC {versions['NVRTC']}; it copies {self.copy_rate / 1e12:.2f} TB a second"
+        )
+
+    @property
+    def copy_rate(self) -> float:
+        """Bytes a second, read and written, of a copy of 1 GiB in the same run."""
+        return float(self.result("ladder", "copy")["bytes_per_second"])
+
+    def step(self, name: str) -> list[dict[str, Any]]:
+        """The results of a step; none if it was not reached."""
+        found = [step["results"] for step in self.record["steps"] if step["name"] == name]
+        return found[0] if found else []
+
+    def result(self, step: str, name: str) -> dict[str, Any]:
+        """One result by its name. Raises KeyError, with the names that there are."""
+        results = {result["name"]: result for result in self.step(step)}
+        if name not in results:
+            raise KeyError(f"step {step!r} has no {name!r}; there are: {', '.join(results)}")
+        return results[name]
+
+    def times(
+        self, step: str, shape: str, skew: str = "uniform", dtype: str = "float32"
+    ) -> dict[str, dict[str, Any]]:
+        """The contestants of a step ("forward", "backward", "sparse") at shape A or B, by name."""
+        return dict(self._at(step, shape, skew, dtype)["contestants"])
+
+    def _at(self, step: str, shape: str, skew: str, dtype: str) -> dict[str, Any]:
+        for result in self.step("ladder"):
+            work = result.get("workload")
+            if work is None or result["step"] != step or result["dtype"] != dtype:
+                continue
+            at = (work["rows"], work["features"], work["bags"], work["length"])
+            if at == SHAPES[shape] and skew_of(work) == skew:
+                return result
+        raise KeyError(f"nothing is recorded for {step}, shape {shape}, {skew}, {dtype}")
+
+    def rows_alone(self, shape: str, dtype: str = "float32") -> float:
+        """Bytes a second when the rows of uniform bags are only read: what memory gives at all."""
+        return float(self._at("forward", shape, "uniform", dtype)["rows_alone"]["bytes_per_second"])
+
+    def sweep(self, step: str = "forward") -> dict[tuple[int, int], float]:
+        """Ours in parts of torch's time, by (D, L); all bags together have 2**18 positions."""
+        found = {}
+        for result in self.step("sweep"):
+            work = result["workload"]
+            if work["bags"] * work["length"] == 1 << 18:
+                found[work["features"], work["length"]] = float(result[step]["of_torch"])
+        return found
+
+    # ---- as text ---------------------------------------------------------------------------------
+
+    def table(self, step: str, shape: str, dtype: str = "float32") -> str:
+        """Each contestant's median at each skew, in microseconds and in parts of torch's time."""
+        columns = {skew: self.times(step, shape, skew, dtype) for skew in SKEWS}
+        names = list(dict.fromkeys(name for column in columns.values() for name in column))
+        lines = ["".join([f"{'us (in parts of torch)':26}", *(f"{skew:>20}" for skew in SKEWS)])]
+        lines += [
+            "".join([f"{name:26}", *(_cell(columns[s].get(name)) for s in SKEWS)]) for name in names
+        ]
+        return "\n".join(lines)
+
+    def sweep_table(self, step: str = "forward") -> str:
+        """Ours in parts of torch's time: D down, L across."""
+        found = self.sweep(step)
+        features, lengths = (sorted({key[i] for key in found}) for i in (0, 1))
+        lines = ["D \\ L".rjust(6) + "".join(f"{L:>7}" for L in lengths)]
+        lines += [f"{D:>6}" + "".join(f"{found[D, L]:7.2f}" for L in lengths) for D in features]
+        return "\n".join(lines)
+
+    def readme_table(self) -> str:
+        """Ours against torch, in Markdown."""
+        head = ["work", *(f"{shape}, {skew}" for shape in SHAPES for skew in SKEWS)]
+        lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+        for step in BEST:
+            for dtype in DTYPES:
+                cells = [
+                    _ratio(self.times(step, shape, skew, dtype).get(BEST[step]))
+                    for shape in SHAPES
+                    for skew in SKEWS
+                ]
+                lines.append(f"| {WORDS[step]}, {dtype} | {' | '.join(cells)} |")
+        return "\n".join(lines)
+
+
+WORDS = {
+    "forward": "forward",
+    "backward": "dense backward, the same bits always",
+    "sparse": "forward and backward, sparse gradient",
+}
+
+
+def skew_of(work: dict[str, Any]) -> str:
+    """ "uniform" or "zipf 1.05", as the tables say it."""
+    return work["skew"] if work["skew"] != "zipf" else f"zipf {work['exponent']:g}"
+
+
+def _cell(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return f"{'-':>20}"
+    return f"{1e3 * found['median_ms']:,.1f} ({found['of_torch']:.2f})".rjust(20)
+
+
+def _ratio(found: dict[str, Any] | None) -> str:
+    return "-" if found is None else f"{found['of_torch']:.2f}"
+
+
+if __name__ == "__main__":
+    print(recorded(sys.argv[1]).readme_table())

@@ -1,0 +1,109 @@
+"""Records of a GPU, and what is drawn of them. The numbers here are made up, and stay here."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embag_edu.bench import recorded as module
+from embag_edu.bench.recorded import DTYPES, recorded
+from embag_edu.bench.workloads import Workload
+from embag_edu.figures import recorded as pictures
+from embag_edu.gpu import bags, ladder
+
+BOOK = Path(__file__).resolve().parents[1] / "book"
+WHO = {
+    "forward": [*(f"version {v}" for v in range(1, 9)), "version 8, L known", "torch"],
+    "backward": [*ladder.WAYS, "torch", "index_add_"],
+    "sparse": ["ours", "ours, indices checked", "torch"],
+}
+
+
+def made_up():
+    random, results = np.random.default_rng(0), [{"name": "copy", "bytes_per_second": 4e12}]
+    for step, names in WHO.items():
+        for work in ladder.workloads():
+            torch_ms = [float(random.uniform(1, 2))]
+            contestants = {
+                n: bags.summary([float(random.uniform(0.3, 2))], 10**9, 4e12, torch_ms)
+                for n in names
+            }
+            row = {"workload": asdict(work), "step": step, "dtype": work.dtype}
+            row |= {"name": f"{step} {work.name}", "contestants": contestants}
+            results.append(row | {"rows_alone": {"bytes_per_second": 3.9e12}})
+    sweep = [
+        {
+            "name": "",
+            "workload": asdict(Workload(100_000, D, ladder.SWEEP_N // L, L)),
+            "forward": {"of_torch": 0.01 * D / L},
+            "backward": {"of_torch": 0.5},
+        }
+        for D in ladder.SWEEP_D
+        for L in ladder.SWEEP_L
+    ]
+    return {
+        "made by": "python -m embag_edu gpu",
+        "device": {"name": "A GPU that is not there"},
+        "versions": {"torch": "9", "cupy": "9", "NVRTC": "9"},
+        "steps": [{"name": "ladder", "results": results}, {"name": "sweep", "results": sweep}],
+    }
+
+
+@pytest.fixture
+def times(tmp_path):
+    file = tmp_path / "gpu.json"
+    file.write_text(json.dumps(made_up()), encoding="utf-8")
+    return recorded(file)
+
+
+def test_the_shapes_are_those_that_the_command_times():
+    assert module.SHAPES == ladder.SHAPES
+    assert {module.skew_of(asdict(work)) for work in ladder.workloads()} == set(module.SKEWS)
+    assert module.DTYPES == ladder.DTYPES
+
+
+def test_times_by_step_shape_skew_and_dtype(times):
+    found = times.times("backward", "B", "zipf 1.05", "bfloat16")
+    assert list(found) == WHO["backward"]
+    other = times.times("backward", "B", "zipf 1.15", "bfloat16")
+    assert found["torch"] != other["torch"]
+    with pytest.raises(KeyError, match="nothing is recorded for forward, shape A, reviews"):
+        times.times("forward", "A", "reviews")
+    with pytest.raises(KeyError, match="step 'ladder' has no 'x'; there are: copy, forward"):
+        times.result("ladder", "x")
+
+
+def test_tables_say_what_the_record_says(times):
+    table = times.table("forward", "A").splitlines()
+    assert len(table) == 1 + len(WHO["forward"])
+    row = times.times("forward", "A", "zipf 1.05")["version 3"]
+    assert f"{1e3 * row['median_ms']:,.1f} ({row['of_torch']:.2f})" in table[3]
+    sweep = times.sweep_table().splitlines()
+    assert len(sweep) == 7 and sweep[1].split() == ["4", "0.04", "0.01", *["0.00"] * 5]
+    readme = times.readme_table().splitlines()
+    assert len(readme) == 2 + 3 * len(DTYPES)
+    assert f"{times.times('sparse', 'B', 'zipf 1.15')['ours']['of_torch']:.2f}" in readme[6]
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    file = tmp_path / "cpu.json"
+    file.write_text('{"made by": "python -m embag_edu bench"}', encoding="utf-8")
+    with pytest.raises(ValueError, match="cpu.json was not written by: python -m embag_edu gpu"):
+        recorded(file)
+
+
+@pytest.mark.parametrize("draw", ["forward_bars", "backward_bars", "sweep_map"])
+def test_pictures_say_their_numbers(times, draw):
+    picture = getattr(pictures, draw)(times)
+    assert picture.png()[:4] == b"\x89PNG"
+    assert len(picture.alt) > 100 and "nan" not in picture.alt
+
+
+@pytest.mark.skipif(not (BOOK / "results" / "gpu.json").is_file(), reason="no GPU is recorded")
+def test_the_readme_has_the_table_of_the_record():
+    readme = (BOOK.parent / "README.md").read_text(encoding="utf-8")
+    times = recorded(BOOK / "results" / "gpu.json")
+    assert times.readme_table() in readme and times.device in readme
+    assert times.record["passed"] is True or "failed" in readme
