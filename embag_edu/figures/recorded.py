@@ -21,6 +21,7 @@ def forward_bars(times: Recorded, dtype: str = "float32") -> style.Picture:
         ceiling = times.rows_alone(shape, dtype) / times.copy_rate
         _bars(ax, shares)
         ax.axvline(ceiling, color=style.INK, lw=1.2, ls=(0, (4, 2)))
+        ax.set_xlim(0, 1.18 * max(*shares.values(), ceiling))
         ax.set_title(f"shape {shape}: share of the copy rate")
         said.append(
             f"shape {shape}: "
