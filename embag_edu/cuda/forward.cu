@@ -142,7 +142,7 @@ __global__ void bag_sum_2(const T* weight, const I* indices, const long long* of
   *(Row*)(output + bag * D + d) = result;
 }
 
-// ---- What versions 3 to 6 share -----------------------------------------------------------------
+// ---- What versions 3 to 7 share -----------------------------------------------------------------
 
 // LANES neighbouring lanes of a warp, a team, work on one bag; each has its own PACK features, d.
 template <int LANES> struct Team {
@@ -230,14 +230,14 @@ __device__ void write_part(const A (&sum)[PACK], A* part, int d, int D) {
   }
 }
 
-constexpr int LOADS = 4;  // U of versions 4 to 6: more warps fit on a GPU than with 8
+constexpr int LOADS = 4;  // U of versions 4 to 7: more warps fit on a GPU than with 8
 
 // ---- Version 3: U loads under way at once -------------------------------------------------------
 // A load from the GPU's memory takes hundreds of cycles. With one row at a time, a warp has 512
 // bytes under way, and waits. `#pragma unroll` alone does not help: a compiler that wants to save
 // registers puts each addition right behind its load. __launch_bounds__(256, 2) lets a thread have
-// 128 registers; U = 8 rows of 4 floats take 32 of them. (With 80 registers some did not fit, and on
-// an H200 rows of 16-bit numbers took up to twice the time.)
+// 128 registers; U = 8 rows of 4 floats take 32 of them. (With 80 registers some did not fit, and
+// on an H200 rows of 16-bit numbers took up to twice the time.)
 
 template <typename T, typename I, int KIND, bool PADDED, int PACK, int U>
 __global__ void __launch_bounds__(256, 2)
@@ -325,9 +325,9 @@ __global__ void add_parts(const typename Wide<T>::Type* parts, const long long* 
 constexpr int NONE = -1, WITHIN = -2;  // in place of a bag's number
 constexpr int FOLD = 64;               // pieces that are added up before the others
 
-// The bag that item belongs to: the last one with offsets[bag] + ends * bag <= item. ends is 1 where
-// the ends of bags are items, else 0. Each lane of the team tries another place, so that a step
-// divides the range by LANES and not by 2.
+// The bag that item belongs to: the last one with offsets[bag] + ends * bag <= item. ends is 1
+// where the ends of bags are items, else 0. Each lane of the team tries another place, so that a
+// step divides the range by LANES and not by 2.
 template <int LANES>
 __device__ long long bag_of(long long item, const long long* offsets, long long B, int ends) {
   long long low = 0, size = B;  // it is one of low, low + 1, ..., low + size - 1
@@ -456,8 +456,8 @@ template <int KIND, int PACK, int LANES, typename Rows, typename T, typename I>
 __device__ void bags_and_pieces(Rows& rows, const T* weight, const I* indices,
                                 const long long* offsets, const T* per_sample_weights, T* output,
                                 long long* bag_sizes, typename Wide<T>::Type* parts,
-                                long long* part_sizes, long long* begins, long long B, long long pieces,
-                                long long P, int D, I padding_idx) {
+                                long long* part_sizes, long long* begins, long long B,
+                                long long pieces, long long P, int D, I padding_idx) {
   int tiles = Team<LANES>::tiles(D, PACK);
   long long team = Team<LANES>::number(), bag = team / tiles, piece = bag - B;
   int d = (team % tiles * LANES + Team<LANES>::lane()) * PACK;

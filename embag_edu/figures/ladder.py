@@ -36,7 +36,11 @@ NAMES = {
     4: "4  teams of lanes",
     5: "5  parts of bags",
     6: "6  pieces of work",
+    7: "7  only long bags cut",
+    8: "8  copies in flight",
 }
+
+Change = tuple[str, str]  # a part of a file's text, and what is to stand in its place
 
 # ---- counted --------------------------------------------------------------------------------
 
@@ -51,9 +55,14 @@ class Rung(NamedTuple):
     output: np.ndarray
     reports: tuple[Report, ...]
 
-    def total(self, name: str, array: str | None = None, kind: str | None = None) -> int:
-        """The sum of a count ("requests", "sectors", "moved", "wanted") over all kernels."""
-        return total(self.reports, name, array, kind)
+    def total(
+        self, name: str, array: str | None = None, kind: str | None = None, shared: bool = False
+    ) -> int:
+        """The sum of a count ("requests", "sectors", "moved", "wanted") over all kernels.
+
+        shared: of shared memory, where "passes" are counted and sectors are not.
+        """
+        return total(self.reports, name, array, kind, shared)
 
     @property
     def kernels(self) -> list[str]:
@@ -61,43 +70,57 @@ class Rung(NamedTuple):
         return [report.launched.kernel for report in self.reports]
 
 
-def count(call: Call, version: int, order: int = 0, **tuning: int) -> Rung:
+def count(
+    call: Call, version: int, order: int = 0, change: Change | None = None, **tuning: int
+) -> Rung:
     """A checked launch of a version on the CPU, also where there is a GPU.
 
+    change: (old, new), another text for a part of forward.cu: to see what goes wrong without it.
     tuning: as for `sum_bags`: `loads` for version 3, `lanes`, `parts`, `piece`. Faults are raised.
+    ValueError if old does not stand in forward.cu exactly once.
     """
-    (output, _), reports = watch(lambda: host.sum_bags(host.Work(call), version, **tuning), order)
+    (output, _), reports = watch(
+        lambda: host.sum_bags(host.Work(call), version, **tuning), order, change
+    )
     return Rung(version, output, reports)
 
 
-def watch(run: Callable[[], Any], order: int = 0) -> tuple[Any, tuple[Report, ...]]:
+def watch(
+    run: Callable[[], Any], order: int = 0, change: Change | None = None
+) -> tuple[Any, tuple[Report, ...]]:
     """What `run()` returns, where all that the host side of the forward launches is checked.
 
     Also the reports of these launches, which are made on the CPU. Faults are raised.
     """
     reports: list[Report] = []
-    launch = host.launch
 
-    def watched(kernel: Any, *args: Any, **options: Any) -> None:
-        before = kernel.report
-        launch(kernel, *args, **options)
-        if kernel.report is not before:  # with nothing to do, nothing is launched
-            reports.append(kernel.report)
+    def recorded(file: str, name: str, *parameters: Any) -> Any:
+        instance = _instance(file, launcher.expression(name, *parameters), change)
 
-    ours = patch.multiple(host, launch=watched, kernel=watched_kernel)
+        def launched(grid: tuple, block: tuple, args: tuple) -> None:
+            instance(grid, block, args)
+            reports.append(instance.report)
+
+        return launched
+
+    ours = patch.object(host, "kernel", recorded)
     with _on_the_cpu(), ours, settings(mode="checked", order=order):
         return run(), tuple(reports)
 
 
 def total(
-    reports: Iterable[Report], name: str, array: str | None = None, kind: str | None = None
+    reports: Iterable[Report],
+    name: str,
+    array: str | None = None,
+    kind: str | None = None,
+    shared: bool = False,
 ) -> int:
     """The sum of a count over launches: of one array, of reads or writes or atomics, or of all."""
     return sum(
         getattr(line, name)
         for report in reports
         for line in report.lines
-        if not line.shared and array in (None, line.array) and kind in (None, line.kind)
+        if line.shared == shared and array in (None, line.array) and kind in (None, line.kind)
     )
 
 
@@ -107,8 +130,15 @@ def watched_kernel(file: str, name: str, *parameters: Any) -> Any:
 
 
 @functools.cache
-def _instance(file: str, expression: str) -> Any:
-    module = RawModule(code=_loaded_whole(source(file)), name_expressions=[expression])
+def _instance(file: str, expression: str, change: Change | None = None) -> Any:
+    code = source(file)
+    if change:
+        if code.count(change[0]) != 1:
+            raise ValueError(
+                f"change: {change[0]!r} stands in {file}.cu {code.count(change[0])} times, not once"
+            )
+        code = code.replace(*change)
+    module = RawModule(code=_loaded_whole(code), name_expressions=[expression])
     return module.get_function(expression)
 
 
@@ -132,9 +162,19 @@ def _on_the_cpu() -> Iterator[None]:
 
 def registers(kernel: str, architecture: str = "sm_90") -> int | None:
     """The registers of a thread that NVIDIA's compiler gave to an instance; None: not stored."""
+    return _stored(kernel, architecture).get("registers")
+
+
+def shared_bytes(kernel: str, architecture: str = "sm_90") -> int | None:
+    """The bytes of shared memory that each block of an instance takes; None: not stored."""
+    row = _stored(kernel, architecture)
+    return row.get("shared_bytes", 0) if row else None
+
+
+def _stored(kernel: str, architecture: str) -> dict[str, int]:
     files = json.loads(STORED.read_text(encoding="utf-8"))["files"]
-    row = files.get("cuda/forward.cu", {}).get(kernel, {}).get(architecture, {})
-    return row.get("registers")
+    row: dict[str, int] = files.get("cuda/forward.cu", {}).get(kernel, {}).get(architecture, {})
+    return row
 
 
 # ---- by arithmetic --------------------------------------------------------------------------
@@ -281,6 +321,82 @@ def flight_picture(rows: int = 8, U: int = 4) -> style.Picture:
         f"is asked for only when the one before has been added: {rows} waits, one after another. "
         f"With {U} at a time the waits of {U} rows overlap: {-(-rows // U)} waits.",
     )
+
+
+# Made up: how long each row is under way, from its asking on. Some are nearer than others.
+TOOK = (2.1, 1.6, 2.9, 1.8, 2.4, 1.5, 2.7, 2.0, 1.7, 2.8, 1.6, 2.2)
+ASK, ADD = 0.12, 0.22
+
+
+class Flight(NamedTuple):
+    """When each row is asked for, has come, and has been added."""
+
+    asked: np.ndarray
+    come: np.ndarray
+    added: np.ndarray
+
+    def under_way(self) -> tuple[np.ndarray, np.ndarray]:
+        """(times, rows): from each time to the next so many rows are under way."""
+        times = np.unique(np.concatenate([self.asked, self.come, [self.added[-1]]]))
+        at = times[:-1, None]
+        return times, ((self.asked <= at) & (at < self.come)).sum(axis=1)
+
+
+def fly(rows: int, U: int, ring: bool) -> Flight:
+    """Rows asked for U at a time, each U after all of the last are added; or in a ring of U places.
+
+    In a ring, row r is asked for as soon as row r - U has been added.
+    """
+    asked, come, added = np.zeros(rows), np.zeros(rows), np.zeros(rows)
+    for r in range(rows):
+        free = r - U if ring else r // U * U - 1  # this row must have been added
+        after = [asked[r - 1] + ASK] * (r > 0) + [added[free]] * (free >= 0)
+        asked[r] = max(after, default=0.0)
+        come[r] = asked[r] + TOOK[r % len(TOOK)]
+        added[r] = max(come[r], added[r - 1] if r else 0.0) + ADD
+    return Flight(asked, come, added)
+
+
+def ring_picture(rows: int = 12, U: int = 4) -> style.Picture:
+    """A drawing, not a measurement: rows U at a time, and in a ring of U places."""
+    figure, ax = style.board(36, rows * 0.7 + 7.6, unit=0.3)
+    told = []
+    for x, ring in ((1.0, False), (19.0, True)):
+        flight = fly(rows, U, ring)
+        name = f"a ring of {U} places" if ring else f"{U} loads at a time"
+        style.note(ax, x, -0.7, name, align="left", weight="bold")
+        _draw_flight(ax, flight, x, U)
+        _, under = flight.under_way()
+        told.append((int((under[:-1] == 0).sum()), float(flight.added[-1])))
+    note = "hatched: the row is under way; solid: it is added. Drawn, not measured."
+    style.note(ax, 1, -rows * 0.7 - 6.9, note, align="left", size=style.SMALL, colour=style.QUIET)
+    (gaps, end), (none, earlier) = told
+    return style.Picture(
+        figure,
+        f"Two time lines for {rows} rows, drawn and not measured; below each, how many rows are "
+        f"under way. {U} at a time: the next {U} are asked for when the last {U} are added. "
+        f"Moments with nothing under way, before the end: {gaps}. In a ring of {U} places a row is "
+        f"asked for whenever one has been added. Such moments: {none}. The last row is added after "
+        f"{earlier / end:.0%} of the time.",
+    )
+
+
+def _draw_flight(ax: Axes, flight: Flight, x: float, U: int) -> None:
+    wide, rows = 1.3, len(flight.asked)
+    for r in range(rows):
+        left, y = x + flight.asked[r] * wide, -1.5 - 0.7 * r
+        ax.add_patch(Rectangle((left, y - 0.5), TOOK[r % len(TOOK)] * wide, 0.5, fc=style.PALE,
+                               ec=style.INK, lw=0.8, hatch="////"))  # fmt: skip
+        at = x + (flight.added[r] - ADD) * wide
+        ax.add_patch(Rectangle((at, y - 0.5), ADD * wide, 0.5, fc=style.BLUE, lw=0))
+    low, high = -rows * 0.7 - 5.4, 0.6
+    times, under = flight.under_way()
+    for begin, end, n in zip(times[:-1], times[1:], under, strict=True):
+        ax.add_patch(Rectangle((x + begin * wide, low), (end - begin) * wide, n * high,
+                               fc=style.AMBER, lw=0))  # fmt: skip
+    style.note(ax, x, low + U * high + 0.7, "rows under way", align="left", size=style.SMALL)
+    style.arrow(ax, (x, low), (x + 16.4, low))
+    style.note(ax, x + 16.2, low - 0.6, "time", align="right", size=style.SMALL)
 
 
 PARTS = (  # array, its colour and hatch
