@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("ipywidgets", reason="the controls are made with ipywidgets")
 
 from embag_edu import loops  # noqa: E402
-from embag_edu.cuda_on_cpu import CompilerMissing, Report  # noqa: E402
+from embag_edu.cuda_on_cpu import CompilerMissing, KernelFault, Report  # noqa: E402
 from embag_edu.cuda_on_cpu.toolchain import find_compiler  # noqa: E402
 from embag_edu.figures import ladder  # noqa: E402
 from embag_edu.figures.ladder import count, flight_picture, lanes_picture, planned  # noqa: E402
@@ -109,3 +109,56 @@ def test_the_control_redraws_in_all_corners():
             for L.value in (1, 64):
                 assert re.search(r'<img alt="The 32 lanes of a warp', picture.value)
     assert all(part.description for part in (version, D, L))
+
+
+@needs_compiler
+def test_shared_memory_is_counted_by_itself():
+    """Version 8 reads from its rings what it has asked for: each row once."""
+    loads, copies = count(even(128, 7), 4), count(even(128, 7), 8)
+    assert loads.total("requests", shared=True) == 0
+    assert copies.total("requests", "rows", "read", shared=True) == 7 * 8
+    assert copies.total("passes", "rows", "read", shared=True) == 4 * 7 * 8
+    assert copies.total("requests") == loads.total("requests")
+
+
+@needs_compiler
+def test_a_change_of_the_source_is_launched_and_leaves_no_trace():
+    call = even(16, 7)
+    right = count(call, 4).output
+    firsts = count(call, 4, change=("is_live = lane < count &&", "is_live = lane < 1 &&")).output
+    np.testing.assert_array_equal(firsts, call.weight[::7] + call.weight[4::7])  # teams of 4
+    np.testing.assert_array_equal(count(call, 4).output, right)
+    early = "__pipeline_wait_prior(RING - 1)", "__pipeline_wait_prior(RING)"
+    with pytest.raises(KernelFault, match="async copy"):
+        count(even(16, 20), 8, change=early)
+
+
+@pytest.mark.parametrize("old, times", [("no such text", 0), ("typename", "[0-9]+")])
+def test_a_change_must_name_one_place(old, times):
+    with pytest.raises(ValueError, match=f"'{old}' stands in forward.cu {times} times, not once"):
+        count(even(16, 7), 1, change=(old, ""))
+
+
+def test_shared_bytes_are_those_of_the_rings():
+    assert ladder.shared_bytes("no_such_kernel<float>") is None
+    assert ladder.shared_bytes("bag_sum_1<float, long long, SUM, false>") == 0
+    rows, factors = 8 * 128 * 16, 128 * 4
+    assert ladder.shared_bytes("bag_sum_8<float, long long, SUM, false, 4, 32>") == rows + factors
+
+
+@pytest.mark.parametrize("U", [1, 2, 4, 8])
+def test_a_ring_asks_when_a_place_is_free(U):
+    for ring in (False, True):
+        flight = ladder.fly(13, U, ring)
+        _, under = flight.under_way()
+        assert under.max() == U and (np.diff(flight.added) > 0).all()
+        free = [r - U if ring else r // U * U - 1 for r in range(13)]
+        for r, before in enumerate(free):
+            assert before < 0 or flight.asked[r] >= flight.added[before]
+    assert ladder.fly(13, U, True).added[-1] <= ladder.fly(13, U, False).added[-1]
+
+
+def test_ring_picture_tells_when_nothing_is_under_way():
+    alt = ladder.ring_picture(rows=12, U=4).alt
+    assert "drawn and not measured" in alt
+    assert "nothing under way, before the end: 2." in alt and "Such moments: 0." in alt

@@ -582,4 +582,130 @@ BUDGET = Exercise(
     judge=KernelTask("bag_sum", _budget_launches, _budget_fault, _budget_counts),
 )  # fmt: skip
 
-EXERCISES = (PACK, LOADS, TWO_PASS, REPAIR, BUDGET)
+# ---- 08.repair_ring -------------------------------------------------------------------------
+
+EARLY = r"""
+#include <cuda_pipeline.h>
+const int RING = 4;  // places
+
+// The sums of bags, for D <= 32. A block is one warp and has one bag; lane d has feature d.
+extern "C" __global__ void bag_sum(const float* weight, const int* indices, const int* offsets,
+                                   float* output, int D) {
+  __shared__ float ring[RING][32];
+  int bag = blockIdx.x, d = threadIdx.x, begin = offsets[bag], end = offsets[bag + 1];
+  if (d >= D) return;
+  float sum = 0.0f;
+  for (int i = begin; i < end; i++) {
+    __pipeline_memcpy_async(&ring[i % RING][d], weight + indices[i] * D + d, 4);
+    __pipeline_commit();
+    __pipeline_wait_prior(RING);
+    if (i - begin >= RING - 1) sum += ring[(i - RING + 1) % RING][d];
+  }
+  __pipeline_wait_prior(0);
+  for (int i = end - RING + 1; i < end; i++) sum += ring[i % RING][d];
+  output[bag * D + d] = sum;
+}
+"""
+ON_ITS_WAY = (
+    "A row is added while the copy that brings it is still on its way. Count at that line: how "
+    "many batches have been closed after the one that is to be added?"
+)
+AT_THE_END = (
+    "When the loop ends, some rows are still on their way, and nobody waits for them: "
+    "__pipeline_wait_prior(0) waits for all."
+)
+NO_BATCH = (
+    "No batch is ever closed, so there is none to wait for: __pipeline_commit() belongs behind "
+    "each copy."
+)
+NEVER_PUT = (
+    "A place of the ring is read into which nothing was copied. A bag may have fewer rows than "
+    "the ring has places."
+)
+ONE_AT_A_TIME = (
+    "The result is right. But each row is waited for as soon as it has been asked for: one row is "
+    "under way at a time, and three places of the ring are for nothing."
+)
+LAST_ROWS = (
+    "The last rows of a bag are missing: those that are still in the ring when the loop ends."
+)
+TWICE = "A row is added twice: once in the loop, and once more behind it."
+
+
+def _ring_launches() -> list[Launch]:
+    random = np.random.default_rng(808)
+    weight = random.normal(size=(50, 20)).astype(np.float32)
+    made = []
+    for what, lengths in (
+        ("bags of 9 and 4", [9, 4]),
+        ("bags of 2, 0, 30, 1 and 3", [2, 0, 30, 1, 3]),
+    ):
+        ends = np.cumsum([0, *lengths]).astype(np.int32)
+        ids = random.integers(0, 50, ends[-1]).astype(np.int32)
+        right = _sums(weight, ids, ends)
+        spans = list(zip(ends[:-1], ends[1:], strict=True))
+        in_loop = [weight[ids[a : max(b - 3, a)]].sum(axis=0) for a, b in spans]
+        again = [weight[ids[b - 4]] * (b - a >= 4) for a, b in spans]
+        made.append(
+            Launch(
+                what, len(lengths), 32,
+                (weight, ids, ends, np.full(right.shape, NAN, np.float32), 20),
+                (3, right),
+                {LAST_ROWS: np.array(in_loop), TWICE: right + np.array(again)},
+            )
+        )  # fmt: skip
+    return made
+
+
+def _ring_fault(fault: KernelFault, code: str) -> str:
+    if "__pipeline_commit" not in code:
+        return NO_BATCH
+    if fault.kind == "async copy":
+        return ON_ITS_WAY if "__pipeline_wait_prior(0)" in code else AT_THE_END
+    outside = "array index", "uninitialised shared memory"
+    return NEVER_PUT if fault.kind in outside else ""
+
+
+def _ring_counts(report: Report, launch: Launch, code: str) -> str:
+    """In a checked launch a copy comes at the wait that waits for it: there it is written."""
+    waited = sum(
+        line.requests
+        for line in report.lines
+        if line.shared and line.kind == "write" and "__pipeline_wait_prior(0)" in line.text
+    )
+    return ONE_AT_A_TIME if waited > 3 * launch.grid else ""
+
+
+_WAIT = "__pipeline_wait_prior(RING)"
+_DRAIN = "int i = end - RING + 1; i"
+RING_RIGHT = EARLY.replace(_WAIT, "__pipeline_wait_prior(RING - 1)").replace(
+    _DRAIN, "int i = max(begin, end - RING + 1); i"
+)
+_BEHIND = RING_RIGHT[RING_RIGHT.index("  for (int i = max") : RING_RIGHT.index("  output[bag")]
+RING = Exercise(
+    "08.repair_ring",
+    "rows that are added before they have come",
+    RING_RIGHT,
+    hints=(
+        "In the turn that asks for row i, row i - 3 is added. How many rows have been asked for "
+        "after that one? They may still be on their way; it may not.",
+        "__pipeline_wait_prior(n) waits until all batches but the last n have come. And then look "
+        "at the loop behind: where does it begin for a bag of two rows?",
+        "One batch fewer may be left. The loop behind must not begin before the bag does: take the "
+        "larger of two numbers.",
+    ),
+    wrong=(
+        Wrong(EARLY, ON_ITS_WAY),
+        Wrong(RING_RIGHT.replace("  __pipeline_wait_prior(0);\n", ""), AT_THE_END),
+        Wrong(RING_RIGHT.replace("    __pipeline_commit();\n", ""), NO_BATCH),
+        Wrong(EARLY.replace(_WAIT, "__pipeline_wait_prior(RING - 1)"), NEVER_PUT),
+        Wrong(RING_RIGHT.replace("wait_prior(RING - 1)", "wait_prior(0)"), ONE_AT_A_TIME),
+        Wrong(RING_RIGHT.replace(_BEHIND, ""), LAST_ROWS),
+        Wrong(RING_RIGHT.replace("max(begin, end - RING + 1)", "max(begin, end - RING)"), TWICE),
+    ),
+    points=2,
+    unproved="that it is faster: how many rows are under way at a time, only a GPU knows.",
+    judge=KernelTask("bag_sum", _ring_launches, _ring_fault, _ring_counts),
+)
+
+EXERCISES = (PACK, LOADS, TWO_PASS, REPAIR, BUDGET, RING)
