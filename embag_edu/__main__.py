@@ -15,6 +15,7 @@ COMMANDS = {
     "transforms": "derivatives, vmap, compile, export, pickle of torch's module and of ours",
     "ledger": "where torch departs from its documentation, or from itself",
     "bench": "measure the arrays beside torch, and what bytes allow",
+    "train": "train a classifier on the real reviews, with torch's EmbeddingBag or any of ours",
     "gpu": "try everything on this machine's NVIDIA GPU, and write what was found",
     "report": "this machine and its packages, to paste into a bug report",
     "exercises": "make the readers' copies of the exercises from their solutions",
@@ -31,7 +32,7 @@ def main(words: list[str]) -> int:
     try:
         return RUN[words[0]](words[1:])
     except ImportError as error:
-        extra = "check" if words[0] in ("check", "transforms", "ledger") else "book"
+        extra = "check" if words[0] in ("check", "transforms", "ledger", "train") else "book"
         print(f"This command needs the package {error.name}: pip install 'embag_edu[{extra}]'")
         return 2
 
@@ -142,6 +143,13 @@ def run_bench(words: list[str]) -> int:
     return command.main(words)
 
 
+def run_train(words: list[str]) -> int:
+    """Exit status: 0, or 2 where the call was wrong."""
+    from embag_edu.train import command
+
+    return command.main(words)
+
+
 def run_gpu(words: list[str]) -> int:
     """Exit status: 0 nothing failed, 1 something did, 2 there is no GPU that can be used."""
     from embag_edu.gpu import command
@@ -176,6 +184,7 @@ RUN = {
     "transforms": run_transforms,
     "ledger": run_ledger,
     "bench": run_bench,
+    "train": run_train,
     "gpu": run_gpu,
     "report": run_report,
     "exercises": run_exercises,
