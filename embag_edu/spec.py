@@ -316,7 +316,10 @@ def _check_renorm(input: np.ndarray, weight: np.ndarray, max_norm: Any, norm_typ
             f"Got {weight.dtype.name} instead",
             f"weight.astype(np.float32); the dtypes are {', '.join(FLOAT_DTYPES)}",
         )
-    rows = len(weight)
+    _check_renorm_range(input, *weight.shape)
+
+
+def _check_renorm_range(input: np.ndarray, rows: int, features: int) -> None:
     if _within(input, -rows, rows):
         return
     # -V to -1 wrap here in torch, and are refused later, by _check_range.
@@ -324,7 +327,7 @@ def _check_renorm(input: np.ndarray, weight: np.ndarray, max_norm: Any, norm_typ
         _fail(
             IndexError,
             f"select(): index {index} out of range for tensor of size "
-            f"[{rows}, {weight.shape[1]}] at dimension 0",
+            f"[{rows}, {features}] at dimension 0",
             f"input holds row numbers from 0 to {rows - 1}",
         )
 

@@ -551,6 +551,20 @@ def test_an_end_that_is_not_the_number_of_positions(end):
     assert str(found.value) == str(expected.value)
 
 
+def test_a_bad_index_of_a_call_with_max_norm_is_an_index_error():
+    """As on the host, where rows are rescaled before anything else is looked at."""
+    input, offsets = np.array([0, 9]), np.array([0, 2])
+    for bad in (9, -10):
+        input[1] = bad
+        with pytest.raises(
+            IndexError, match=rf"index {bad} out of range for tensor of size \[9, 4\]"
+        ):
+            host.check_input(input, offsets, 9, 4)
+    input[1] = -1
+    with pytest.raises(RuntimeError, match="found idx to be -1"):
+        host.check_input(input, offsets, 9, 4)
+
+
 def test_a_good_input_costs_its_bytes(monkeypatch):
     call = make_call(**arguments_of(D=1, lengths=[L] * B))
     run = lambda: host.check_input(call.indices, call.offsets, 9)  # noqa: E731

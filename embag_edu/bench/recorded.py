@@ -87,9 +87,14 @@ class Recorded:
                 return result
         raise KeyError(f"nothing is recorded for {step}, shape {shape}, {skew}, {dtype}")
 
-    def rows_alone(self, shape: str, dtype: str = "float32") -> float:
-        """Bytes a second when the rows of uniform bags are only read: what memory gives at all."""
-        return float(self._at("forward", shape, "uniform", dtype)["rows_alone"]["bytes_per_second"])
+    def copy_rate_at(self, shape: str, dtype: str = "float32") -> float:
+        """The copy rate, in bytes a second, of a copy that moves about as many bytes as the shape.
+
+        A copy of few bytes is over before the memory is at full speed; so is a forward.
+        """
+        rates = self.result("ladder", "copy")["rates"]
+        of_a = {"float32": "copy of 161 MB", "bfloat16": "of 82 MB"}
+        return float(rates[of_a[dtype]] if shape == "A" else rates["copy"])
 
     def sweep(self, step: str = "forward") -> dict[tuple[int, int], float]:
         """Ours in parts of torch's time, by (D, L); all bags together have 2**18 positions."""

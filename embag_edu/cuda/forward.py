@@ -82,7 +82,7 @@ def forward(call: Call) -> tuple[Any, Saved]:
     """
     work = Work(call)
     if not on_host(call.indices) and _checked.get():  # those of NumPy were looked at by spec
-        check_input(work.indices, work.offsets, call.num_embeddings)
+        check_input(work.indices, work.offsets, call.num_embeddings, renormed_features(call))
     if call.max_norm is not None:
         renorm(work)
     if call.mode == "max":
@@ -335,9 +335,15 @@ def renorm(work: Work) -> None:
         call.weight[...] = download(work.weight, call.weight)
 
 
-def check_input(indices: Any, offsets: Any, V: int) -> None:
+def renormed_features(call: Call) -> int | None:
+    """What check_input is to be told: D of a call with max_norm, else None."""
+    return None if call.max_norm is None else call.embedding_dim
+
+
+def check_input(indices: Any, offsets: Any, V: int, D: int | None = None) -> None:
     """Raise RuntimeError, as `spec.make_call` does, for bad indices or offsets (B + 1,).
 
+    D: of a call with max_norm, for which a bad index is an IndexError.
     The arrays are looked at where they are. The host waits for two numbers, and for the arrays
     only if something is wrong.
     """
@@ -349,6 +355,8 @@ def check_input(indices: Any, offsets: Any, V: int) -> None:
     launch(kernel("indices", "check_input", indices.dtype), max(N, B + 1), args)
     if (gpu.asnumpy(found) == nobody).all():
         return
+    if D is not None:
+        spec._check_renorm_range(gpu.asnumpy(indices), V, D)
     starts = gpu.asnumpy(offsets)
     spec._check_ends(starts[:-1] if starts[-1] == N else starts, N)
     spec._with_end(starts, N, include_last_offset=True)

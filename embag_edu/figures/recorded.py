@@ -18,7 +18,7 @@ def forward_bars(times: Recorded, dtype: str = "float32") -> style.Picture:
     for ax, shape in zip(axes, ("A", "B"), strict=True):
         found = times.times("forward", shape, "uniform", dtype)
         shares = {name: row["of_copy_rate"] for name, row in found.items()}
-        ceiling = times.rows_alone(shape, dtype) / times.copy_rate
+        ceiling = times.copy_rate_at(shape, dtype) / times.copy_rate
         _bars(ax, shares)
         ax.axvline(ceiling, color=style.INK, lw=1.2, ls=(0, (4, 2)))
         ax.set_xlim(0, 1.18 * max(*shares.values(), ceiling))
@@ -26,10 +26,10 @@ def forward_bars(times: Recorded, dtype: str = "float32") -> style.Picture:
         said.append(
             f"shape {shape}: "
             + ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
-            + f"; rows alone can be had at {ceiling:.2f}"
+            + f"; a copy of as many bytes {ceiling:.2f}"
         )
     alt = f"Bars: logical bytes a second as a share of the copy rate, {dtype}. " + "; ".join(said)
-    return style.Picture(figure, alt + ". The dashed line: the rows read and nothing else done.")
+    return style.Picture(figure, alt + ". The dashed line: a copy that moves as many bytes.")
 
 
 def backward_bars(times: Recorded, shape: str = "B", dtype: str = "float32") -> style.Picture:
@@ -63,7 +63,18 @@ def _bars(ax: Axes, values: dict[str, float], most: float | None = None) -> None
             lw=0.8,
         )
         past = " (longer)" if shown < value else ""
-        ax.text(shown, place, f" {value:.2f}{past}", va="center", fontsize=style.SMALL)
+        paper = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.8}
+        label = f"{value:.2f}{past}"
+        ax.annotate(
+            label,
+            (shown, place),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            bbox=paper,
+            fontsize=style.SMALL,
+            zorder=5,
+        )
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
     ax.set_xlim(0, 1.25 * min(max(values.values()), most or np.inf))

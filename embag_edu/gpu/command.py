@@ -190,8 +190,8 @@ def times_of(result: dict[str, Any]) -> list[str]:
     if "bytes_per_second" in result:
         return [f"    copy: {result['bytes_per_second'] / 1e9:.0f} GB/s, read and written"]
     return [
-        f"    {result['name']}: {who} {c['median_ms']:.4f} ms, "
-        f"{c['logical_bytes_per_second'] / 1e9:.0f} GB/s"
+        f"    {result['name']}: {who} {c['median_ms']:.4f} ms "
+        + (f"{c['logical_bytes_per_second'] / 1e9:.0f} GB/s" if "of_copy_rate" in c else "")
         for who, c in result.get("contestants", {}).items()
     ]
 

@@ -222,6 +222,7 @@ def on_torchs(plan: Plan, call: Call, upstream: Any, right: tuple) -> Result | s
 def unwaited(plan: Plan, call: Call, upstream: Any) -> Result:
     """A forward and a backward are queued while the GPU is kept busy: the host is back first."""
     spin = plan.gpu.xp.RawKernel(SPIN, "spin")
+    spin((1,), (1,), (np.int64(1),))  # compiled
     with trusted():
         _, saved = forward(call)
         backward_of(call, saved, upstream)  # compiled, and memory at hand

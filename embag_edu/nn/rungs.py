@@ -81,7 +81,9 @@ def renorm(call: Call, implementation: str) -> None:
         return
     host = importlib.import_module("embag_edu.cuda.forward")
     if not host.on_host(call.indices):  # those of NumPy were looked at by spec
-        host.check_input(call.indices, call.offsets, call.num_embeddings)
+        host.check_input(
+            call.indices, call.offsets, call.num_embeddings, host.renormed_features(call)
+        )
     host.renorm(host.Work(call))
 
 

@@ -54,14 +54,17 @@ def narrow(x: np.ndarray, form: tuple[int, int], how: Callable = np.rint) -> np.
     return np.where(np.isnan(x), 0x7FFF, bits).astype(U16)
 
 
-def half_of_double(x: np.ndarray) -> np.ndarray:
-    """float64 -> the 16 bits of HALF. A NaN keeps its sign and the first bits of its fraction.
+def of_double(x: np.ndarray, form: tuple[int, int]) -> np.ndarray:
+    """float64 -> the 16 bits of HALF or BFLOAT16. A NaN keeps its sign and its first bits.
 
-    On a GPU only the usual NaN was seen: it becomes 0x7E00, not the 0x7FFF of other conversions.
+    On a GPU only the usual NaN was seen: it becomes 0x7E00 or 0x7FC0, not the 0x7FFF of other
+    conversions.
     """
-    bits = np.asarray(x, F64).view(U64)
-    nan = (bits >> U64(48) & U64(0x8000)) | U64(0x7E00) | (bits >> U64(42) & U64(0x1FF))
-    return np.where(np.isnan(x), nan.astype(U16), narrow(x, HALF))
+    digits, infinity = form[0], narrow(np.array([np.inf]), form).astype(U64)[0]
+    bits, quiet = np.asarray(x, F64).view(U64), U64(1 << (digits - 1))
+    nan = (bits >> U64(48) & U64(0x8000)) | infinity | quiet
+    nan |= bits >> U64(52 - digits) & (quiet - U64(1))
+    return np.where(np.isnan(x), nan.astype(U16), narrow(x, form))
 
 
 def widen(bits: np.ndarray, form: tuple[int, int]) -> np.ndarray:
@@ -794,7 +797,7 @@ row(
     "double to half and bfloat16",
     "rounded once, not by way of float",
     "double_to_16", 94, 256, _double_make,
-    lambda x, out, n: {1: np.stack([half_of_double(x), narrow(x, BFLOAT16)])},
+    lambda x, out, n: {1: np.stack([of_double(x, HALF), of_double(x, BFLOAT16)])},
 )  # fmt: skip
 row(
     "whole numbers to half and back",

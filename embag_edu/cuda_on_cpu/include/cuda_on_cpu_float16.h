@@ -66,16 +66,16 @@ inline uint16_t nearest(float f, Bf16) {
   if ((u & 0x7fffffff) > 0x7f800000) return 0x7fff;
   return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
-// Of a double: a GPU has one instruction for half (F2F.F16.F64, also before sm_90). It turns the usual
-// NaN into 0x7e00: the fraction is cut to 10 bits. That another NaN is cut too, and that the sign
-// stays, is concluded from this and was not tried. bfloat16's NaN is 0x7fff.
-inline uint16_t nearest(double d, Fp16) {
-  if (d == d) return from_double<Fp16>(d);
+// Of a double: a GPU has one instruction for half (F2F.F16.F64, also before sm_90), and from sm_90 on
+// one for bfloat16. They turn the usual NaN into 0x7e00 and 0x7fc0: the fraction is cut. (Seen on an
+// H200.) That another NaN is cut too, and that the sign stays, is concluded from this.
+template <class F> uint16_t nearest(double d, F) {
+  if (d == d) return from_double<F>(d);
   uint64_t u;
   memcpy(&u, &d, 8);
-  return (uint16_t)((u >> 48 & 0x8000) | 0x7e00 | (u >> 42 & 0x1ff));
+  const uint16_t quiet = 1 << (F::digits - 1), fraction = (uint16_t)(u >> (52 - F::digits)) & (quiet - 1);
+  return (uint16_t)((u >> 48 & 0x8000) | infinity<F>() | quiet | fraction);
 }
-inline uint16_t nearest(double d, Bf16) { return from_double<Bf16>(d); }
 
 // ---- from 16 bits: always exact ----------------------------------------------------------------
 inline float widen(uint16_t h, Fp16) {
