@@ -412,6 +412,30 @@ def test_an_unknown_version_is_named():
         host.sum_bags(host.Work(make_call(**arguments_of(D=1))), 9)
 
 
+@pytest.mark.parametrize(
+    "version, tuning",
+    [(3, {"loads": 0}), (4, {"lanes": 3}), (6, {"piece": -1}), (5, {"parts": 1.5})],
+)
+def test_a_tuning_that_cannot_be_is_refused(version, tuning):
+    (name,) = tuning
+    with pytest.raises(ValueError, match=f"{name} is .*; valid: "):
+        host.sum_bags(host.Work(make_call(**arguments_of(D=4))), version, **tuning)
+
+
+def test_arrays_in_another_byte_order_or_off_their_places():
+    """Kernels are given a form of their own; the table that changes is still the caller's."""
+    arguments = arguments_of(D=6, max_norm=1.0)
+    right = arguments["weight"].copy()
+    loops.forward(make_call(**arguments | {"weight": right}))
+    bytes_ = np.zeros(right.nbytes + 1, np.uint8)
+    off = bytes_[1:].view(np.float32).reshape(right.shape)
+    for weight in (off, arguments["weight"].astype(">f4")):
+        weight[...] = arguments["weight"]
+        output = host.forward(make_call(**arguments | {"weight": weight}))[0]
+        assert not difference(right, weight.astype(np.float32), atol=1e-6)
+        assert output.dtype.isnative and np.isfinite(output).all()
+
+
 # ---- maximum --------------------------------------------------------------------------------
 
 MAX_BAGS = [

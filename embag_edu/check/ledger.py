@@ -383,6 +383,18 @@ LEDGER: tuple[Entry, ...] = (
         ("max_norm.large",),
     ),
     Entry(
+        "norm_type 0 counts NaN",
+        "With norm_type=0 a NaN in a row counts as a number that is not zero: the row's norm is a "
+        "number, and the row is rescaled. For every other norm_type a row with NaN is left alone.",
+        "A row with NaN has no norm and is left alone, whatever norm_type is.",
+        "not reported",
+        """
+        weight = torch.tensor([[float("nan"), 2.0, 2.0]])
+        F.embedding_bag(torch.tensor([0]), weight, torch.tensor([0]), max_norm=1.0, norm_type=0.0)
+        shown = bool(weight[0, 1] < 1)
+        """,
+    ),
+    Entry(
         "max_norm rescales the padding row",
         "A padding row that occurs is rescaled, although it counts for nothing else.",
         "The same.",

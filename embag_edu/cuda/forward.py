@@ -158,12 +158,22 @@ def sum_bags(work: Work, version: int | None = None, **tuning: int) -> tuple[Any
     version = choose(work.call).version if version is None else version
     if version not in VERSIONS:
         raise ValueError(f"version is {version!r}; there are: {', '.join(map(str, VERSIONS))}")
+    check_tuning(tuning)
     bag_sizes = work.sizes(work.B)
     if work.D:
         VERSIONS[version](work, bag_sizes, **tuning)
     elif work.kind == "MEAN":
         bag_sizes.fill(0)  # no feature, no thread that would count
     return work.output, bag_sizes if work.kind == "MEAN" else None
+
+
+def check_tuning(tuning: dict[str, int]) -> None:
+    """Raise ValueError for a number that no kernel can be launched with; 0 stands for the usual."""
+    for name, value in tuning.items():
+        valid = "4, 8, 16 or 32" if name == "lanes" else "1 or more"
+        right = value in (4, 8, 16, 32) if name == "lanes" else value >= 1
+        if not isinstance(value, int) or not (right or (value == 0 and name != "loads")):
+            raise ValueError(f"{name} is {value!r}; valid: {valid}")
 
 
 def _per_element(work: Work, bag_sizes: Any) -> None:

@@ -82,7 +82,12 @@ def ceil_div(a: int, b: int) -> int:
 
 
 def upload(array: Any, dtype: Any = None) -> Any:
-    """The array on the device, C-contiguous; not copied where it is so already."""
+    """The array on the device, as kernels take it; not copied where it is so already.
+
+    C-contiguous, in this machine's byte order, and each element at a multiple of its size.
+    """
+    if on_host(array) and not (array.flags.aligned and array.dtype.isnative):
+        array = array.astype(array.dtype.newbyteorder("="))
     return device().asarray(array, dtype)
 
 
