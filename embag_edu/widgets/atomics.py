@@ -5,19 +5,9 @@ from __future__ import annotations
 import ipywidgets as widgets
 
 from embag_edu.figures.atomics import contention_picture
-from embag_edu.widgets.drawn import drawn_below
+from embag_edu.widgets.drawn import drawn_below, skew_slider
 
 
 def contention_control(skew: float = 1.0) -> widgets.Widget:
     """A slider for the skew, from 0 (all rows alike) to 2; below, the hits of the hottest rows."""
-    slider = widgets.FloatSlider(
-        value=skew,
-        min=0.0,
-        max=2.0,
-        step=0.05,
-        description="skew",
-        continuous_update=False,
-        style={"description_width": "5em"},
-        layout=widgets.Layout(width="34em"),
-    )
-    return drawn_below(contention_picture, slider)
+    return drawn_below(contention_picture, skew_slider(skew))

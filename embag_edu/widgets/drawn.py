@@ -29,3 +29,17 @@ def drawn_below(draw: Callable[..., Picture], *sliders: widgets.ValueWidget) -> 
         slider.observe(redraw, names="value")
     redraw()
     return widgets.VBox([*sliders, picture])
+
+
+def skew_slider(skew: float) -> widgets.FloatSlider:
+    """From 0, all rows alike, to 2; the picture follows when it is let go."""
+    return widgets.FloatSlider(
+        value=skew,
+        min=0.0,
+        max=2.0,
+        step=0.05,
+        description="skew",
+        continuous_update=False,
+        style={"description_width": "5em"},
+        layout=widgets.Layout(width="34em"),
+    )
