@@ -79,7 +79,7 @@ __global__ void divide_by_run_length(const K* keys, A* shares, long long n) {
   shares[i] /= A(length);
 }
 
-// ---- Before 5: what the sort has put in order -----------------------------------------------------
+// ---- Before 5: what the sort has put in order ---------------------------------------------------
 
 // Entry i of the sorted list is number order[i] of the list before.
 template <class A, class K>
@@ -115,7 +115,7 @@ sort_few(const int* keys, const int* sources, const A* shares, int* sorted_keys,
       for (int pair = threadIdx.x; pair < room / 2; pair += blockDim.x) {
         int low = 2 * pair - (pair & (apart - 1)), high = low + apart;  // apart is a power of two
         unsigned long long a = items[low], b = items[high];
-        if ((a > b) == ((low & size) == 0)) {  // every other part of `size` items is sorted downwards
+        if ((a > b) == ((low & size) == 0)) {  // every other part of `size` is sorted downwards
           items[low] = b;
           items[high] = a;
         }
