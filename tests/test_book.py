@@ -9,9 +9,11 @@ import ast
 import importlib
 import inspect
 import os
+import pkgutil
 import re
 import statistics
 import sys
+import textwrap
 from pathlib import Path
 
 import nbformat
@@ -118,8 +120,7 @@ def test_code_that_is_shown_is_the_packages_own(cell, target):
         file, _, kernel = target.partition(":")
         assert kernel_in(cell) == kernels_of(BOOK.parent / file)[kernel]
         return
-    module, _, function = target.rpartition(".")
-    source = inspect.getsource(getattr(importlib.import_module(module), function))
+    source = textwrap.dedent(inspect.getsource(pkgutil.resolve_name(target)))  # or a method's
     assert cell.source.strip() == source.strip()
 
 
