@@ -85,6 +85,8 @@ def test_tables_say_what_the_record_says(times):
     assert len(table) == 1 + len(WHO["forward"])
     row = times.times("forward", "A", "zipf 1.05")["version 3"]
     assert f"{1e3 * row['median_ms']:,.1f} ({row['of_torch']:.2f})" in table[3]
+    some = times.table("forward", "A", only=("torch", "version 3")).splitlines()
+    assert some == [table[0], table[3], table[10]] and table[10].startswith("torch ")
     sweep = times.sweep_table().splitlines()
     assert len(sweep) == 7 and sweep[1].split() == ["4", "0.04", "0.01", *["0.00"] * 5]
     readme = times.readme_table().splitlines()

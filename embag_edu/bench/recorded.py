@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,10 +108,16 @@ class Recorded:
 
     # ---- as text ---------------------------------------------------------------------------------
 
-    def table(self, step: str, shape: str, dtype: str = "float32") -> str:
-        """Each contestant's median at each skew, in microseconds and in parts of torch's time."""
+    def table(
+        self, step: str, shape: str, dtype: str = "float32", only: Collection[str] = ()
+    ) -> str:
+        """Each contestant's median at each skew, in microseconds and in parts of torch's time.
+
+        only: the names to show, in the record's order; all if there is none.
+        """
         columns = {skew: self.times(step, shape, skew, dtype) for skew in SKEWS}
         names = list(dict.fromkeys(name for column in columns.values() for name in column))
+        names = [name for name in names if not only or name in only]
         lines = ["".join([f"{'us (in parts of torch)':26}", *(f"{skew:>20}" for skew in SKEWS)])]
         lines += [
             "".join([f"{name:26}", *(_cell(columns[s].get(name)) for s in SKEWS)]) for name in names
