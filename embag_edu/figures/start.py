@@ -12,7 +12,7 @@ STEPS = (
     ("loops", "chapters 01 to 03", "anyone can read them", True),
     ("arrays", "chapters 04 to 06", "NumPy: no loop in sight", True),
     ("the GPU", "chapters 07 to 11", "CUDA kernels, step by step", True),
-    ("at work", "a part, of 12 and 13", "a torch module, trained", True),
+    ("at work", "chapters 12 and 13", "a torch module, trained", True),
     ("beyond torch", "later", "many tables, 8-bit rows", False),
 )
 WIDE, RISE = 4.7, 1.0

@@ -167,8 +167,8 @@ def model_of(plan: Plan, rows: int) -> TextClassifier:
     """The untrained model of a plan: the same weights for each implementation."""
     torch.manual_seed(plan.seed)
     model = TextClassifier(
-        rows, plan.dim, len(labels_of(plan.task)), implementation=plan.implementation,
-        weighted=plan.weighted, sparse=plan.sparse, max_norm=plan.max_norm, dtype=plan.dtype,
+        rows, plan.dim, len(labels_of(plan.task)), plan.weighted, plan.implementation,
+        sparse=plan.sparse, max_norm=plan.max_norm, dtype=plan.dtype,
     )  # fmt: skip
     return model.to(plan.device)
 

@@ -40,21 +40,16 @@ def bag_of(implementation: str, rows: int, dim: int, **options: Any) -> torch.nn
 
 
 class TextClassifier(torch.nn.Module):
-    """fastText's classifier: the mean of a text's rows, and a linear layer.
+    """fastText's classifier: the mean of a text's rows in a table (V, D), and a linear layer."""
 
-    rows, dim, classes: V, D and the number of scores.
-    weighted: batches have weights, and the bag is their weighted sum; else it is the mean.
-    options: those of EmbeddingBag (sparse, max_norm, dtype, ...).
-    """
-
+    # weighted: batches have weights, and a bag is their weighted sum. options: EmbeddingBag's.
     def __init__(
         self,
         rows: int,
         dim: int,
         classes: int,
-        *,
-        implementation: str = "torch",
         weighted: bool = False,
+        implementation: str = "torch",
         **options: Any,
     ) -> None:
         super().__init__()

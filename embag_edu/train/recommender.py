@@ -90,6 +90,13 @@ def collate(batch: Sequence[tuple[dict[str, list[int]], int]]) -> Batch:
     return Batch(joined, torch.tensor([label for _, label in batch]))
 
 
+def with_products(vectors: Tensor) -> Tensor:
+    """Vectors (B, F, D), and the dot product of each pair: (B, F D + F (F - 1) / 2)."""
+    products = vectors @ vectors.transpose(1, 2)
+    one, other = torch.triu_indices(vectors.shape[1], vectors.shape[1], 1)
+    return torch.cat([vectors.flatten(1), products[:, one, other]], 1)
+
+
 class Recommender(torch.nn.Module):
     """A table for each feature, the dot products of their vectors, and two layers on top.
 
@@ -121,9 +128,7 @@ class Recommender(torch.nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """The scores (B, 2) of a batch."""
         vectors = torch.stack([bag(*batch.bags[name]) for name, bag in self.tables.items()], 1)
-        products = vectors @ vectors.transpose(1, 2)
-        one, other = torch.triu_indices(len(self.tables), len(self.tables), 1)
-        return self.top(torch.cat([vectors.flatten(1), products[:, one, other]], 1))
+        return self.top(with_products(vectors))
 
 
 SETS = {"words alone": ("words",), "no words": FEATURES[:-1], "all": FEATURES}
