@@ -1,5 +1,6 @@
 """Records of a GPU, and what is drawn of them. The numbers here are made up, and stay here."""
 
+import itertools
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -37,6 +38,7 @@ def made_up():
             }
             row = {"workload": asdict(work), "step": step, "dtype": work.dtype}
             row |= {"name": f"{step} {work.name}", "contestants": contestants}
+            row["distinct_rows"] = len(results)
             results.append(row)
     sweep = [
         {
@@ -56,6 +58,10 @@ def made_up():
     }
 
 
+def every_place():
+    return itertools.product(module.SHAPES, module.SKEWS, DTYPES)
+
+
 @pytest.fixture
 def times(tmp_path):
     file = tmp_path / "gpu.json"
@@ -73,6 +79,8 @@ def test_times_by_step_shape_skew_and_dtype(times):
     found = times.times("backward", "B", "zipf 1.05", "bfloat16")
     assert list(found) == WHO["backward"]
     other = times.times("backward", "B", "zipf 1.15", "bfloat16")
+    told = [times.distinct_rows(step, *at) for step in WHO for at in every_place()]
+    assert sorted(told) == list(range(1, len(told) + 1))
     assert found["torch"] != other["torch"]
     with pytest.raises(KeyError, match="nothing is recorded for forward, shape A, reviews"):
         times.times("forward", "A", "reviews")

@@ -78,6 +78,12 @@ class Recorded:
         """The contestants of a step ("forward", "backward", "sparse") at shape A or B, by name."""
         return dict(self._at(step, shape, skew, dtype)["contestants"])
 
+    def distinct_rows(
+        self, step: str, shape: str, skew: str = "uniform", dtype: str = "float32"
+    ) -> int:
+        """U, the number of different rows that the recorded call looks up."""
+        return int(self._at(step, shape, skew, dtype)["distinct_rows"])
+
     def _at(self, step: str, shape: str, skew: str, dtype: str) -> dict[str, Any]:
         for result in self.step("ladder"):
             work = result.get("workload")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from embag_edu.bench import traffic
 from embag_edu.course.core import Case, Exercise, Wrong
 from embag_edu.course.detective import Detective, Setting, draw, row_text
 from embag_edu.course.kernels import NO_COMPILE, NOT_SOURCE, KernelTask, Launch
@@ -630,4 +631,94 @@ DETECTIVE = Exercise(
     judge=CASES.judge,
 )
 
-EXERCISES = (ENTRIES, PARTIALS, DETERMINISTIC, LAST_BLOCK, DETECTIVE)
+# ---- 11.least_ms ----------------------------------------------------------------------------
+
+
+def least_ms(V: int, D: int, N: int, B: int, U: int, w: int, rate: float) -> float:
+    """Milliseconds of the compulsory bytes of a dense backward, at `rate` bytes a second."""
+    counts = traffic.Counts(V, D, N, B, U, w, i=8, p=0)
+    return 1e3 * traffic.backward_dense(counts).compulsory / rate
+
+
+def _no_zeros(V, D, N, B, U, w, rate):
+    return least_ms(0, D, N, B, U, w, rate)
+
+
+def _zeros_only(V, D, N, B, U, w, rate):
+    return 1e3 * V * D * w / rate
+
+
+def _row_a_position(V, D, N, B, U, w, rate):
+    counts = traffic.Counts(V, D, N, B, U, w, i=8, p=0)
+    return 1e3 * traffic.backward_dense(counts).logical / rate
+
+
+def _written_a_position(V, D, N, B, U, w, rate):
+    return least_ms(V, D, N, B, N, w, rate)
+
+
+def _sums_not_written(V, D, N, B, U, w, rate):
+    return least_ms(V, D, N, B, 0, w, rate)
+
+
+def _always_four(V, D, N, B, U, w, rate):
+    return least_ms(V, D, N, B, U, 4, rate)
+
+
+def _no_indices(V, D, N, B, U, w, rate):
+    return 1e3 * (V + U + B) * D * w / rate
+
+
+def _narrow_indices(V, D, N, B, U, w, rate):
+    return 1e3 * ((V + U + B) * D * w + w * (N + B + 1)) / rate
+
+
+def _seconds(V, D, N, B, U, w, rate):
+    return least_ms(V, D, N, B, U, w, rate) / 1e3
+
+
+def _least_cases() -> list[Case]:
+    return [
+        Case("two bags over four rows", V=4, D=2, N=3, B=2, U=2, w=4, rate=1e6),
+        Case("bags of one row each", V=1_000, D=8, N=64, B=64, U=60, w=4, rate=1e9),
+        Case("one hot row", V=2_000, D=16, N=500, B=20, U=1, w=4, rate=1e9),
+        Case("16 bits", V=3_000, D=32, N=700, B=25, U=300, w=2, rate=1e9),
+        Case("one feature", V=500, D=1, N=10_000, B=100, U=400, w=8, rate=1e9),
+        Case("no position", V=700, D=4, N=0, B=3, U=0, w=4, rate=1e9),
+        Case("a large table", V=5_000_000, D=128, N=307_200, B=2_048, U=90_299, w=4, rate=4e12),
+    ]
+
+
+LEAST = Exercise(
+    "11.least_ms",
+    "the least time of a dense backward",
+    least_ms,
+    _least_cases,
+    hints=(
+        "Which arrays are read, which are written, and which of them is larger than it looks?",
+        "Read: grad_output, indices, offsets. Written: the whole gradient, as zeros; then those "
+        "rows again that occur. With a perfect cache, each byte is moved once.",
+        "Three tables have rows of D numbers: V of them, U of them and B of them. indices has N "
+        "numbers of 8 bytes, offsets has one more than there are bags. A second has 1,000 ms.",
+    ),
+    wrong=(
+        Wrong(_no_zeros, "A dense gradient has V rows. Each of them is written, as zeros."),
+        Wrong(_zeros_only, "The zeros are not all: grad_output is read, and sums are written."),
+        Wrong(
+            _row_a_position,
+            "grad_output has B rows. Compulsory bytes count each of them once, and not once for "
+            "each position.",
+        ),
+        Wrong(_written_a_position, "A row's sum is written once, however many positions it has."),
+        Wrong(_sums_not_written, "The rows that occur are written twice: zeros, then their sums."),
+        Wrong(_always_four, "Not every number has 4 bytes: reckon with w."),
+        Wrong(_no_indices, "indices and offsets are read, too."),
+        Wrong(_narrow_indices, "indices and offsets are int64, 8 bytes, whatever the rows are."),
+        Wrong(_seconds, "Those are seconds."),
+    ),
+    points=2,
+    returns="milliseconds",
+    unproved="that any kernel reaches it. It is the byte model, held against no clock.",
+)
+
+EXERCISES = (ENTRIES, PARTIALS, DETERMINISTIC, LAST_BLOCK, DETECTIVE, LEAST)
