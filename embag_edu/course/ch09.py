@@ -46,6 +46,11 @@ def _from_minus_infinity(values, rows, padding_idx):
     return (best, won) if any(r != padding_idx for r in rows) else (0.0, -1)
 
 
+def _from_minus_infinity_or_none(values, rows, padding_idx):
+    best, won = _from_minus_infinity(values, rows, padding_idx)
+    return (best, won) if won >= 0 else (0.0, -1)
+
+
 def _any_nan(values, rows, padding_idx):
     kept = [(v, r) for v, r in zip(values, rows, strict=True) if r != padding_idx]
     bad = [pair for pair in kept if np.isnan(pair[0])]
@@ -104,6 +109,11 @@ WINNER = Exercise(
     wrong=(
         Wrong(_last_of_equals, "Of equals the first wins: a later one must be larger."),
         Wrong(_no_nan, "A NaN that comes first does win: it enters, and nothing is larger."),
+        Wrong(  # before _from_zero: where both fit a reader's answer, the first is told
+            _from_minus_infinity_or_none,
+            "-inf is no start for a maximum: a NaN that comes first, and -inf itself, are not "
+            "larger, but do win. The first position that counts always enters.",
+        ),
         Wrong(_from_zero, "0 is no start for a maximum: a bag may hold only negative numbers."),
         Wrong(
             _from_minus_infinity,
@@ -385,6 +395,11 @@ LATE = (
 )
 UNCLAIMED = "Nothing keeps two warps from the same row: both measure it, and both multiply."
 NO_WORD = "There is a word for 32 rows, so row r is in word r / 32, and its bit is r % 32."
+NOBODY = (
+    "In some order of threads no row is rescaled: no warp believes that it was first. If all 32 "
+    "lanes ask, one of them is the first, and it need not be lane 0, whose answer the shuffle "
+    "hands round."
+)
 WHOLE_WORD = (
     "A warp leaves although nobody has claimed its row, but another row of the same word. Look at "
     "the one bit."
@@ -402,7 +417,7 @@ def _rescale_launches() -> list[Launch]:
         weight = random.normal(size=(70, 5)).astype(np.float32) + np.float32(3)  # all are long
         right = _shortened(weight, pool)
         args = (weight, rows, np.zeros(3, np.uint32), N, 5, np.float32(1))
-        mistakes = {WHOLE_WORD: _shortened(weight, pool[:3])}
+        mistakes = {WHOLE_WORD: _shortened(weight, pool[:3]), NOBODY: weight.copy()}
         made.append(Launch(what, -(-N // 4), 128, args, (0, right), mistakes))
     return made
 
@@ -446,6 +461,7 @@ RACE = Exercise(
                               "atomicOr(&claimed[row / 32], bit)"), PLAIN_LOOK),
         Wrong(RESCALE_RIGHT.replace("atomicOr", "atomicExch"), EXCHANGED),
         Wrong(RESCALE_RIGHT.replace(_TELL, "").replace("if (lane == 0) before", "before"), ALL_ASK),
+        Wrong(RESCALE_RIGHT.replace("if (lane == 0) before", "before"), NOBODY),
         Wrong(RESCALE_RIGHT.replace(_TELL, ""), NOT_TOLD),
         Wrong(_NO_CLAIM.replace(_SCALE, _SCALE + _ASK), LATE),
         Wrong(_NO_CLAIM, UNCLAIMED),
