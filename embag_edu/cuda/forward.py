@@ -102,8 +102,8 @@ def trusted() -> Iterator[None]:
         with embag_edu.cuda.trusted():
             output, saved = embag_edu.cuda.forward(call)
 
-    The check itself takes a few microseconds; but the host must wait for its answer, and cannot
-    prepare what follows meanwhile. A bad index that nobody looked at reads, and in the backward
+    The check reads little; but the host must wait for its answer, and cannot prepare what follows
+    meanwhile. A bad index that nobody looked at reads, and in the backward
     writes, memory of others. Arrays of NumPy are checked in any case, by `spec.make_call`.
     """
     token = _checked.set(False)

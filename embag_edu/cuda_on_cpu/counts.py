@@ -292,9 +292,13 @@ def _html(rows: Sequence[Sequence[str]], code: bool = False) -> str:
     """A table; `code`: all its cells are lines of source."""
     words = {i for i, heading in enumerate(rows[0]) if heading in ("access", "array", "source")}
 
+    # Long lines of two kernels side by side are wrapped: the page is not as wide as both.
+    style = "text-align: left; white-space: pre"
+    style += "-wrap; font-family: monospace; font-size: 85%; vertical-align: top" if code else ""
+
     def cells(row: Sequence[str], tag: str) -> str:
         return "".join(
-            f'<{tag} style="text-align: left; white-space: pre">{html.escape(cell)}</{tag}>'
+            f'<{tag} style="{style}">{html.escape(cell)}</{tag}>'
             if i in words or code
             else f"<{tag}>{html.escape(cell)}</{tag}>"
             for i, cell in enumerate(row)
