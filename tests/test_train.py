@@ -360,9 +360,18 @@ def test_command_says_what_it_did(tmp_path, capsys):
         (["--optimizer", "adam"], "optimizer is 'adam'; it must be one of sgd, adagrad"),
         (["--epochs", "0"], "epochs is 0; it must be 1 or more"),
         (["--lr", "-1"], "lr is -1.0; it must be more than 0, such as 0.1"),
+        (["--lr", "nan"], "lr is nan; it must be more than 0, such as 0.1"),
+        (["--lr", "inf"], "lr is inf; it must be more than 0, such as 0.1"),
         (["--max-norm", "0"], "max_norm is 0.0; it must be more than 0"),
+        (["--max-norm", "nan"], "max_norm is nan; it must be more than 0"),
+        (["--seed", "-1"], "seed is -1; it must be 0 or more"),
+        (["--seed", str(1 << 64)], f"seed is {1 << 64}; it must be 0 or more, and below 2 ** 63"),
+        (["--device", "cuda"], "implementation 'vectorized' can't compute on device 'cuda'; take"),
+        (["--compare", "--device", "cuda"], "--compare trains with the loops, too"),
         (["--buckets", "-1"], "buckets is -1"),
         (["--save", "no/such/folder"], "--save is 'no/such/folder'; it must be a file in a folder"),
+        (["--save", ""], "--save is ''; it must be a file in a folder that exists"),
+        (["--save", "."], "--save is '.'; it must be a file in a folder that exists"),
         (["--json", "x.json"], "--json is for --compare"),
         (["--compare", "--save", "x.pt"], "--save is for a single training"),
     ],
@@ -371,6 +380,18 @@ def test_wrong_arguments_are_told_in_one_line(words, told, capsys):
     assert embag_edu_command.main(["train", *words]) == 2
     out, said = capsys.readouterr()
     assert told in said and said.count("\n") == 1 and not out
+
+
+def test_ctrl_c_is_told_in_one_line_and_leaves_no_file(tmp_path, capsys, monkeypatch):
+    def stopped(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("embag_edu.train.command.train", stopped)
+    path = tmp_path / "model.pt"
+    assert embag_edu_command.main(["train", "--save", str(path), *QUICK]) == 130
+    said = capsys.readouterr().err
+    assert said.startswith("stopped before the end") and said.count("\n") == 1
+    assert not path.exists()
 
 
 def test_compare_writes_a_record_that_is_read_again(tmp_path, capsys):
@@ -403,6 +424,37 @@ def test_watch_sees_each_step_and_may_stop_it(small):
 
     with pytest.raises(KeyboardInterrupt):
         train(SMALL, small, stop, progress=True)
+
+
+IN_A_NOTEBOOK = """
+from embag_edu.data import reviews
+from embag_edu.train import Plan, train
+from embag_edu.train.fitting import data_of
+
+plan = Plan(epochs=2, batch_size=64, buckets=512)
+data = data_of(plan, reviews()[:160])
+def stop(history):
+    if len(history.losses) == 3:
+        raise KeyboardInterrupt
+
+train(plan, data, progress=False)
+train(plan, data)
+try:
+    train(plan, data, stop)
+except KeyboardInterrupt:
+    pass
+"""
+
+
+def test_a_stored_notebook_shows_where_the_bar_has_ended():
+    nbformat = pytest.importorskip("nbformat")
+    client = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(IN_A_NOTEBOOK)])
+    client.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    whole, broken_off = (out.data for out in notebook.cells[0].outputs)
+    assert whole["text/plain"].endswith("4/4") and broken_off["text/plain"].endswith("3/4")
+    assert "max='4' value='4'" in whole["text/html"]
 
 
 def test_a_loader_of_torchs_own_takes_collate(small):

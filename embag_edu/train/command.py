@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from embag_edu.train.models import IMPLEMENTATIONS
 
 
 def main(words: list[str]) -> int:
-    """Exit status: 0, or 2 where the call was wrong."""
+    """Exit status: 0; 2 where the call was wrong; 130 where Ctrl-C has stopped it."""
     torch.set_num_threads(1)
     given = parser().parse_args(words)
     try:
@@ -32,6 +33,9 @@ def main(words: list[str]) -> int:
     except (ValueError, CompilerMissing) as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped before the end: what was not finished is not written", file=sys.stderr)
+        return 130
 
 
 def parser() -> argparse.ArgumentParser:
@@ -77,10 +81,16 @@ def check_files(given: argparse.Namespace) -> None:
         raise ValueError("--json is for --compare; a single training has --save")
     if given.save and given.compare:
         raise ValueError("--save is for a single training: leave --compare away")
+    if given.compare and given.device == "cuda":
+        raise ValueError("--compare trains with the loops, too, on the CPU: leave --device away")
     for name in ("save", "json"):
         path = getattr(given, name)
-        if path and (Path(path).is_dir() or not Path(path).absolute().parent.is_dir()):
+        if path is not None and not _writable(Path(path)):
             raise ValueError(f"--{name} is {path!r}; it must be a file in a folder that exists")
+
+
+def _writable(path: Path) -> bool:
+    return not path.is_dir() and os.access(path if path.exists() else path.parent, os.W_OK)
 
 
 def report(plan: Plan, path: str | None) -> str:

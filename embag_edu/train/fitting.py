@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,10 +67,17 @@ class Plan:
             value = getattr(self, name)
             if not (value is None and name == "limit") and value < 1:
                 raise ValueError(f"{name} is {value}; it must be 1 or more")
-        if self.rate <= 0:
+        if not 0 <= self.seed < 1 << 63:
+            raise ValueError(f"seed is {self.seed}; it must be 0 or more, and below 2 ** 63")
+        if not 0 < self.rate < float("inf"):
             raise ValueError(f"lr is {self.lr}; it must be more than 0, such as {self._usual}")
-        if self.max_norm is not None and self.max_norm <= 0:
+        if self.max_norm is not None and not self.max_norm > 0:
             raise ValueError(f"max_norm is {self.max_norm}; it must be more than 0, such as 1.0")
+        if self.device == "cuda" and self.implementation in ("loops", "vectorized"):
+            raise ValueError(
+                f"implementation {self.implementation!r} can't compute on device 'cuda'; take "
+                "implementation 'cuda' or 'torch'"
+            )
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device is 'cuda', but torch sees no GPU here; take device 'cpu'")
 
@@ -211,16 +219,15 @@ def train(
     """Train a model by a plan, and judge it by what was held out.
 
     data: that of `data_of(plan)`, to read the reviews once for several plans.
-    progress: a bar of tqdm's; by default where somebody looks, at a terminal or in a notebook.
+    progress: a bar; by default where somebody looks, at a terminal or in a notebook.
     """
     data = data_of(plan) if data is None else data
     model = model_of(plan, data.reader.rows)
     batches = Batches(data.train, plan)
-    with _bar(plan.epochs * len(batches), progress) as bar:
+    with _bar(plan.epochs * len(batches), progress) as show:
 
         def after_step(history: History) -> None:
-            bar.update()
-            bar.set_postfix(loss=f"{history.losses[-1]:.3f}", refresh=False)
+            show(history)
             if watch is not None:
                 watch(history)
 
@@ -229,12 +236,43 @@ def train(
     return Trained(plan, data, model, history, scores_of(model, data.held_out, plan))
 
 
-def _bar(steps: int, progress: bool | None) -> Any:
-    from tqdm.auto import tqdm
+@contextmanager
+def _bar(steps: int, progress: bool | None) -> Iterator[Callable[[History], None]]:
+    """A bar, and what shows it a history. By default where somebody looks."""
+    notebook = _in_notebook()
+    if notebook and progress is not False:
+        yield _notebook_bar(steps)
+        return
+    from tqdm import tqdm
 
-    if progress is None:
-        progress = sys.stderr.isatty() or "ipykernel" in sys.modules
-    return tqdm(total=steps, unit="step", leave=False, disable=not progress)
+    shown = sys.stderr.isatty() if progress is None else progress
+    with tqdm(total=steps, unit="step", leave=False, disable=not shown) as bar:
+
+        def show(history: History) -> None:
+            bar.set_postfix(loss=f"{history.losses[-1]:.3f}", refresh=False)
+            bar.update()
+
+        yield show
+
+
+def _notebook_bar(steps: int) -> Callable[[History], None]:
+    """IPython's bar: its last state is stored with the page. Of tqdm's, the first one would be."""
+    from IPython.display import ProgressBar
+
+    bar, every = ProgressBar(steps), max(1, steps // 100)
+    bar.display()
+
+    def show(history: History) -> None:
+        done = len(history.losses)
+        if done % every == 0 or done == steps:
+            bar.progress = done  # which draws it again
+
+    return show
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 @torch.no_grad()
