@@ -179,6 +179,8 @@ def _one_after_another(differs: str, n: int) -> style.Picture:
         for row in range(ROWS):
             style.note(ax, 7.3, top - row - 0.5, f"row {ROWS * k + row}", align="left",
                        size=style.SMALL)  # fmt: skip
+    style.note(ax, 4.9, -4.5 - ROWS * tables, f"output: {2 * n} bags of 2 features, cut into "
+               f"{n} × 2", align="left")  # fmt: skip
     return style.Picture(figure, _line_alt(n, tables, inputs, shifted, offsets))
 
 
