@@ -6,6 +6,7 @@ Nothing is installed here and nothing is fetched: pip is replaced by a fake.
 import ast
 import fnmatch
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -312,6 +313,25 @@ def test_environment_yml_holds_the_packages_of_pyproject():
     assert pip[0] == "-c constraints.txt" and pip[-1] == "-e ."
     assert sorted(pip[1:-1]) == sorted(wanted)
     assert f"python{PROJECT['project']['requires-python']}" in conda
+
+
+def imported_by(notebook):
+    """The first names of what the cells of a notebook import."""
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            for node in ast.walk(ast.parse("".join(cell["source"]))):
+                names = [alias.name for alias in node.names] if type(node) is ast.Import else []
+                names += [node.module] if type(node) is ast.ImportFrom else []
+                yield from (name.partition(".")[0] for name in names)
+
+
+def test_the_extra_book_has_what_the_notebooks_import():
+    needed = {name for path in (ROOT / "book").rglob("*.ipynb") for name in imported_by(path)}
+    needed -= {*sys.stdlib_module_names, "embag_edu"}
+    packages = PROJECT["project"]["dependencies"] + extras("book")
+    assert {"numpy", "torch", "ml_dtypes"} <= needed
+    assert needed <= {re.match(r"[\w-]+", package).group() for package in packages}
+    assert set(extras("compiler")) <= set(packages), "chapters 07 to 13 compile kernels"
 
 
 def test_every_package_is_pinned():
