@@ -367,6 +367,18 @@ def test_vmap_says_that_there_are_no_batches_of_sparse_gradients():
         torch.vmap(one)(draw(4, V, D))
 
 
+@pytest.mark.parametrize("table", [torch.ones(0, 6, 3), torch.ones(6, 3)], ids=["tables", "bags"])
+@pytest.mark.parametrize("implementation", ["loops", "vectorized"])
+def test_vmap_over_nobody_is_told_so(table, implementation):
+    inputs = torch.zeros(0, 2, 4, dtype=torch.int64)
+    embedding_bag = functools.partial(F.embedding_bag, implementation=implementation)
+    dims = (0, 0 if table.dim() == 3 else None)
+    with pytest.raises(RuntimeError, match="size 0 has no call to make"):
+        torch.vmap(embedding_bag, in_dims=dims)(inputs, table)
+    with pytest.raises(RuntimeError, match="size 0 has no call to make"):
+        torch.vmap(lambda w: embedding_bag(torch.zeros(2, 4).long(), w))(torch.ones(0, 6, 3))
+
+
 def test_an_ensemble_of_modules():
     modules = [nn.EmbeddingBag(V, D, mode="mean", padding_idx=1) for _ in range(3)]
     weights, _ = stack_module_state(modules)

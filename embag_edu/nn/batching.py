@@ -161,7 +161,12 @@ def with_offsets(bags: Bags, offsets: Tensor, N: int, first: Tensor) -> Bags:
 
 
 def members(tensor: Tensor, dim: int | None, n: int) -> Tensor:
-    """Members first: (n, ...)."""
+    """Members first: (n, ...). Raises RuntimeError where there are none."""
+    if n == 0:
+        raise RuntimeError(
+            "embedding_bag: vmap over a dimension of size 0 has no call to make."
+            "\n  To mend it: leave such a batch out; torch's own refuses it as well."
+        )
     return tensor.expand(n, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
 
 
