@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -254,6 +255,22 @@ def test_auc_of_known_cases():
 
 
 # ---- kept, and looked into ------------------------------------------------------------------
+
+
+def test_a_file_is_replaced_by_a_whole_one_or_not_at_all(tmp_path, monkeypatch):
+    path, trained = tmp_path / "model.pt", train(SMALL, data_of(SMALL, FEW))
+    path.write_bytes(b"what was there")
+
+    def breaks(kept, to):
+        Path(to).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(torch, "save", breaks)
+        save(trained, path)
+    assert path.read_bytes() == b"what was there" and list(tmp_path.iterdir()) == [path]
+    save(trained, path)
+    assert path.stat().st_size > 1000 and list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("plan", [SMALL, OPTIONS["tf-idf, sparse"]], ids=["mean", "tf-idf"])

@@ -6,6 +6,7 @@ trained.history.losses, trained.accuracy, trained.auc
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -321,7 +322,12 @@ def save(trained: Trained, path: str | Path) -> None:
         "idf": torch.from_numpy(reader.idf),
         "state_dict": trained.model.state_dict(),
     }
-    torch.save(kept, path)
+    unfinished = Path(f"{path}.unfinished")  # a file that is there is replaced by a whole one only
+    try:
+        torch.save(kept, unfinished)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def load(path: str | Path, implementation: str = "torch") -> tuple[TextClassifier, Reader, Plan]:
