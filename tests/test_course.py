@@ -220,6 +220,15 @@ def test_a_mistake_that_nobody_foresaw_gets_no_invented_cause():
     assert "Likely cause" not in said and 'hint("01.lengths")' in said
 
 
+def test_a_cause_that_would_fail_where_the_answer_passes_is_not_told():
+    """Both say 0 for 3; but the known mistake says 0 for 4 as well."""
+    cases = lambda: [Case("three", 3), Case("four", 4)]  # noqa: E731
+    wrong = (Wrong(lambda x: 0, "Nothing is squared."),)
+    exercise = Exercise("01.square", "square", lambda x: x * x, cases, LENGTHS.hints, wrong=wrong)
+    assert "Likely cause: Nothing is squared." in refusal(exercise, lambda x: 0)
+    assert "Likely cause" not in refusal(exercise, lambda x: 16 if x == 4 else 0)
+
+
 def test_nan_does_not_pass():
     exercise = Exercise("01.half", "half", lambda x: x / 2, lambda: [Case("one", np.ones(2))],
                         hints=LENGTHS.hints)  # fmt: skip

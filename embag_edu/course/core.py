@@ -208,7 +208,7 @@ def check(name: str | Exercise, mine: Any) -> None:
     tried = [_try(exercise, mine, at) for at in range(len(exercise.cases()))]
     failures = [attempt for attempt in tried if attempt.problem]
     if failures:
-        raise ExerciseFailed(_failure_text(exercise, failures, len(tried)))
+        raise ExerciseFailed(_failure_text(exercise, failures, tried))
     count = "1 case" if len(tried) == 1 else f"{len(tried)} cases"
     _print_right(exercise, f"{count} passed.")
 
@@ -394,7 +394,8 @@ def _differ_in_scalar(expected: Any, found: Any, atol: float, rtol: float, label
 # -------------------------------------------------------------------------- telling what is wrong
 
 
-def _failure_text(exercise: Exercise, failures: list[_Attempt], total: int) -> str:
+def _failure_text(exercise: Exercise, failures: list[_Attempt], tried: list[_Attempt]) -> str:
+    total = len(tried)
     worst = min(failures, key=lambda attempt: (attempt.case.size(), attempt.at))
     if len(failures) == 1:
         which = f'It fails on the case "{worst.case.name}" (1 of {total}).'
@@ -405,7 +406,7 @@ def _failure_text(exercise: Exercise, failures: list[_Attempt], total: int) -> s
     for name, value in zip(names, _values(worst.case), strict=True):
         lines.append(_entry(f"    {name} = ", value))
     lines += [*_expected_and_found(worst), "", worst.problem]
-    cause = _likely_cause(exercise, failures, worst)
+    cause = _likely_cause(exercise, tried, worst)
     lines += ["", f"Likely cause: {cause}"] if cause else []
     return "\n".join([*lines, "", _help(exercise)])
 
@@ -419,15 +420,18 @@ def _expected_and_found(attempt: _Attempt) -> list[str]:
     return [first, second]
 
 
-def _likely_cause(exercise: Exercise, failures: list[_Attempt], worst: _Attempt) -> str:
+def _likely_cause(exercise: Exercise, tried: list[_Attempt], worst: _Attempt) -> str:
     """What to say: the sentence of the wrong answer that fails as this one does.
 
-    It must give the same outcome on the case that is shown. If more than one does, the one that
-    agrees on most of the failing cases is taken.
+    It must give the same outcome on the case that is shown, and be right wherever the reader's
+    answer is. If more than one does, the one that agrees on most of the failing cases is taken.
     """
     best, cause = 0, ""
+    failures = [attempt for attempt in tried if attempt.problem]
     for wrong in exercise.wrong:
         if not _same_mistake(exercise, wrong, worst):
+            continue
+        if any(_fails(exercise, wrong, attempt) for attempt in tried if not attempt.problem):
             continue
         agrees = sum(_same_mistake(exercise, wrong, attempt) for attempt in failures)
         if agrees > best:
@@ -435,6 +439,12 @@ def _likely_cause(exercise: Exercise, failures: list[_Attempt], worst: _Attempt)
     if not cause and worst.mine.result is None and worst.mine.error is None:
         cause = "the function ends without a `return`, so it returns None."
     return cause
+
+
+def _fails(exercise: Exercise, wrong: Wrong, attempt: _Attempt) -> bool:
+    """Is the wrong answer wrong on this case?"""
+    theirs = _run(wrong.function, exercise.cases()[attempt.at])
+    return bool(_problem(exercise, attempt.case, attempt.right, theirs))
 
 
 def _same_mistake(exercise: Exercise, wrong: Wrong, attempt: _Attempt) -> bool:
