@@ -174,9 +174,9 @@ def sorted_entries(work: Work) -> Entries:
     return Entries(keys, bags, shares)
 
 
-def sorted_by_key(work: Work, keys: Any, bags: Any, shares: Any) -> tuple[Any, Any, Any]:
+def sorted_by_key(work: Work, keys: Any, sources: Any, shares: Any) -> tuple[Any, Any, Any]:
     """The three lists, (n,) each, in the order of keys; equal keys keep theirs."""
-    unsorted, n = (keys, bags, shares), len(keys)
+    unsorted, n = (keys, sources, shares), len(keys)
     found = tuple(device().empty(n, array.dtype) for array in unsorted)
     if 0 < n <= FEW and keys.dtype == np.int32:
         room = 1 << (n - 1).bit_length()
@@ -335,9 +335,8 @@ def launch_pieces(
     pieces = ceil_div(n, PIECE)
     partial, partial_keys = room_for_partials(work, pieces, D, entries.dtype)
     pack = min(pack_of(rows), pack_of(grad_weight))
-    team = lanes_for(ceil_div(D, pack))
+    team, grid = teams_for(work, pieces, D, pack)
     parameters = (rows.dtype, *work.types, entries.dtype, pack)
-    grid = (ceil_div(pieces * team, work.block), ceil_div(D, team * pack))
     args = (rows, *entries, grad_weight, partial, partial_keys, n, D, team, again)
     if n:
         kernel("segments", "piece_packs", *parameters)(grid, (work.block,), args)
@@ -350,6 +349,12 @@ def lanes_for(packs: int) -> int:
     Never fewer than 8: they also read the keys and sources of as many entries at once.
     """
     return min(32, max(8, 1 << (packs - 1).bit_length()))
+
+
+def teams_for(work: Work, items: int, D: int, pack: int) -> tuple[int, tuple[int, int]]:
+    """The lanes of a team, and the grid that gives one to each item and each part of its row."""
+    team = lanes_for(ceil_div(D, pack))
+    return team, (ceil_div(items * team, work.block), ceil_div(D, team * pack))
 
 
 def room_for_partials(work: Work, pieces: int, D: int, dtype: Any) -> tuple[Any, Any]:
@@ -386,10 +391,8 @@ def sorted_winners(work: Work) -> Any:
     dtype = smallest_dtype(grad_weight.size, 2 * winners.size)
     places = xp.flatnonzero(winners >= 0)
     keys = (winners[places].astype(np.int64) * D + places % D).astype(dtype)
-    order = xp.argsort(keys, kind="stable")
-    entries = Entries(
-        keys[order], places[order].astype(dtype), xp.ones(len(keys), work.call.accumulator)
-    )
+    ones = xp.ones(len(keys), work.call.accumulator)
+    entries = Entries(*sorted_by_key(work, keys, places.astype(dtype), ones))
     add_by_pieces(work, work.upstream.reshape(-1, 1), entries, grad_weight.reshape(-1, 1))
     return grad_weight
 
@@ -423,10 +426,9 @@ def entry_packs(work: Work) -> tuple[Any, Any]:
     """The same: a team for each entry."""
     rows, bags, shares, values = entry_rows(work)
     n, D = values.shape
-    pack = pack_of(work.upstream, values) if n else 1
-    team = lanes_for(ceil_div(D, pack))
-    grid = (ceil_div(n * team, work.block), ceil_div(D, team * pack))
     if n:
+        pack = pack_of(work.upstream, values)
+        team, grid = teams_for(work, n, D, pack)
         instance = kernel("segments", "entry_packs", *work.types, bags.dtype, pack)
         instance(grid, (work.block,), (work.upstream, bags, shares, values, n, D, team))
     return rows, values
