@@ -88,7 +88,6 @@ def test_a_wrong_sparse_gradient_is_found(case):
 def test_what_is_recorded(monkeypatch):
     on_cpu = ladder.case_of
     monkeypatch.setattr(ladder, "case_of", lambda work, torch: on_cpu(work, torch, "cpu"))
-    monkeypatch.setattr(ladder, "rows_alone", lambda watch, case: {"median_ms": 1.0})
     found = ladder.compared(None, Stand(), "forward", WORK, torch, RATES)
     assert found.status == "passed" and found.data["logical_bytes"] == 16 * 4 * 72 + 8 * 60 + 8 * 13
     second = found.data["contestants"]["version 2"]
@@ -99,7 +98,6 @@ def test_what_is_recorded(monkeypatch):
 def test_who_is_wrong_has_no_time_and_fails_the_result(monkeypatch):
     on_cpu = ladder.case_of
     monkeypatch.setattr(ladder, "case_of", lambda work, torch: on_cpu(work, torch, "cpu"))
-    monkeypatch.setattr(ladder, "rows_alone", lambda watch, case: {"median_ms": 1.0})
     right = ladder.summed
     spoil = lambda call, version=None: right(call, version) + (version == 3)  # noqa: E731
     monkeypatch.setattr(ladder, "summed", spoil)

@@ -244,8 +244,7 @@ def take_turns(on: Any, jobs: dict[str, Callable]) -> dict[str, list[float]]:
     in between: it is queued while the GPU still writes, so that its cost on the host is hidden.
     """
     cupy = on.xp
-    about = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
-    flush = cupy.empty((max(4 * int(about["l2CacheSize"]), FLUSH) // 4,), np.float32)
+    flush = flush_buffer(cupy)
     for job in jobs.values():
         for _ in range(3):
             job()
@@ -257,6 +256,12 @@ def take_turns(on: Any, jobs: dict[str, Callable]) -> dict[str, list[float]]:
             found[name].append(elapsed(cupy, jobs[name]))
         order = order[1:] + order[:1]
     return found
+
+
+def flush_buffer(cupy: Any) -> Any:
+    """An array that fills the L2 cache four times over: written, it leaves nothing else there."""
+    about = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+    return cupy.empty((max(4 * int(about["l2CacheSize"]), FLUSH) // 4,), np.float32)
 
 
 def elapsed(cupy: Any, job: Callable) -> float:

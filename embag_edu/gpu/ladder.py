@@ -16,20 +16,19 @@ from typing import Any
 
 import numpy as np
 
+from embag_edu.bench.recorded import DTYPES, SHAPES
 from embag_edu.bench.workloads import Workload, inputs
 from embag_edu.cuda import trusted
 from embag_edu.cuda.backward import weight_gradient
 from embag_edu.cuda.forward import VERSIONS, Work, forward, sum_bags
 from embag_edu.gpu import bags
 from embag_edu.gpu.facts import torch_with_gpu
-from embag_edu.gpu.plan import FAILED, SKIPPED, Plan, Result
+from embag_edu.gpu.plan import FAILED, PASSED, SKIPPED, Plan, Result
 from embag_edu.gpu.rung import SPIN, call_of, chosen
 from embag_edu.spec import Call
 
 TORCH, TURNS, SLOW_MS, SAMPLE = "torch", 11, 20.0, 12
-DTYPES = ("float32", "bfloat16")
 SKEWS = (("uniform", 1.0), ("zipf", 1.05), ("zipf", 1.15))
-SHAPES = {"A": (5_000_000, 128, 2_048, 150), "B": (1_000_000, 128, 65_536, 20)}
 WAYS = (
     "add_elements",
     "add_rows",
@@ -42,17 +41,6 @@ WAYS = (
 SWEEP_D, SWEEP_L = (4, 16, 64, 128, 256, 1024), (1, 4, 16, 64, 256, 1024, 4096)
 SWEEP_N = 1 << 18  # positions of each call of the sweep
 SMALL = (Workload(100_000, 4, 1_024, 1), Workload(100_000, 64, 1_024, 20))  # launches are all
-GATHER = """
-// The rows of a call read once, by as many threads as there are packs, with nothing added up. (Some
-// pack may make it write; hardly any does.) No limit of what memory can do: version 8 reads faster.
-extern "C" __global__ void read_rows(const uint4* weight, const long long* indices, unsigned* sink,
-                                     long long N, int packs) {
-  long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-  if (i >= N * packs) return;
-  uint4 pack = weight[indices[i / packs] * packs + i % packs];
-  if ((pack.x & pack.y & pack.z & pack.w) == 0x7fedcba9) sink[0] = 1;
-}
-"""
 
 
 @dataclass
@@ -262,9 +250,7 @@ class Stopwatch:
 
     def __init__(self, plan: Plan) -> None:
         self.cupy = plan.gpu.xp
-        about = self.cupy.cuda.runtime.getDeviceProperties(self.cupy.cuda.Device().id)
-        size = max(4 * int(about["l2CacheSize"]), bags.FLUSH) // 4
-        self.flush = self.cupy.empty((size,), np.float32)
+        self.flush = bags.flush_buffer(self.cupy)
         self.spin = self.cupy.RawKernel(SPIN, "spin")
 
     def once(self, job: Callable[[], Any], hidden_ms: float) -> float:
@@ -340,12 +326,10 @@ def compared(
         "logical_bytes": logical,
         "contestants": contestants,
     }
-    if step == "forward":
-        data["rows_alone"] = rows_alone(watch, case)
     note = f"wrong results: {', '.join(wrong)}" if wrong else ""
     # (torch's own 16-bit gradient may lose bits on a hot row: that is no fault of ours)
     ours = [name for name in wrong if name not in (TORCH, "index_add_")]
-    return Result(f"{step} {work.name}", FAILED if ours else "passed", note, data)
+    return Result(f"{step} {work.name}", FAILED if ours else PASSED, note, data)
 
 
 def right_ones(case: Case, step: str) -> tuple[dict[str, Callable[[], Any]], list[str]]:
@@ -369,19 +353,6 @@ def numbers(
     if logical is None:
         del found["logical_bytes_per_second"], found["of_copy_rate"]
     return found
-
-
-def rows_alone(watch: Stopwatch, case: Case) -> dict[str, float]:
-    """The rate at which a thread for each 16 bytes reads the rows of this call, and no more."""
-    kernel = watch.cupy.RawKernel(GATHER, "read_rows")
-    N, packs = len(case.indices), case.work.features * case.item // 16
-    sink = watch.cupy.zeros(1, np.uint32)
-    args = (case.call.weight, case.call.indices, sink, np.int64(N), np.int32(packs))
-    grid = (-(-N * packs // 256),)
-    ms = [watch.once(lambda: kernel(grid, (256,), args), 0.2) for _ in range(TURNS)]
-    read = N * packs * 16 + 8 * N
-    median = float(np.median(ms))
-    return {"median_ms": median, "bytes_per_second": read / (1e-3 * median)}
 
 
 def copy_rates(plan: Plan, watch: Stopwatch) -> dict[str, float]:
@@ -440,23 +411,22 @@ def sweep(plan: Plan) -> Iterator[Result]:
 def against(watch: Stopwatch, work: Workload, torch: Any) -> Result:
     """Ours and torch's at one workload, forward and backward, on the GPU and on the host."""
     case = case_of(work, torch)
-    steps = {"forward": forwards(case), "backward": backwards(case)}
-    ours: dict[str, Callable[[], Any]] = {
-        "forward": partial(summed, case.call),
-        "backward": steps["backward"]["piece_packs"],
+    ways = backwards(case)
+    steps: dict[str, dict[str, Callable[[], Any]]] = {
+        "forward": {"ours": partial(summed, case.call), TORCH: partial(torch_forward, case)},
+        "backward": {"ours": ways["piece_packs"], TORCH: ways[TORCH]},
     }
     data: dict[str, Any] = {"workload": asdict(work), "dtype": work.dtype}
-    wrong = wrong_forward(case, ours["forward"]()) or wrong_backward(case, ours["backward"]())
-    for step, job in ours.items():
-        jobs = {"ours": job, TORCH: steps[step][TORCH]}
+    wrong = wrong_forward(case, steps["forward"]["ours"]())
+    wrong = wrong or wrong_backward(case, steps["backward"]["ours"]())
+    for step, jobs in steps.items():
         found = watch.turns(jobs)
         medians = {name: float(np.median(ms)) for name, ms in found.items()}
         data[step] = {f"{name}_ms": median for name, median in medians.items()}
         data[step]["of_torch"] = medians["ours"] / medians[TORCH]
         data[step]["host_us"] = {name: 1e3 * watch.host_ms(job, 20) for name, job in jobs.items()}
-    return Result(
-        f"sweep {work.name}", FAILED if wrong else "passed", "wrong" if wrong else "", data
-    )
+    note = "wrong" if wrong else ""
+    return Result(f"sweep {work.name}", FAILED if wrong else PASSED, note, data)
 
 
 def check_costs(plan: Plan) -> Iterator[Result]:
