@@ -27,12 +27,15 @@ BEST = {"forward": "version 8", "backward": "piece_packs", "sparse": "ours"}
 
 def recorded(path: str | Path) -> Recorded:
     """The record of a run. Raises FileNotFoundError, and ValueError for a file of another kind."""
-    record = json.loads(Path(path).read_text(encoding="utf-8"))
-    if record.get("made by") != "python -m embag_edu gpu":
-        raise ValueError(
-            f"{Path(path).name} was not written by: python -m embag_edu gpu --json ..."
-        )
-    return Recorded(record)
+    return Recorded(read(path, "python -m embag_edu gpu"))
+
+
+def read(path: str | Path, made_by: str) -> dict[str, Any]:
+    """A record that this command has written. Raises FileNotFoundError, ValueError for another."""
+    record: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    if record.get("made by") != made_by:
+        raise ValueError(f"{Path(path).name} was not written by: {made_by} --json ...")
+    return record
 
 
 @dataclass(frozen=True)

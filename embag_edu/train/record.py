@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from embag_edu.bench.recorded import read
 from embag_edu.bench.report import device, versions
 from embag_edu.cuda_on_cpu import device as cuda_device
 from embag_edu.train.fitting import Data, Plan, Trained, data_of, train
@@ -102,10 +103,7 @@ def write(path: str | Path, record: dict[str, Any]) -> None:
 
 def recorded(path: str | Path) -> dict[str, Any]:
     """Read a record. Raises FileNotFoundError, and ValueError for a file of another kind."""
-    record: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-    if record.get("made by") != MADE_BY:
-        raise ValueError(f"{Path(path).name} was not written by: {MADE_BY} --json ...")
-    return record
+    return read(path, MADE_BY)
 
 
 def table(record: dict[str, Any]) -> str:
