@@ -6,23 +6,19 @@ planned(4, D=16, L=20)  -> Plan: the same by arithmetic, for bags of one length
 
 from __future__ import annotations
 
-import functools
 import importlib
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-from unittest.mock import patch
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from embag_edu.cuda import launcher, source
-from embag_edu.cuda_on_cpu import RawModule, Report, settings
+from embag_edu.cuda_on_cpu import Report
 from embag_edu.figures import style
+from embag_edu.figures.watched import Change, total, watch
 from embag_edu.spec import Call
 
 # `embag_edu.cuda.forward` is the function; this is the file that it stands in.
@@ -39,8 +35,6 @@ NAMES = {
     7: "7  only long bags cut",
     8: "8  copies in flight",
 }
-
-Change = tuple[str, str]  # a part of a file's text, and what is to stand in its place
 
 # ---- counted --------------------------------------------------------------------------------
 
@@ -80,84 +74,9 @@ def count(
     ValueError if old does not stand in forward.cu exactly once.
     """
     (output, _), reports = watch(
-        lambda: host.sum_bags(host.Work(call), version, **tuning), order, change
+        host, lambda: host.sum_bags(host.Work(call), version, **tuning), order, change
     )
     return Rung(version, output, reports)
-
-
-def watch(
-    run: Callable[[], Any], order: int = 0, change: Change | None = None
-) -> tuple[Any, tuple[Report, ...]]:
-    """What `run()` returns, where all that the host side of the forward launches is checked.
-
-    Also the reports of these launches, which are made on the CPU. Faults are raised.
-    """
-    reports: list[Report] = []
-
-    def recorded(file: str, name: str, *parameters: Any) -> Any:
-        instance = _instance(file, launcher.expression(name, *parameters), change)
-
-        def launched(grid: tuple, block: tuple, args: tuple) -> None:
-            instance(grid, block, args)
-            reports.append(instance.report)
-
-        return launched
-
-    ours = patch.object(host, "kernel", recorded)
-    with _on_the_cpu(), ours, settings(mode="checked", order=order):
-        return run(), tuple(reports)
-
-
-def total(
-    reports: Iterable[Report],
-    name: str,
-    array: str | None = None,
-    kind: str | None = None,
-    shared: bool = False,
-) -> int:
-    """The sum of a count over launches: of one array, of reads or writes or atomics, or of all."""
-    return sum(
-        getattr(line, name)
-        for report in reports
-        for line in report.lines
-        if line.shared == shared and array in (None, line.array) and kind in (None, line.kind)
-    )
-
-
-def watched_kernel(file: str, name: str, *parameters: Any) -> Any:
-    """`launcher.kernel` for checked launches on the CPU, whose counts no compiler changes."""
-    return _instance(file, launcher.expression(name, *parameters))
-
-
-@functools.cache
-def _instance(file: str, expression: str, change: Change | None = None) -> Any:
-    code = source(file)
-    if change:
-        if code.count(change[0]) != 1:
-            raise ValueError(
-                f"change: {change[0]!r} stands in {file}.cu {code.count(change[0])} times, not once"
-            )
-        code = code.replace(*change)
-    module = RawModule(code=_loaded_whole(code), name_expressions=[expression])
-    return module.get_function(expression)
-
-
-def _loaded_whole(code: str) -> str:
-    """The source, in which a Pack is copied at once, as a GPU does.
-
-    clang would copy it element by element, and then four requests were counted for one. float4 and
-    its kin are protected from that by cuda_on_cpu.h; a struct of the source itself is not.
-    """
-    return code.replace(
-        "{ T element[PACK]; };",
-        "{ T element[PACK]; Pack() = default; CUDA_ON_CPU_COPY_WHOLE(Pack) };",
-    )
-
-
-@contextmanager
-def _on_the_cpu() -> Iterator[None]:
-    with patch.dict(os.environ, EMBAG_DEVICE="cpu"):
-        yield
 
 
 def registers(kernel: str, architecture: str = "sm_90") -> int | None:

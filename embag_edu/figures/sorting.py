@@ -6,20 +6,18 @@ count(call, G, "piece_sums")         -> Counted: what checked launches of a way 
 
 from __future__ import annotations
 
-import functools
 import importlib
-import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from embag_edu.cuda import forward, launcher, source
-from embag_edu.cuda_on_cpu import RawModule, Report, settings
+from embag_edu.cuda import forward
+from embag_edu.cuda_on_cpu import Report
 from embag_edu.figures import style
 from embag_edu.figures.atomics import contention, skewed
+from embag_edu.figures.watched import total, watch, watched_kernel
 from embag_edu.spec import Call
 
 # `embag_edu.cuda.backward` is the function; this is the file that it stands in.
@@ -30,23 +28,13 @@ MOST_ENTRIES = 24
 # -------------------------------------------------------------------------- counted
 
 
-@functools.cache
 def watched(name: str, *types: Any, file: str = "segments", piece: int = PIECE) -> Any:
     """A kernel for checked launches on the CPU: watched("run_sums", "float", "float", "int").
 
     piece: another number of entries to a piece than the file has.
     """
-    text = source(file).replace(f"const int PIECE = {PIECE};", f"const int PIECE = {piece};")
-    name = launcher.expression(name, *types)
-    return RawModule(code=_loaded_whole(text), name_expressions=[name]).get_function(name)
-
-
-def _loaded_whole(code: str) -> str:
-    """The source, in which a Pack is copied at once, as a GPU does (clang would copy its parts)."""
-    return code.replace(
-        "  T element[PACK];\n};",
-        "  T element[PACK];\n  Pack() = default;\n  CUDA_ON_CPU_COPY_WHOLE(Pack)\n};",
-    )
+    other = f"const int PIECE = {PIECE};", f"const int PIECE = {piece};"
+    return watched_kernel(file, name, *types, change=None if piece == PIECE else other)
 
 
 class Counted(NamedTuple):
@@ -57,12 +45,7 @@ class Counted(NamedTuple):
 
     def total(self, name: str, array: str | None = None, kind: str | None = None) -> int:
         """The sum of a count ("requests", "sectors", "wanted", "operations") over all kernels."""
-        return sum(
-            getattr(line, name)
-            for report in self.reports
-            for line in report.lines
-            if not line.shared and array in (None, line.array) and kind in (None, line.kind)
-        )
+        return total(self.reports, name, array, kind)
 
 
 def count(
@@ -73,23 +56,11 @@ def count(
     way: as for `weight_gradient`. order: of the threads. Faults are raised. The forward, which the
     backward needs first, is run as well, and not counted.
     """
-    reports: list[Report] = []
 
-    def kernel(file: str, name: str, *parameters: Any) -> Any:
-        instance = watched(name, *parameters, file=file)
+    def run() -> Any:
+        return host.weight_gradient(call, forward(call)[1], grad_output, way, block)
 
-        def launched(grid: tuple, block: tuple, args: tuple) -> None:
-            instance(grid, block, args)
-            reports.append(instance.report)
-
-        return launched
-
-    on_the_cpu = patch.dict(os.environ, EMBAG_DEVICE="cpu")
-    ours = patch.object(host, "kernel", kernel)
-    with on_the_cpu, ours, settings(mode="checked", order=order):
-        saved = forward(call)[1]
-        gradient = host.weight_gradient(call, saved, grad_output, way, block)
-    return Counted(gradient, tuple(reports))
+    return Counted(*watch(host, run, order))
 
 
 # -------------------------------------------------------------------------- predicted

@@ -13,8 +13,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from embag_edu.cuda_on_cpu import Report
-from embag_edu.figures import ladder, style
+from embag_edu.figures import style
 from embag_edu.figures.ladder import host
+from embag_edu.figures.watched import total, watch
 from embag_edu.spec import Call
 
 
@@ -26,25 +27,25 @@ class Counted(NamedTuple):
 
     def total(self, name: str, array: str | None = None, kind: str | None = None) -> int:
         """The sum of a count ("requests", "sectors", "operations"): of an array, or of all."""
-        return ladder.total(self.reports, name, array, kind)
+        return total(self.reports, name, array, kind)
 
 
 def count_max(call: Call, version: int, order: int = 0) -> Counted:
     """A checked launch of a version of max.cu; the result is (output, winners)."""
-    return Counted(*ladder.watch(lambda: host.max_bags(host.Work(call), version), order))
+    return Counted(*watch(host, lambda: host.max_bags(host.Work(call), version), order))
 
 
 def count_renorm(call: Call, order: int = 0) -> Counted:
     """A checked launch of renorm.cu on a copy of the table; the result is the rescaled copy."""
     weight = call.weight.copy()
     work = replace(call, weight=weight)
-    _, reports = ladder.watch(lambda: host.renorm(host.Work(work)), order)
+    _, reports = watch(host, lambda: host.renorm(host.Work(work)), order)
     return Counted(weight, reports)
 
 
 def count_check(indices: np.ndarray, offsets: np.ndarray, V: int) -> Counted:
     """A checked launch of indices.cu. offsets: (B + 1,). Raises what `check_input` raises."""
-    return Counted(*ladder.watch(lambda: host.check_input(indices, offsets, V)))
+    return Counted(*watch(host, lambda: host.check_input(indices, offsets, V)))
 
 
 # ---- who wins a maximum ---------------------------------------------------------------------
