@@ -9,23 +9,17 @@ import torch
 
 pytest.importorskip("ipywidgets", reason="the controls are made with ipywidgets")
 
+from compiler import needs_compiler  # noqa: E402
 from test_book import kernels_of, shown_code  # noqa: E402
 
 from embag_edu import embedding_bag, loops  # noqa: E402
 from embag_edu.check.compare import difference  # noqa: E402
-from embag_edu.cuda_on_cpu import CompilerMissing, settings  # noqa: E402
-from embag_edu.cuda_on_cpu.toolchain import find_compiler  # noqa: E402
+from embag_edu.cuda_on_cpu import settings  # noqa: E402
 from embag_edu.figures import whole_forward as figures  # noqa: E402
 from embag_edu.figures.whole_forward import PADDING, claims, contest  # noqa: E402
 from embag_edu.spec import make_call  # noqa: E402
 from embag_edu.widgets.whole_forward import CHOICES, contest_control  # noqa: E402
 
-try:
-    find_compiler()
-    no_compiler = False
-except CompilerMissing:
-    no_compiler = True
-needs_compiler = pytest.mark.skipif(no_compiler, reason="there is no C++ compiler")
 CUDA = Path(__file__).resolve().parents[1] / "embag_edu" / "cuda"
 NAN, INF = float("nan"), float("inf")
 SEEN_ELSEWHERE = {"Wide", "Pack", "bag_max_2"}  # in chapter 08; in the comparison of two kernels

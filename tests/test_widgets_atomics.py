@@ -1,23 +1,15 @@
-"""The pictures, the control and the detective of chapter 10."""
+"""The pictures and the control of chapter 10."""
 
 import numpy as np
 import pytest
 
 pytest.importorskip("ipywidgets", reason="the control is made with ipywidgets")
 
-from embag_edu import loops  # noqa: E402
-from embag_edu.course.ch10 import (  # noqa: E402
-    CASES,
-    FAULTS,
-    _wrong_gradients,
-    accuse,
-    hits,
-    mystery,
-    verdict,
-)
+from compiler import needs_compiler  # noqa: E402
+
+from embag_edu.course.ch10 import hits  # noqa: E402
 from embag_edu.cuda import source  # noqa: E402
-from embag_edu.cuda_on_cpu import CompilerMissing, RawModule  # noqa: E402
-from embag_edu.cuda_on_cpu.toolchain import find_compiler  # noqa: E402
+from embag_edu.cuda_on_cpu import RawModule  # noqa: E402
 from embag_edu.figures.atomics import (  # noqa: E402
     contention,
     contention_picture,
@@ -25,15 +17,7 @@ from embag_edu.figures.atomics import (  # noqa: E402
     orders_picture,
     skewed,
 )
-from embag_edu.spec import make_call  # noqa: E402
 from embag_edu.widgets.atomics import contention_control  # noqa: E402
-
-try:
-    find_compiler()
-    no_compiler = False
-except CompilerMissing:
-    no_compiler = True
-compiled = pytest.mark.skipif(no_compiler, reason="there is no C++ compiler")
 
 
 def launched(name, rows, D=1, B=1):
@@ -48,7 +32,7 @@ def launched(name, rows, D=1, B=1):
     return grad_weight, kernel.report
 
 
-@compiled
+@needs_compiler
 @pytest.mark.parametrize("skew", [0.0, 1.0, 2.0])
 def test_contention_is_what_real_launches_count(skew):
     rows = skewed(1000, 64, skew)
@@ -58,7 +42,7 @@ def test_contention_is_what_real_launches_count(skew):
     assert hits(rows, -1, 32) == (max(plain.values()), max(joined.values()))
 
 
-@compiled
+@needs_compiler
 def test_no_atomic_is_lost_in_a_long_launch():
     """More than 16 * 4,093 basic blocks: then a watched thread lets others run, wherever it is."""
     rows = skewed(4000, 3, 0.5)
@@ -96,47 +80,3 @@ def test_control_redraws():
     slider.value = 2.0
     assert picture.value != before and "skew 2.00" in picture.value
     assert slider.description == "skew"
-
-
-# ---- the detective ---------------------------------------------------------------------------
-
-
-def call_of(given):
-    return make_call(
-        given.indices,
-        np.zeros((5, 2)),
-        given.offsets,
-        mode=given.mode,
-        per_sample_weights=given.per_sample_weights,
-        padding_idx=given.padding_idx,
-        scale_grad_by_freq=True,
-        include_last_offset=True,
-    )
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_a_mystery_has_one_solution(seed):
-    puzzle = mystery(seed)
-    call = call_of(puzzle.setting)
-    right = loops.backward(call, loops.forward(call)[1], puzzle.setting.grad_output).weight
-    assert np.allclose(puzzle.right, right, atol=1e-12)
-    ways = _wrong_gradients(puzzle.setting)
-    fits = {name for name, all_of in ways.items() for g in all_of if np.allclose(g, puzzle.found)}
-    assert fits == {puzzle.fault} and not np.allclose(puzzle.found, puzzle.right)
-    assert str(puzzle) == str(mystery(seed)) and puzzle.fault not in str(puzzle)
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_a_verdict_tells_why(seed, capsys):
-    puzzle = mystery(seed)
-    for name in FAULTS:
-        accuse(puzzle, name)
-        said = capsys.readouterr().out
-        assert said.strip() == verdict(puzzle, name)
-        assert (FAULTS[name] in said) == (name == puzzle.fault)
-    with pytest.raises(ValueError, match="name is 'bad luck'"):
-        verdict(puzzle, "bad luck")
-
-
-def test_the_round_has_each_fault_once():
-    assert len(CASES.round) == 6 and sorted(CASES.solved) == sorted(FAULTS)

@@ -8,21 +8,16 @@ import pytest
 
 pytest.importorskip("ipywidgets", reason="the controls are made with ipywidgets")
 
+from compiler import needs_compiler  # noqa: E402
+
 from embag_edu.cuda import source  # noqa: E402
-from embag_edu.cuda_on_cpu import CompilerMissing, RawModule  # noqa: E402
-from embag_edu.cuda_on_cpu.toolchain import find_compiler  # noqa: E402
+from embag_edu.cuda_on_cpu import RawModule  # noqa: E402
 from embag_edu.figures.kernels import grid_picture, lanes, mapping_picture, strided  # noqa: E402
 from embag_edu.widgets.kernels import grid_control, stride_control  # noqa: E402
 
-try:
-    find_compiler()
-    no_compiler = False
-except CompilerMissing:
-    no_compiler = True
-
 
 @pytest.mark.parametrize("stride", [0, 1, 2, 3, 5, 8, 17, 32])
-@pytest.mark.skipif(no_compiler, reason="there is no C++ compiler")
+@needs_compiler
 def test_strided_is_what_a_real_launch_counts(stride):
     kernel = RawModule(code=source("first")).get_function("copy_strided")
     input, output = np.zeros(32 * max(stride, 1), np.float32), np.zeros(32, np.float32)

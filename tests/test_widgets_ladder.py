@@ -7,20 +7,14 @@ import pytest
 
 pytest.importorskip("ipywidgets", reason="the controls are made with ipywidgets")
 
+from compiler import needs_compiler  # noqa: E402
+
 from embag_edu import loops  # noqa: E402
-from embag_edu.cuda_on_cpu import CompilerMissing, KernelFault, Report  # noqa: E402
-from embag_edu.cuda_on_cpu.toolchain import find_compiler  # noqa: E402
+from embag_edu.cuda_on_cpu import KernelFault, Report  # noqa: E402
 from embag_edu.figures import ladder  # noqa: E402
 from embag_edu.figures.ladder import count, flight_picture, lanes_picture, planned  # noqa: E402
 from embag_edu.spec import make_call  # noqa: E402
 from embag_edu.widgets.ladder import WIDTHS, lanes_control  # noqa: E402
-
-try:
-    find_compiler()
-    no_compiler = False
-except CompilerMissing:
-    no_compiler = True
-needs_compiler = pytest.mark.skipif(no_compiler, reason="there is no C++ compiler")
 
 
 def even(D, L, B=8, **options):
