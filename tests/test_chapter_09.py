@@ -13,12 +13,12 @@ from compiler import needs_compiler  # noqa: E402
 from test_book import kernels_of, shown_code  # noqa: E402
 
 from embag_edu import embedding_bag, loops  # noqa: E402
+from embag_edu.chapters.ch09 import figures as figures  # noqa: E402
+from embag_edu.chapters.ch09.figures import PADDING, claims, contest  # noqa: E402
+from embag_edu.chapters.ch09.widgets import CHOICES, contest_control  # noqa: E402
 from embag_edu.check.compare import difference  # noqa: E402
 from embag_edu.cuda_on_cpu import settings  # noqa: E402
-from embag_edu.figures import whole_forward as figures  # noqa: E402
-from embag_edu.figures.whole_forward import PADDING, claims, contest  # noqa: E402
 from embag_edu.spec import make_call  # noqa: E402
-from embag_edu.widgets.whole_forward import CHOICES, contest_control  # noqa: E402
 
 CUDA = Path(__file__).resolve().parents[1] / "embag_edu" / "cuda"
 NAN, INF = float("nan"), float("inf")

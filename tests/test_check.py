@@ -11,12 +11,12 @@ import torch
 
 import embag_edu
 from embag_edu.check import CheckFailed, check, clauses, replay
+from embag_edu.check.candidate import PROTOCOLS
 from embag_edu.check.checker import Trial
 from embag_edu.check.clauses import find
 from embag_edu.check.compare import difference
 from embag_edu.check.faults import FAULTS, Steps
 from embag_edu.check.report import AS_TORCH, FAILS, NOT_ASKED
-from embag_edu.check.subject import PROTOCOLS
 from embag_edu.check.worker import Local, NotLoadable, Worker
 
 torchs_own = torch.nn.functional.embedding_bag

@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +17,13 @@ from embag_edu.course import (
     ExerciseFailed,
     Wrong,
     check,
-    core,
     exercises,
     grading,
     hint,
     notebooks,
 )
-from embag_edu.course.core import NotDoneYet, UnknownExercise, differ, find
+from embag_edu.course import exercise as machinery
+from embag_edu.course.exercise import NotDoneYet, UnknownExercise, differ, find
 
 BOOK = Path(__file__).parents[1] / "book"
 SOLUTIONS = sorted((BOOK / "solutions").glob("*.ipynb"))
@@ -70,7 +69,7 @@ def test_exercise_is_complete(exercise):
 @by_name
 def test_cases_are_new_and_the_same_each_time(exercise):
     for first, second in zip(exercise.cases(), exercise.cases(), strict=True):
-        for a, b in zip(core._values(first), core._values(second), strict=True):
+        for a, b in zip(machinery._values(first), machinery._values(second), strict=True):
             assert callable(a) or differ(a, b) == ""
             assert not isinstance(a, np.ndarray) or not np.shares_memory(a, b)
 
@@ -88,7 +87,7 @@ def test_hints_do_not_give_the_answer_away(exercise):
 def test_names_are_used_once_and_tell_their_chapter():
     names = [exercise.name for exercise in ALL]
     assert len(set(names)) == len(names)
-    for chapter in core._chapters():
+    for chapter in machinery._chapters():
         assert all(e.name.startswith(f"{chapter}.") for e in exercises(chapter))
 
 
@@ -179,13 +178,10 @@ LENGTHS = Exercise(
 @pytest.fixture
 def chapter(monkeypatch):
     """A book whose only chapter is 01, with one exercise."""
-    module = types.ModuleType("embag_edu.course.ch01")
-    module.EXERCISES = (LENGTHS,)
-    monkeypatch.setitem(sys.modules, "embag_edu.course.ch01", module)
-    monkeypatch.setattr(core, "_chapters", lambda: ["01"])
-    monkeypatch.setattr(core, "_given", {})
-    monkeypatch.setattr(notebooks, "find", core.find)
-    return module
+    monkeypatch.setattr(machinery, "_registered", {"01": lambda: (LENGTHS,)})
+    monkeypatch.setattr(machinery, "_import_chapters", lambda: None)
+    monkeypatch.setattr(machinery, "_given", {})
+    monkeypatch.setattr(notebooks, "find", machinery.find)
 
 
 def test_right_answer_prints_one_line(chapter, capsys):
@@ -361,7 +357,7 @@ def test_a_notebook_shows_only_the_message():
 def test_importing_the_course_does_not_load_chapters_torch_or_jupyter():
     code = (
         "import sys, embag_edu.course; print([m for m in ('torch', 'nbformat', 'matplotlib', "
-        "'embag_edu.course.ch01') if m in sys.modules])"
+        "'embag_edu.chapters.ch01.exercises') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -485,13 +481,13 @@ def test_release_writes_and_check_compares(book, capsys):
 
 CHECKER = """\
 # stands for a chapter: this kernel's embag_edu has no exercise of that name of its own
-import sys, types, numpy as np
-from embag_edu.course import Case, Exercise, core
+import numpy as np
+from embag_edu.course import Case, Exercise, exercise
 cases = lambda: [Case("two", np.array([0, 2]), 5)]
 reference = lambda offsets, n: np.diff(np.append(offsets, n))
-module = types.ModuleType("embag_edu.course.ch01")
-module.EXERCISES = (Exercise("01.lengths", "t", reference, cases, ("a", "b", "c")),)
-sys.modules["embag_edu.course.ch01"] = module
+lengths = Exercise("01.lengths", "t", reference, cases, ("a", "b", "c"))
+exercise.register("01", lambda: (lengths,))
+exercise._import_chapters = lambda: None
 """
 
 

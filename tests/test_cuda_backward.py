@@ -4,7 +4,6 @@ Nearly everything runs in checked mode: an access out of bounds or a race fails 
 New arrays are full of NaN, so that a number that was never written cannot pass.
 """
 
-import importlib
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -12,11 +11,10 @@ import numpy as np
 import pytest
 
 from embag_edu import loops, spec
+from embag_edu.cuda import launch_backward as backward
 from embag_edu.cuda import source
 from embag_edu.cuda.launcher import kernel
 from embag_edu.cuda_on_cpu import Device, device, settings
-
-backward = importlib.import_module("embag_edu.cuda.backward")
 
 pytestmark = pytest.mark.skipif(device().kind != "cpu", reason="counts and orders of threads")
 

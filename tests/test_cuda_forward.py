@@ -1,7 +1,6 @@
 """The forward of the third rung: every version of every kernel, watched, counted, in any order."""
 
 import functools
-import importlib
 from dataclasses import replace
 
 import ml_dtypes
@@ -10,10 +9,11 @@ import pytest
 
 import embag_edu
 from embag_edu import loops, spec
+from embag_edu.check.candidate import Subject, run
 from embag_edu.check.cases import random_calls
 from embag_edu.check.compare import difference
-from embag_edu.check.subject import Subject, run
-from embag_edu.check.truth import judge, truth
+from embag_edu.check.oracle import judge, truth
+from embag_edu.cuda import launch_forward as host
 from embag_edu.cuda import launcher, source
 from embag_edu.cuda_on_cpu import Device, device, nvrtc, settings, toolchain
 from embag_edu.spec import make_call
@@ -23,8 +23,6 @@ counts_of_gcc = pytest.mark.skipif(
     not toolchain.is_gcc(tuple(toolchain.find_compiler())), reason="counts of wide loads need g++"
 )
 
-# `embag_edu.cuda.forward` is the function; this is the file that it stands in.
-host = importlib.import_module("embag_edu.cuda.forward")
 host_kernel = host.kernel
 VERSIONS = {
     1: {},

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from embag_edu import loops
-from embag_edu.course import ch10, ch11
+from embag_edu.chapters.ch10 import exercises as ch10
+from embag_edu.chapters.ch11 import exercises as ch11
 from embag_edu.spec import make_call
 
 both_cases = pytest.mark.parametrize("chapter", [ch10, ch11], ids=["10", "11"])

@@ -10,8 +10,10 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="the pictures are drawn with matplotlib")
 
-from embag_edu.figures import Picture, bag_picture, style  # noqa: E402
-from embag_edu.figures.__main__ import PICTURES, main  # noqa: E402
+from embag_edu.chapters import style  # noqa: E402
+from embag_edu.chapters.ch01.figures import bag_picture  # noqa: E402
+from embag_edu.chapters.style import Picture  # noqa: E402
+from embag_edu.figures import PICTURES, main  # noqa: E402
 
 IMAGES = Path(__file__).parents[1] / "book" / "images"
 ALT = "Three boxes hold the numbers of one bag."

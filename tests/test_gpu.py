@@ -20,19 +20,21 @@ from embag_edu.bench.workloads import Workload
 from embag_edu.cuda_on_cpu import device
 from embag_edu.cuda_on_cpu.device import Gpu
 from embag_edu.cuda_on_cpu.toolchain import CompilerMissing
-from embag_edu.gpu import bags, command, facts, plan, tables
+from embag_edu.gpu import command, conformance, facts, first_kernel, plan
 from embag_edu.gpu.plan import Plan, Result, Step
 
 
 @pytest.fixture
 def small(monkeypatch):
     """A few cases of each table, small shapes, few launches."""
-    some = tuple(replace(table, cases=table.cases[::12]) for table in tables.tables())
-    monkeypatch.setattr(tables, "tables", lambda: some)
-    monkeypatch.setattr(tables, "TIMES", 3)
-    monkeypatch.setattr(bags, "TIMED", (Workload(500, 16, 20, 5), Workload(500, 8, 9, 5, "zipf")))
-    monkeypatch.setattr(bags, "FLUSH", 1 << 20)
-    monkeypatch.setattr(bags, "TURNS", 3)
+    some = tuple(replace(table, cases=table.cases[::12]) for table in conformance.tables())
+    monkeypatch.setattr(conformance, "tables", lambda: some)
+    monkeypatch.setattr(conformance, "TIMES", 3)
+    monkeypatch.setattr(
+        first_kernel, "TIMED", (Workload(500, 16, 20, 5), Workload(500, 8, 9, 5, "zipf"))
+    )
+    monkeypatch.setattr(first_kernel, "FLUSH", 1 << 20)
+    monkeypatch.setattr(first_kernel, "TURNS", 3)
 
 
 @pytest.fixture
@@ -117,10 +119,10 @@ def test_times_are_those_of_both_in_one_run(cupy, tmp_path, monkeypatch, capsys)
 
 
 def test_the_numbers_of_a_contestant():
-    found = bags.summary([4.0, 1.0, 2.0], logical=6_000_000, rate=6e9, torch_ms=[4.0])
+    found = first_kernel.summary([4.0, 1.0, 2.0], logical=6_000_000, rate=6e9, torch_ms=[4.0])
     assert found["median_ms"] == 2 and found["least_ms"] == 1 and found["of_torch"] == 0.5
     assert found["logical_bytes_per_second"] == 3e9 and found["of_copy_rate"] == 0.5
-    alone = bags.summary([1.0], 1, None, None)
+    alone = first_kernel.summary([1.0], 1, None, None)
     assert alone["of_torch"] is None and alone["of_copy_rate"] is None
 
 
@@ -133,7 +135,7 @@ def test_without_torch_the_kernels_are_held_against_numpy(cupy, tmp_path, monkey
     first, *others = step_of(record, "kernels")["results"]
     assert status == 0 and record["versions"]["torch"] == "not installed"
     assert first["status"] == "skipped" and "NumPy alone" in first["note"]
-    assert len(others) == len(bags.FORWARDS) * len(bags.SHAPES)
+    assert len(others) == len(first_kernel.FORWARDS) * len(first_kernel.SHAPES)
     assert all("from_torch" not in result for result in others)
 
 
@@ -141,28 +143,34 @@ def test_without_a_compiler_only_the_gpu_is_judged(cupy, monkeypatch):
     def missing():
         raise CompilerMissing("there is no compiler: install one")
 
-    monkeypatch.setattr(tables.toolchain, "find_compiler", missing)
-    (result,) = tables.side_by_side(Plan(Gpu(cupy), np.inf))
+    monkeypatch.setattr(conformance.toolchain, "find_compiler", missing)
+    (result,) = conformance.side_by_side(Plan(Gpu(cupy), np.inf))
     assert result.status == "skipped" and "only the GPU is judged: there is no" in result.note
     assert "there is no compiler" in facts.compiler()
 
 
 def test_a_gpu_too_old_for_a_case_skips_it(cupy, monkeypatch):
-    table = tables.tables()[0]
+    table = conformance.tables()[0]
     case = replace(table.cases[0], needs="sm_80")
-    monkeypatch.setattr(tables, "tables", lambda: (replace(table, cases=(case,)),))
+    monkeypatch.setattr(conformance, "tables", lambda: (replace(table, cases=(case,)),))
     old = Plan(Gpu(fake_cupy.make((7, 5))), np.inf)
-    _, result = tables.conformance(old)
+    _, result = conformance.conformance(old)
     assert result.status == "skipped" and result.note == "needs sm_80, the GPU is sm_75"
     new = Plan(Gpu(cupy), np.inf)
-    assert tables.too_new(new, case) == "" == tables.too_new(Plan(device("cpu"), np.inf), case)
+    assert (
+        conformance.too_new(new, case)
+        == ""
+        == conformance.too_new(Plan(device("cpu"), np.inf), case)
+    )
 
 
 def test_kernels_that_begin_with_a_newer_gpu_are_skipped(monkeypatch, small):
     here = Plan(Gpu(fake_cupy.make((7, 5))), np.inf)
     rows = {"bag_sum": {"sm_80": {"registers": 1}}, "scale": {"sm_75": {"registers": 1}}}
-    monkeypatch.setattr(tables.nvrtc, "read_stored", lambda: {"files": {"cuda/first.cu": rows}})
-    found = {r.name: r for r in tables.resources(here)}
+    monkeypatch.setattr(
+        conformance.nvrtc, "read_stored", lambda: {"files": {"cuda/first.cu": rows}}
+    )
+    found = {r.name: r for r in conformance.resources(here)}
     assert found["first: bag_sum"].status == "skipped"
     assert found["first: scale"].status == "passed"
 
@@ -198,11 +206,15 @@ def test_a_wrong_kernel_fails(cupy, tmp_path, monkeypatch, capsys):
     status, record = call("--only", "kernels", folder=tmp_path)
     assert status == 1 and record["passed"] is False
     assert "differs from NumPy" in capsys.readouterr().out
-    assert bags.sample_differs(bags.bags_of(bags.SHAPES[1], device("cpu")), np.zeros((64, 33)))
+    assert first_kernel.sample_differs(
+        first_kernel.bags_of(first_kernel.SHAPES[1], device("cpu")), np.zeros((64, 33))
+    )
 
 
 def test_a_wrong_result_has_no_time(cupy, tmp_path, monkeypatch):
-    monkeypatch.setattr(bags, "sample_differs", lambda *given: "bag 3 differs from NumPy's sum")
+    monkeypatch.setattr(
+        first_kernel, "sample_differs", lambda *given: "bag 3 differs from NumPy's sum"
+    )
     status, record = call("--only", "times", folder=tmp_path)
     assert status == 1 and "contestants" not in json.dumps(record)
 
@@ -218,7 +230,7 @@ def test_one_failing_launch_does_not_stop_the_others(cupy, tmp_path):
     assert status == 1 and found["kernels"] == "failed" == found["times"]
     assert found["conformance"] == found["determinism"] == found["resources"] == "passed"
     failed = [r for r in step_of(record, "kernels")["results"] if r["status"] == "failed"]
-    assert len(failed) == len(bags.SHAPES)
+    assert len(failed) == len(first_kernel.SHAPES)
     assert failed[0]["note"].startswith("CUDARuntimeError: cudaErrorLaunchOutOfResources")
 
 
@@ -241,43 +253,43 @@ def test_after_an_illegal_access_nothing_more_is_reached(cupy, tmp_path, capsys)
 
 
 def test_a_source_that_does_not_compile_is_one_failure(cupy, monkeypatch):
-    table = replace(tables.tables()[0])
+    table = replace(conformance.tables()[0])
 
     def fails(self, on):
         raise RuntimeError('/tmp/x/kern.cu(3): error: cannot open source file "cuda_fp16.h"')
 
-    monkeypatch.setattr(tables, "tables", lambda: (table,))
-    monkeypatch.setattr(tables.Table, "module", fails)
-    (result,) = tables.conformance(Plan(Gpu(cupy), np.inf))
+    monkeypatch.setattr(conformance, "tables", lambda: (table,))
+    monkeypatch.setattr(conformance.Table, "module", fails)
+    (result,) = conformance.conformance(Plan(Gpu(cupy), np.inf))
     assert result.status == "failed" and "pip install nvidia-cuda-runtime" in result.note
     assert result.note.startswith("RuntimeError: kern.cu(3)")
 
 
 def test_results_that_are_not_the_same_every_time_are_found(cupy, monkeypatch):
-    case, bits = tables.tables()[0].cases[0], iter(range(10))
-    monkeypatch.setattr(tables, "launched", lambda *given: ("", {0: np.array([next(bits)])}))
-    told = tables.repeated(Plan(Gpu(cupy), np.inf), case, None)
+    case, bits = conformance.tables()[0].cases[0], iter(range(10))
+    monkeypatch.setattr(conformance, "launched", lambda *given: ("", {0: np.array([next(bits)])}))
+    told = conformance.repeated(Plan(Gpu(cupy), np.inf), case, None)
     assert told == "launch 2 of 3 gave other bits than the first"
 
 
 def test_side_by_side_tells_how_far_apart_two_results_are(cupy, monkeypatch):
-    exact = tables.tables()[0].cases[0]
+    exact = conformance.tables()[0].cases[0]
     close = replace(exact, rtol=0.0, atol=0.1)
     monkeypatch.setattr(
-        tables,
+        conformance,
         "launched",
         lambda case, module, on: ("", {2: np.float32([1, 1 + 0.125 * (on.kind == "cuda")])}),
     )
     here = Plan(Gpu(cupy), np.inf)
-    result = tables.compared(here, "name", exact, None, None)
+    result = conformance.compared(here, "name", exact, None, None)
     assert result.status == "failed" and result.data["largest_difference"] == 0.125
     assert result.note == "argument 2 differs from the CPU's (fast); " + (
         "argument 2 differs from the CPU's (checked)"
     )
-    assert tables.compared(here, "name", close, None, None).status == "passed"
+    assert conformance.compared(here, "name", close, None, None).status == "passed"
     a, b = np.float32([1, np.nan, np.inf]), np.float32([1.5, np.nan, np.inf])
-    assert tables.distance(a, b) == 0.5 and tables.distance(a, a) == 0
-    assert not tables.alike(close, a, b)  # NaN never passes a tolerance
+    assert conformance.distance(a, b) == 0.5 and conformance.distance(a, a) == 0
+    assert not conformance.alike(close, a, b)  # NaN never passes a tolerance
 
 
 # ---- time ----

@@ -6,10 +6,10 @@ import torch
 
 import embag_edu
 from embag_edu import loops
+from embag_edu.check.candidate import Subject, run
 from embag_edu.check.cases import random_calls
 from embag_edu.check.compare import difference
-from embag_edu.check.subject import Subject, run
-from embag_edu.check.truth import judge, truth
+from embag_edu.check.oracle import judge, truth
 from embag_edu.spec import make_call
 
 LOOPS = Subject(embag_edu.embedding_bag, embag_edu.embedding_bag_backward, "numpy")

@@ -18,7 +18,7 @@ import embag_edu
 from embag_edu import nn, spec
 from embag_edu.check import check
 from embag_edu.nn import functional as F
-from embag_edu.nn import on_cuda, rungs, tensors
+from embag_edu.nn import implementations, on_cpu, on_cuda
 
 NAMES = ("loops", "vectorized", "cuda")
 V, D, N = 6, 3, 8
@@ -255,9 +255,9 @@ def test_an_implementation_says_where_it_can_compute(name, monkeypatch):
         device, is_meta = torch.device("cuda:0"), False
 
     with pytest.raises(RuntimeError, match=f"(?s){name}' can't.* cuda:0.*'auto' or 'cuda'"):
-        tensors.world_of(Far(), {}, name)
-    assert rungs.resolved("auto", on_gpu=True) == "cuda"
-    assert tensors.world_of(Far(), {}, "cuda") is on_cuda
+        on_cpu.world_of(Far(), {}, name)
+    assert implementations.resolved("auto", on_gpu=True) == "cuda"
+    assert on_cpu.world_of(Far(), {}, "cuda") is on_cuda
 
 
 # ---- memory ---------------------------------------------------------------------------------
@@ -266,14 +266,14 @@ def test_an_implementation_says_where_it_can_compute(name, monkeypatch):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_arrays_and_tensors_share_their_memory(dtype):
     for tensor in (draw(4, 6, dtype=dtype), draw(4, 6, dtype=dtype).t()[::2], draw(4, dtype=dtype)):
-        array = tensors.to_array(tensor.requires_grad_())
+        array = on_cpu.to_array(tensor.requires_grad_())
         assert array.ctypes.data == tensor.data_ptr() and array.shape == tensor.shape
         assert array.dtype.name == str(dtype).removeprefix("torch.")
         assert [s // array.itemsize for s in array.strides] == list(tensor.stride())
-    whole = np.ascontiguousarray(tensors.to_array(draw(4, 6, dtype=dtype)))
-    assert tensors.to_tensor(whole).data_ptr() == whole.ctypes.data
-    assert tensors.to_tensor(whole).dtype == dtype
-    wide = tensors.to_array(draw(3, dtype=dtype).expand(5, 3))
+    whole = np.ascontiguousarray(on_cpu.to_array(draw(4, 6, dtype=dtype)))
+    assert on_cpu.to_tensor(whole).data_ptr() == whole.ctypes.data
+    assert on_cpu.to_tensor(whole).dtype == dtype
+    wide = on_cpu.to_array(draw(3, dtype=dtype).expand(5, 3))
     assert wide.shape == (5, 3) and wide.strides[0] == 0
 
 
@@ -322,12 +322,12 @@ def test_a_call_of_tensors_on_a_gpu_is_the_call_of_the_same_on_the_cpu(given, mo
         given.pop("psw", None),
         [given.pop(n) for n in ("max_norm", "norm_type") if n in given],
     )
-    bags = tensors.Bags(
+    bags = on_cpu.Bags(
         **{"input": INPUT, "offsets": None, "include_last_offset": False, "padding_idx": None,
            "mode": "mean", "scale_grad_by_freq": False, "sparse": False, "implementation": "cuda"}
         | given
     )  # fmt: skip
-    here, there = (world.call_of(weight, psw, bags, *renorm) for world in (tensors, on_cuda))
+    here, there = (world.call_of(weight, psw, bags, *renorm) for world in (on_cpu, on_cuda))
     for field in spec.Call.__dataclass_fields__:
         one, other = getattr(here, field), getattr(there, field)
         if isinstance(one, np.ndarray):
@@ -335,7 +335,7 @@ def test_a_call_of_tensors_on_a_gpu_is_the_call_of_the_same_on_the_cpu(given, mo
             np.testing.assert_array_equal(one, other)
         else:
             assert one == other, field
-    grad_output = tensors.to_array(weight.new_zeros(here.num_bags, D))
+    grad_output = on_cpu.to_array(weight.new_zeros(here.num_bags, D))
     on_cuda.check_upstream(there, grad_output)
     with pytest.raises(RuntimeError, match="Mismatch in shape"):
         on_cuda.check_upstream(there, grad_output[:, :1])
@@ -350,7 +350,7 @@ def test_a_tensor_on_a_gpu_without_cupy_is_told_why():
 
 def test_a_wrong_call_on_a_gpu_is_refused_by_spec(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", FakeCupy())
-    good = tensors.Bags(INPUT, OFFSETS, False, None, "sum", False, False, "cuda")
+    good = on_cpu.Bags(INPUT, OFFSETS, False, None, "sum", False, False, "cuda")
     for wrong, error in [
         ({"mode": "Sum"}, ValueError),
         ({"padding_idx": V}, RuntimeError),
@@ -370,9 +370,9 @@ def counted(monkeypatch):
     """How often each gradient was computed."""
     calls = []
     for name in ("weight_gradient", "weights_gradient"):
-        real = getattr(rungs, name)
+        real = getattr(implementations, name)
         monkeypatch.setattr(
-            rungs, name, lambda *a, real=real, name=name: calls.append(name) or real(*a)
+            implementations, name, lambda *a, real=real, name=name: calls.append(name) or real(*a)
         )
     return calls
 

@@ -14,7 +14,7 @@ from embag_edu import nn
 from embag_edu.check import transforms
 from embag_edu.check.transforms import YES, Entrant
 from embag_edu.nn import functional as F
-from embag_edu.nn import rungs, versions
+from embag_edu.nn import implementations, versions
 
 NAMES = ("loops", "vectorized", "cuda")
 V, D, N = 6, 3, 8
@@ -270,8 +270,10 @@ def test_a_sparse_gradient_says_that_it_has_no_derivative():
 
 def test_vmap_makes_one_call_of_a_batch(monkeypatch):
     calls = []
-    real = rungs.forward
-    monkeypatch.setattr(rungs, "forward", lambda call, name: calls.append(call) or real(call, name))
+    real = implementations.forward
+    monkeypatch.setattr(
+        implementations, "forward", lambda call, name: calls.append(call) or real(call, name)
+    )
     tables = draw(50, V, D)
     out = torch.vmap(lambda w: F.embedding_bag(INPUT, w, OFFSETS))(tables)
     assert out.shape == (50, 4, D) and len(calls) == 1

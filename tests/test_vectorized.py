@@ -8,9 +8,9 @@ import pytest
 
 import embag_edu
 from embag_edu import loops, vectorized
+from embag_edu.check.candidate import Subject, run
 from embag_edu.check.cases import random_calls
-from embag_edu.check.subject import Subject, run
-from embag_edu.check.truth import judge, truth
+from embag_edu.check.oracle import judge, truth
 from embag_edu.spec import make_call
 
 

@@ -73,7 +73,7 @@ def run(given: argparse.Namespace) -> int:
 
 def draw(record: dict[str, Any], first: Any, folder: str) -> None:
     """The ladder of the first workload, and the roofline of its shape, as SVG files."""
-    from embag_edu.figures import measuring
+    from embag_edu.chapters.ch06 import figures as measuring
 
     shape = first.work.name.removesuffix(f" {first.work.skew}").partition(" zipf")[0]
     try:

@@ -20,7 +20,7 @@ from embag_edu.bench import traffic, workloads
 from embag_edu.bench.contestants import CONTESTANTS, OURS, STEPS_OF_THE_BOOK, TORCH, Job, able
 from embag_edu.bench.workloads import Workload
 from embag_edu.check.compare import difference
-from embag_edu.check.truth import units
+from embag_edu.check.oracle import units
 from embag_edu.spec import Call, SparseGradient, make_call
 
 STEPS = ("forward", "backward", "both")

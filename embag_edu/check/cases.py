@@ -3,7 +3,7 @@
 A call is a plain dictionary of arguments under torch's names, with additions: `grad_output`,
 the upstream gradient of the backward, and `layout`, which says how arrays lie in memory (so that a
 call can be stored, shrunk and sent to another process without losing its strides). A third,
-`protocol`, says how the call is made if not simply once: see `embag_edu.check.subject.PROTOCOLS`.
+`protocol`, says how the call is made if not simply once: see `embag_edu.check.candidate.PROTOCOLS`.
 """
 
 from __future__ import annotations

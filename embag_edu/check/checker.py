@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from embag_edu.check import ledger
+from embag_edu.check.candidate import Outcome, Subject, run
 from embag_edu.check.cases import Arguments, Case
 from embag_edu.check.clauses import Clause, find
 from embag_edu.check.compare import difference
 from embag_edu.check.faults import FAULTS, Fault
+from embag_edu.check.oracle import Truth, judge, truth
 from embag_edu.check.report import (
     AS_TORCH,
     FAILS,
@@ -26,8 +28,6 @@ from embag_edu.check.report import (
     snippet,
 )
 from embag_edu.check.shrink import shrink
-from embag_edu.check.subject import Outcome, Subject, run
-from embag_edu.check.truth import Truth, judge, truth
 from embag_edu.check.worker import Local, NotLoadable, Runner, Worker
 from embag_edu.spec import SparseGradient
 
@@ -80,7 +80,7 @@ def replay(implementation: Implementation, part: str, arguments: Arguments) -> N
     """Make one call in this process and raise AssertionError if that part of it is wrong.
 
     part: "output", "grad_weight", "grad_psw", "table", "inputs", "fresh", "settings", "refused",
-        "untouched": see `embag_edu.check.truth.judge`.
+        "untouched": see `embag_edu.check.oracle.judge`.
     arguments: torch's, by name, with grad_output; as the snippet of a report gives them.
     """
     source, _ = _source(implementation)

@@ -35,7 +35,7 @@ class Clause:
     name: str
     says: str
     source: str  # where the rule is stated
-    part: str  # what is looked at: see `embag_edu.check.truth.judge`
+    part: str  # what is looked at: see `embag_edu.check.oracle.judge`
     cases: tuple[Case, ...]
 
     @property

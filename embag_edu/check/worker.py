@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from embag_edu.check.candidate import Outcome, Subject, Trouble, run
 from embag_edu.check.cases import Arguments
-from embag_edu.check.subject import Outcome, Subject, Trouble, run
 
 Source = tuple[Any, ...]  # (forward,) or (forward, backward): functions, or "module:function"
 
@@ -54,7 +54,7 @@ class Runner:
         return self.arrays == "torch" or self.has_backward
 
     def run(self, arguments: Arguments, backward: bool = True) -> Outcome:
-        """Call the implementation: see `embag_edu.check.subject.run`."""
+        """Call the implementation: see `embag_edu.check.candidate.run`."""
         raise NotImplementedError
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from embag_edu.course.core import UnknownExercise, find
+from embag_edu.course.exercise import UnknownExercise, find
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 CODE_STUB = 'raise NotImplementedError("your code here")'

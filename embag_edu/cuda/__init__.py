@@ -10,10 +10,8 @@ text of a file of kernels:
     module = device().RawModule(code=source("first"))
 """
 
-# The two functions have the names of the files that they stand in. They are imported here, at once:
-# a later first import of such a file would put the file in the place of the function.
-from embag_edu.cuda.backward import backward
-from embag_edu.cuda.forward import forward, trusted
+from embag_edu.cuda.launch_backward import backward
+from embag_edu.cuda.launch_forward import forward, trusted
 from embag_edu.cuda.launcher import HERE, source
 
 __all__ = ["HERE", "backward", "forward", "source", "trusted"]

@@ -25,7 +25,7 @@ from embag_edu.cuda_on_cpu.source import instances, kernels
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90", "sm_100")
 PACKAGE = Path(__file__).resolve().parents[1]
-STORED = Path(__file__).with_name("resources.json")
+STORED = Path(__file__).parents[1] / "cuda" / "resources.json"
 _INSTALL = "pip install nvidia-cuda-nvrtc nvidia-cuda-runtime"
 _LIBRARIES = ("*/lib/libnvrtc.so.*", "*/bin/nvrtc64_*.dll", "*/bin/*/nvrtc64_*.dll")
 

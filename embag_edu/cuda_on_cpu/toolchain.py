@@ -26,6 +26,7 @@ from pathlib import Path
 from embag_edu.cuda_on_cpu import source
 
 HERE = Path(__file__).parent
+NATIVE = HERE / "native"
 SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 COMMON = (
     "-std=c++17 -fPIC -fno-exceptions -fno-rtti -fno-threadsafe-statics -fvisibility=hidden "
@@ -201,7 +202,7 @@ def variable_memory(library: ctypes.CDLL, number: int) -> tuple[int, int, bool]:
 
 @functools.cache
 def _own_files() -> bytes:
-    files = sorted([*HERE.glob("*.h"), *HERE.glob("*.cpp"), *HERE.glob("include/**/*.*h")])
+    files = sorted([*NATIVE.glob("*.h"), *NATIVE.glob("*.cpp"), *NATIVE.glob("include/**/*.*h")])
     return b"".join(f.read_bytes() for f in [*files, Path(__file__), HERE / "source.py"])
 
 
@@ -256,7 +257,7 @@ def _make(folder: Path, job: Job) -> Path:
     variables = source.global_variables(job.code, job.options)
     ends = [f"CUDA_ON_CPU_KERNEL({i}, {name})" for i, name in enumerate(job.expressions)]
     ends += [f"CUDA_ON_CPU_GLOBAL({i}, {v.name})" for i, v in enumerate(variables)]
-    head = [f'#include "{(HERE / "cuda_on_cpu.h").as_posix()}"']
+    head = [f'#include "{(NATIVE / "cuda_on_cpu.h").as_posix()}"']
     # A kernel may be called as a function of the C library is: `index`, `div`, `gamma`.
     extern_c = [k.name for k in source.kernels(job.code, job.options).values() if k.extern_c]
     head += [f"#define {name} cuda_kernel_{name}" for name in extern_c] + ['#include "kernel.cu"']
@@ -271,7 +272,7 @@ def _make(folder: Path, job: Job) -> Path:
 
 
 def _compile(folder: Path, job: Job) -> Path:
-    words = [*job.flags, *job.options, "-I", str(HERE / "include"), str(folder / "kernel.cpp")]
+    words = [*job.flags, *job.options, "-I", str(NATIVE / "include"), str(folder / "kernel.cpp")]
     made = folder / "kernel.o"
     if not job.checked:
         _run(job.command(*words, "-c", "-o", made), job.code)
@@ -333,7 +334,7 @@ def _runtime(job: Job) -> list[Path]:
         entry.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=entry.parent, prefix="new-") as folder:
             for file, w in zip(files, wanted, strict=True):
-                _run(job.command(*flags, "-c", HERE / file, "-o", Path(folder) / w.name), "")
+                _run(job.command(*flags, "-c", NATIVE / file, "-o", Path(folder) / w.name), "")
             entry.mkdir(exist_ok=True)
             for w in wanted:
                 os.replace(Path(folder) / w.name, w)

@@ -18,24 +18,26 @@ from typing import Any
 
 from embag_edu.cuda_on_cpu import Device, device, settings
 from embag_edu.cuda_on_cpu.device import Gpu, usable_cupy
-from embag_edu.gpu import bags, ladder, rung, tables
+from embag_edu.gpu import conformance, first_kernel, operator, times
 from embag_edu.gpu.facts import device_facts, versions
 from embag_edu.gpu.plan import FAILED, NOT_REACHED, PASSED, Plan, Step, blank, run
 
 STEPS = [
-    Step("conformance", "what CUDA means, and whole kernels, against NumPy", tables.conformance),
-    Step("kernels", "the project's kernels against torch's, or NumPy's", bags.kernels),
-    Step("determinism", "20 launches of each exact kernel, bit for bit", tables.determinism),
-    Step("side-by-side", "the same kernels here and on the CPU", tables.side_by_side),
-    Step("rung", "every clause of the conformance check, for the third rung", rung.clauses),
-    Step("bits", "20 runs of every version, bit for bit, and the CPU's bits", rung.bits),
-    Step("streams", "other streams, nothing waited for, no memory kept", rung.streams, True),
-    Step("large", "a table of more than 2**31 numbers", rung.large, True),
-    Step("resources", "registers and memory, as the driver sees them", tables.resources, True),
-    Step("times", "bag_sum beside torch's EmbeddingBag, and a copy", bags.times, True),
-    Step("ladder", "every version beside torch's, shapes A and B", ladder.ladder, True),
-    Step("sweep", "ours beside torch's over D and L", ladder.sweep, True),
-    Step("check", "what the check of indices costs", ladder.check_costs, True),
+    Step(
+        "conformance", "what CUDA means, and whole kernels, against NumPy", conformance.conformance
+    ),
+    Step("kernels", "the project's kernels against torch's, or NumPy's", first_kernel.kernels),
+    Step("determinism", "20 launches of each exact kernel, bit for bit", conformance.determinism),
+    Step("side-by-side", "the same kernels here and on the CPU", conformance.side_by_side),
+    Step("rung", "every clause of the conformance check, for the third rung", operator.clauses),
+    Step("bits", "20 runs of every version, bit for bit, and the CPU's bits", operator.bits),
+    Step("streams", "other streams, nothing waited for, no memory kept", operator.streams, True),
+    Step("large", "a table of more than 2**31 numbers", operator.large, True),
+    Step("resources", "registers and memory, as the driver sees them", conformance.resources, True),
+    Step("times", "bag_sum beside torch's EmbeddingBag, and a copy", first_kernel.times, True),
+    Step("ladder", "every version beside torch's, shapes A and B", times.ladder, True),
+    Step("sweep", "ours beside torch's over D and L", times.sweep, True),
+    Step("check", "what the check of indices costs", times.check_costs, True),
 ]
 CLOSING = 0.9  # of the minutes: then nothing more is begun. At the end of them all is given up.
 

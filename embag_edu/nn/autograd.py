@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from embag_edu.nn import batching, ops
-from embag_edu.nn.tensors import Bags
+from embag_edu.nn.on_cpu import Bags
 
 NO_OPTIONS = (None,) * len(Bags._fields)  # options have no gradient
 Grad: TypeAlias = "Tensor | None"

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from embag_edu import spec
-from embag_edu.nn.tensors import Bags
+from embag_edu.nn.on_cpu import Bags
 
 Dims = tuple[int | None, ...]
 

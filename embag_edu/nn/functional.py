@@ -1,4 +1,4 @@
-"""`embedding_bag` with the signature of `torch.nn.functional.embedding_bag`, and a choice of rungs.
+"""`embedding_bag` with torch's signature, and a choice of implementations.
 
     from embag_edu.nn import functional as F
 
@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
 from embag_edu import spec
-from embag_edu.nn import autograd, rungs
-from embag_edu.nn.tensors import Bags, world_of
+from embag_edu.nn import autograd, implementations
+from embag_edu.nn.on_cpu import Bags, world_of
 
 __all__ = ["embedding_bag", "with_cuda", "with_loops", "with_vectorized"]
 
@@ -80,7 +80,7 @@ def embedding_bag(
         include_last_offset = True
     bags = Bags(
         input, offsets, include_last_offset, padding_idx, mode, scale_grad_by_freq, sparse,
-        rungs.resolved(implementation, weight.is_cuda),
+        implementations.resolved(implementation, weight.is_cuda),
     )  # fmt: skip
     if not _plain(bags, max_norm, norm_type):
         bags = _as_spec_reads(bags, weight, per_sample_weights, max_norm, norm_type)

@@ -1,4 +1,4 @@
-"""`EmbeddingBag`: torch's module over the rungs."""
+"""`EmbeddingBag`: torch's module over the implementations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from embag_edu.nn import functional, rungs
+from embag_edu.nn import functional, implementations
 
 
 class EmbeddingBag(torch.nn.EmbeddingBag):
@@ -48,7 +48,7 @@ class EmbeddingBag(torch.nn.EmbeddingBag):
         *,
         implementation: str = "auto",
     ) -> None:
-        rungs.resolved(implementation, on_gpu=False)
+        implementations.resolved(implementation, on_gpu=False)
         super().__init__(
             num_embeddings, embedding_dim, max_norm, norm_type, scale_grad_by_freq, mode, sparse,
             _weight, include_last_offset, padding_idx, device, dtype,
@@ -92,7 +92,7 @@ class EmbeddingBag(torch.nn.EmbeddingBag):
 
         freeze: the table gets no gradient. The other arguments are those of the class.
         """
-        rungs.resolved(implementation, on_gpu=False)
+        implementations.resolved(implementation, on_gpu=False)
         module: EmbeddingBag = super().from_pretrained(
             embeddings, freeze, max_norm, norm_type, scale_grad_by_freq, mode, sparse,
             include_last_offset, padding_idx,

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from embag_edu import spec
 from embag_edu.cuda_on_cpu import device
-from embag_edu.nn.tensors import BITS, IN_NUMPY, Bags, dtype_of_ml_dtypes
+from embag_edu.nn.on_cpu import BITS, IN_NUMPY, Bags, dtype_of_ml_dtypes
 from embag_edu.spec import Call
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from embag_edu.nn import rungs, versions
-from embag_edu.nn.tensors import Bags, same_device, world_of
+from embag_edu.nn import implementations, versions
+from embag_edu.nn.on_cpu import Bags, same_device, world_of
 
 # "bag_mode", for torch's own machinery has an argument "mode" that an operator's may not be called.
 BAGS = (
@@ -36,12 +36,12 @@ def _operator(name: str, takes: str, gives: str, mutates: tuple[str, ...] = ()) 
 
 @_operator("embedding_bag", "Tensor weight, Tensor? per_sample_weights", "(Tensor, Tensor)")
 def embedding_bag(weight: Tensor, psw: Tensor | None, *options: Any) -> tuple[Tensor, Tensor]:
-    """The output (B, D), and `saved`: see `rungs`."""
+    """The output (B, D), and `saved`: see `implementations`."""
     bags = Bags(*options)
     world = _world(weight, bags, per_sample_weights=psw)
     with world.session(weight):
         call = world.call_of(weight, psw, bags)
-        output, saved = rungs.forward(call, bags.implementation)
+        output, saved = implementations.forward(call, bags.implementation)
         return world.to_tensor(output), world.to_tensor(saved)
 
 
@@ -107,7 +107,9 @@ def _weight_gradient(
     with world.session(weight):
         call, upstream = world.call_of(weight, psw, bags), world.to_array(grad_output)
         world.check_upstream(call, upstream)
-        found = rungs.weight_gradient(call, bags.implementation, world.to_array(saved), upstream)
+        found = implementations.weight_gradient(
+            call, bags.implementation, world.to_array(saved), upstream
+        )
         return [world.to_tensor(array) for array in (found[:2] if bags.sparse else [found])]
 
 
@@ -121,7 +123,9 @@ def weights_gradient(grad_output: Tensor, weight: Tensor, saved: Tensor, *option
         call, upstream = world.call_of(weight, None, bags), world.to_array(grad_output)
         world.check_upstream(call, upstream)
         kept = world.to_array(saved)
-        return world.to_tensor(rungs.weights_gradient(call, bags.implementation, kept, upstream))
+        return world.to_tensor(
+            implementations.weights_gradient(call, bags.implementation, kept, upstream)
+        )
 
 
 @weights_gradient.register_fake
@@ -145,7 +149,9 @@ def renorm_(
     bags = Bags(*options)
     world = _world(weight, bags, per_sample_weights=psw)
     with world.session(weight):
-        rungs.renorm(world.call_of(weight, psw, bags, max_norm, norm_type), bags.implementation)
+        implementations.renorm(
+            world.call_of(weight, psw, bags, max_norm, norm_type), bags.implementation
+        )
 
 
 @renorm_.register_fake

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from embag_edu import nn
 from embag_edu.data import PAD
-from embag_edu.nn.rungs import NAMES as OURS
+from embag_edu.nn.implementations import NAMES as OURS
 from embag_edu.train.examples import Batch
 
 IMPLEMENTATIONS = ("torch", *OURS)

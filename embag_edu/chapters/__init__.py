@@ -1,0 +1,27 @@
+"""What each chapter of the book is made of: one folder a chapter, `ch00` to `ch13`.
+
+    exercises.py   its exercises
+    figures.py     its pictures; each comes with a text that says what it shows
+    widgets.py     its controls: sliders and buttons beside a picture, and a running kernel
+
+What chapters share stands here: `style`, how a picture looks; `drawn`, a picture below its
+controls; `recorded`, pictures of what a GPU was measured to do; `detective`, an exercise of two
+chapters. Importing this package registers the exercises with `embag_edu.course`; a chapter itself
+is imported when it is first asked for.
+"""
+
+import functools
+import importlib
+import pkgutil
+import re
+
+from embag_edu.course.exercise import Exercise, register
+
+
+def _exercises_of(name: str) -> tuple[Exercise, ...]:
+    return tuple(importlib.import_module(f"embag_edu.chapters.{name}.exercises").EXERCISES)
+
+
+for _folder in pkgutil.iter_modules(__path__):
+    if re.fullmatch(r"ch\d\d", _folder.name):
+        register(_folder.name[2:], functools.partial(_exercises_of, _folder.name))

@@ -1,0 +1,544 @@
+"""The exercises of chapter 01: bags."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from embag_edu.course.exercise import Case, Exercise, Wrong
+
+# -------------------------------------------------------------------------- 01.offsets
+
+
+def offsets(lengths: list[int]) -> list[int]:
+    """The position at which each bag begins, from the length of each."""
+    starts, position = [], 0
+    for length in lengths:
+        starts.append(position)
+        position += length
+    return starts
+
+
+def _the_ends(lengths):
+    return np.cumsum(lengths).astype(int).tolist()
+
+
+def _with_the_end(lengths):
+    return [0, *_the_ends(lengths)]
+
+
+def _lengths_themselves(lengths):
+    return list(lengths)
+
+
+def _without_empty_bags(lengths):
+    return offsets([length for length in lengths if length])
+
+
+def _empty_bags_take_a_place(lengths):
+    return offsets([max(length, 1) for length in lengths])
+
+
+def _one_too_many_each(lengths):
+    return [start + bag for bag, start in enumerate(offsets(lengths))]
+
+
+def _offsets_cases() -> list[Case]:
+    random = np.random.default_rng(1)
+    return [
+        Case("two bags", [3, 2]),
+        Case("an empty bag in the middle", [2, 0, 4]),
+        Case("an empty bag at the start", [0, 3]),
+        Case("an empty bag at the end", [3, 0]),
+        Case("no bag", []),
+        Case("fifty bags", random.integers(0, 6, 50).tolist()),
+    ]
+
+
+OFFSETS = Exercise(
+    "01.offsets",
+    "from lengths to offsets",
+    offsets,
+    _offsets_cases,
+    hints=(
+        "Where does the first bag begin? Where does the second?",
+        "A bag begins where the one before it ends. Walk through the bags and keep count of the "
+        "positions that you have passed.",
+        "Keep a running total. At each bag, write the total down first, and only then add the "
+        "bag's length to it.",
+    ),
+    wrong=(
+        Wrong(_the_ends, "These are the ends of the bags; offsets are their starts."),
+        Wrong(
+            _with_the_end,
+            "There is one offset too many: the end of the last bag is in the list. That is the "
+            "form of include_last_offset=True; here one start for each bag is wanted.",
+        ),
+        Wrong(_lengths_themselves, "These are the lengths. An offset is a position in input."),
+        Wrong(
+            _without_empty_bags,
+            "An empty bag is missing. It has an offset too: the same as the next bag's.",
+        ),
+        Wrong(
+            _empty_bags_take_a_place,
+            "An empty bag has taken up a position. It has none: the next bag begins at the same "
+            "place.",
+        ),
+        Wrong(_one_too_many_each, "Each bag begins too far to the right, by one for each bag."),
+    ),
+    points=2,
+    returns="offsets",
+    unproved="lengths that are negative: nothing asks your function to refuse them.",
+)
+
+# -------------------------------------------------------------------------- 01.bag_of
+
+
+def bag_of(offsets: np.ndarray, n: int) -> np.ndarray:
+    """The bag of each of n positions, (n,)."""
+    lengths = np.diff(np.append(offsets, n))
+    return np.repeat(np.arange(len(offsets)), lengths)
+
+
+def _a_bag_too_many(offsets, n):
+    return bag_of(offsets, n) + 1
+
+
+def _empty_bags_have_no_number(offsets, n):
+    return bag_of(np.unique(offsets), n)
+
+
+def _first_of_equal_offsets(offsets, n):
+    found = bag_of(offsets, n)
+    return np.array([np.flatnonzero(offsets == offsets[bag])[0] for bag in found], dtype=int)
+
+
+def _cut_belongs_to_the_left(offsets, n):
+    return np.maximum(np.searchsorted(offsets, np.arange(n), side="left") - 1, 0)
+
+
+def _last_bag_lost(offsets, n):
+    return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+
+
+def _length_of_its_bag(offsets, n):
+    lengths = np.diff(np.append(offsets, n))
+    return np.repeat(lengths, lengths)
+
+
+def _bag_of_cases() -> list[Case]:
+    random = np.random.default_rng(2)
+    return [
+        Case("two bags", np.array([0, 2]), 5),
+        Case("an empty bag in the middle", np.array([0, 2, 2]), 4),
+        Case("two empty bags at the start", np.array([0, 0, 0]), 3),
+        Case("an empty bag at the end", np.array([0, 3]), 3),
+        Case("only empty bags", np.array([0, 0]), 0),
+        Case("forty bags", np.append(0, np.sort(random.integers(0, 60, 39))), 60),
+    ]
+
+
+BAG_OF = Exercise(
+    "01.bag_of",
+    "the bag of each position",
+    bag_of,
+    _bag_of_cases,
+    hints=(
+        "Draw the cuts below the positions. What changes at a cut?",
+        "Each bag's number stands there as often as the bag is long. How long is a bag, seen from "
+        "its offset and the next one? The last bag ends at n.",
+        "Find the length of each bag, then repeat each bag's number by its length: np.repeat does "
+        "that. An empty bag is repeated zero times, and still has a number.",
+    ),
+    wrong=(
+        Wrong(_a_bag_too_many, "The bags are counted from 1; the first bag is bag 0."),
+        Wrong(
+            _empty_bags_have_no_number,
+            "The bags behind an empty bag have too small a number: an empty bag has a number too.",
+        ),
+        Wrong(
+            _first_of_equal_offsets,
+            "Where offsets are equal, the positions belong to the last of these bags. The others "
+            "are empty.",
+        ),
+        Wrong(
+            _cut_belongs_to_the_left,
+            "The first position of each bag went to the bag before it. A bag begins at its offset, "
+            "with that position.",
+        ),
+        Wrong(
+            _last_bag_lost,
+            "The positions of the last bag are missing: no offset says where it ends. It ends at "
+            "n.",
+        ),
+        Wrong(
+            _length_of_its_bag,
+            "These are the lengths of the bags, one for each position. The number of the bag is "
+            "wanted.",
+        ),
+    ),
+    points=2,
+    returns="bag_of",
+    unproved="offsets that decrease, or that do not begin with 0. Those are no bags.",
+)
+
+# -------------------------------------------------------------------------- 01.flatten
+
+
+def flatten(padded: np.ndarray, pad: int) -> tuple[np.ndarray, np.ndarray]:
+    """The bags of a 2-D input without its padding: (input (N,), offsets (B,))."""
+    ids: list[int] = []
+    starts: list[int] = []
+    for row in padded:
+        starts.append(len(ids))
+        ids += [i for i in row.tolist() if i != pad]
+    return np.array(ids, np.int64), np.array(starts, np.int64)
+
+
+def _padding_kept(padded, pad):
+    bags, length = padded.shape
+    return padded.reshape(-1).astype(np.int64), np.arange(bags, dtype=np.int64) * length
+
+
+def _starts_as_if_padded(padded, pad):
+    return flatten(padded, pad)[0], _padding_kept(padded, pad)[1]
+
+
+def _ends_for_starts(padded, pad):
+    return flatten(padded, pad)[0], np.cumsum((padded != pad).sum(axis=1)).astype(np.int64)
+
+
+def _lengths_for_starts(padded, pad):
+    return flatten(padded, pad)[0], (padded != pad).sum(axis=1).astype(np.int64)
+
+
+def _zero_is_the_padding(padded, pad):
+    return flatten(padded, 0)
+
+
+def _empty_rows_dropped(padded, pad):
+    return flatten(padded[(padded != pad).any(axis=1)], pad)
+
+
+def _column_by_column(padded, pad):
+    turned = padded.T.reshape(-1)
+    return turned[turned != pad].astype(np.int64), flatten(padded, pad)[1]
+
+
+def _stops_at_the_first_padding(padded, pad):
+    rows = [np.append(row, pad) for row in padded]
+    kept = [row[: int(np.argmax(row == pad))] for row in rows]
+    lengths = np.array([len(row) for row in kept], np.int64)
+    return np.concatenate(kept).astype(np.int64), np.cumsum(lengths) - lengths
+
+
+def _flatten_cases() -> list[Case]:
+    random = np.random.default_rng(3)
+    many = random.integers(1, 9, (20, 6))
+    many[random.random(many.shape) < 0.3] = 8
+    return [
+        Case("two bags", np.array([[5, 7, 2], [3, 0, 0]]), 0),
+        Case("a row of padding only", np.array([[4, 0], [0, 0], [6, 5]]), 0),
+        Case("padding that is not 0", np.array([[0, 9, 9], [2, 0, 9]]), 9),
+        Case("no padding at all", np.array([[1, 2], [3, 4]]), 0),
+        Case("padding between words", np.array([[5, 0, 6], [0, 3, 0]]), 0),
+        Case("twenty bags", many, 8),
+    ]
+
+
+FLATTEN = Exercise(
+    "01.flatten",
+    "from a padded 2-D input to input and offsets",
+    flatten,
+    _flatten_cases,
+    hints=(
+        "Go through the array row by row. What has to be noted when a row begins?",
+        "A bag's offset is the number of ids that stand before it. How many are there in your list "
+        "when the row begins?",
+        "Keep one growing list of ids. For each row, first note how long that list is, then append "
+        "the row's ids that are not pad. At the end make two arrays of type np.int64.",
+    ),
+    wrong=(
+        Wrong(_padding_kept, "The padding is still in input. Only the words belong there."),
+        Wrong(
+            _starts_as_if_padded,
+            "The padding is gone from input, but offsets still count it. Count the ids you kept.",
+        ),
+        Wrong(_ends_for_starts, "The second array holds the ends of the bags, not their starts."),
+        Wrong(_lengths_for_starts, "The second array holds the lengths of the bags, not starts."),
+        Wrong(
+            _zero_is_the_padding,
+            "This takes 0 for the padding, whatever pad says. Here 0 may be a word.",
+        ),
+        Wrong(
+            _empty_rows_dropped,
+            "A row of padding only is an empty bag, and has an offset. One bag was lost.",
+        ),
+        Wrong(_column_by_column, "The ids are taken column by column; a bag is a row."),
+        Wrong(
+            _stops_at_the_first_padding,
+            "Words behind a padding are lost. Padding may stand anywhere in a row.",
+        ),
+    ),
+    points=2,
+    returns=("input", "offsets"),
+    unproved="what happens for an array without rows, or of the dtype int32.",
+)
+
+# -------------------------------------------------------------------------- 01.empty_bug
+
+
+def bag_sums(input: np.ndarray, offsets: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The sum of each bag, (B, D); zeros for an empty one."""
+    ends = np.append(offsets[1:], len(input))
+    output = np.zeros((len(offsets), weight.shape[1]), weight.dtype)
+    for bag, (start, end) in enumerate(zip(offsets, ends, strict=True)):
+        for row in input[start:end]:
+            output[bag] += weight[row]
+    return output
+
+
+def bag_sums_with_bug(input: np.ndarray, offsets: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """What the reader is given: quick, short, and wrong for an empty bag."""
+    return np.add.reduceat(weight[input], offsets, axis=0)
+
+
+def _guarded_at_the_end(input, offsets, weight):
+    begun = offsets[offsets < len(input)]
+    output = np.zeros((len(offsets), weight.shape[1]), weight.dtype)
+    output[: len(begun)] = np.add.reduceat(weight[input], begun, axis=0)
+    return output
+
+
+def _empty_bags_left_out(input, offsets, weight):
+    full = np.diff(np.append(offsets, len(input))) > 0
+    return bag_sums(input, offsets, weight)[full]
+
+
+def _empty_bags_at_the_end_of_the_output(input, offsets, weight):
+    kept = _empty_bags_left_out(input, offsets, weight)
+    return np.concatenate([kept, np.zeros((len(offsets) - len(kept), weight.shape[1]))])
+
+
+def _empty_bag_repeats_the_one_before(input, offsets, weight):
+    output, full = bag_sums(input, offsets, weight), np.diff(np.append(offsets, len(input))) > 0
+    for bag in np.flatnonzero(~full):
+        output[bag] = output[bag - 1] if bag else 0
+    return output
+
+
+def _empty_bags_are_nan(input, offsets, weight):
+    output = bag_sums(input, offsets, weight)
+    output[np.diff(np.append(offsets, len(input))) == 0] = np.nan
+    return output
+
+
+def _only_empty_bags_mended(input, offsets, weight):
+    output = bag_sums(input, offsets, weight)
+    output[-1] = 0
+    return output
+
+
+def _empty_bug_cases() -> list[Case]:
+    random = np.random.default_rng(4)
+    table = np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0], [4.0, 40.0]])
+    offsets = np.append(0, np.sort(random.integers(0, 40, 29)))
+    return [
+        Case("no empty bag", np.array([0, 2, 1]), np.array([0, 2]), table),
+        Case("an empty bag in the middle", np.array([1, 3]), np.array([0, 1, 1]), table.copy()),
+        Case("an empty bag at the start", np.array([1, 3]), np.array([0, 0]), table.copy()),
+        Case("an empty bag at the end", np.array([1, 3]), np.array([0, 2]), table.copy()),
+        Case("only empty bags", np.array([], np.int64), np.array([0, 0]), table.copy()),
+        Case("thirty bags", random.integers(0, 9, 40), offsets, random.standard_normal((9, 3))),
+    ]
+
+
+EMPTY_BUG = Exercise(
+    "01.empty_bug",
+    "mend a function that goes wrong for empty bags",
+    bag_sums,
+    _empty_bug_cases,
+    hints=(
+        "Call the function on input [1, 3] and offsets [0, 1, 1]. What should bag 1 be, and what "
+        "is it?",
+        "np.add.reduceat does not add up nothing: where two offsets are equal, it copies the one "
+        "row that stands there. And it raises for an offset that is len(input).",
+        "Begin with an output of zeros, one row for each bag. Then add rows only where there are "
+        "some: a loop over the positions of each bag does it, and does nothing for an empty one.",
+    ),
+    wrong=(
+        Wrong(
+            _guarded_at_the_end,
+            "Empty bags at the end are right now, but one in the middle or at the start still "
+            "takes its neighbour's row.",
+        ),
+        Wrong(
+            bag_sums_with_bug,
+            "An empty bag has taken a row that belongs to its neighbour (or the call has "
+            "raised). Nothing is mended yet.",
+        ),
+        Wrong(
+            _empty_bags_left_out,
+            "An empty bag has no row in your output. It must have one: B bags, B rows.",
+        ),
+        Wrong(
+            _empty_bags_at_the_end_of_the_output,
+            "The number of rows is right, but the bags behind an empty one have moved up into its "
+            "place.",
+        ),
+        Wrong(
+            _empty_bag_repeats_the_one_before,
+            "An empty bag repeats the row of the bag before it. It holds nothing: zeros.",
+        ),
+        Wrong(_empty_bags_are_nan, "An empty bag gives NaN here. A sum of nothing is zero."),
+        Wrong(_only_empty_bags_mended, "The last bag is zero, although it holds something."),
+    ),
+    points=3,
+    unproved="tables of other dtypes, and an input that has no bag at all.",
+)
+
+# -------------------------------------------------------------------------- 01.means
+
+
+def means(bags: list[list[int]], weight: list[list[float]]) -> list[list[float]]:
+    """The mean of each bag in plain Python; zeros for an empty one."""
+    output = []
+    for bag in bags:
+        total = [0.0] * len(weight[0])
+        for row in bag:
+            for feature, value in enumerate(weight[row]):
+                total[feature] += value
+        output.append([value / max(len(bag), 1) for value in total])
+    return output
+
+
+def _sums(bags, weight):
+    return [[value * max(len(bag), 1) for value in mean]
+            for bag, mean in zip(bags, means(bags, weight), strict=True)]  # fmt: skip
+
+
+def _distinct_rows(bags, weight):
+    return means([sorted(set(bag)) for bag in bags], weight)
+
+
+def _divided_by_distinct(bags, weight):
+    return [[value / max(len(set(bag)), 1) for value in total]
+            for bag, total in zip(bags, _sums(bags, weight), strict=True)]  # fmt: skip
+
+
+def _nan_for_empty(bags, weight):
+    return [mean if bag else [float("nan")] * len(mean)
+            for bag, mean in zip(bags, means(bags, weight), strict=True)]  # fmt: skip
+
+
+def _raises_for_empty(bags, weight):
+    return [[value / len(bag) for value in total]
+            for bag, total in zip(bags, _sums(bags, weight), strict=True)]  # fmt: skip
+
+
+def _skips_empty(bags, weight):
+    return means([bag for bag in bags if bag], weight)
+
+
+def _same_divisor_for_all(bags, weight):
+    longest = max(map(len, bags))
+    return [[value / longest for value in total] for total in _sums(bags, weight)]
+
+
+def _total_never_reset(bags, weight):
+    running = [sum(column) for column in zip(*_sums(bags[:1], weight), strict=True)]
+    output = [[value / max(len(bags[0]), 1) for value in running]]
+    for bag, total in zip(bags[1:], _sums(bags[1:], weight), strict=True):
+        running = [a + b for a, b in zip(running, total, strict=True)]
+        output.append([value / max(len(bag), 1) for value in running])
+    return output
+
+
+def _means_cases() -> list[Case]:
+    random = np.random.default_rng(5)
+    table = [[1.0, 10.0], [2.0, 20.0], [4.0, 80.0]]
+    many = [random.integers(0, 7, length).tolist() for length in random.integers(0, 6, 25)]
+    return [
+        Case("one bag", [[0, 2]], table),
+        Case("bags of 1 and 3", [[1], [0, 1, 2]], table),
+        Case("a repeated row", [[2, 0, 2, 2]], table),
+        Case("an empty bag", [[1], [], [2]], table),
+        Case("25 bags", many, random.standard_normal((7, 3)).tolist()),
+    ]
+
+
+MEANS = Exercise(
+    "01.means",
+    "the mean of each bag, without NumPy",
+    means,
+    _means_cases,
+    hints=(
+        "Three loops stand inside each other: over bags, over the rows of a bag, over features.",
+        "Begin each bag with a total of zeros, one for each feature. By what do you divide, and "
+        "what if that is 0?",
+        "Add up the rows of the bag feature by feature, then divide by the bag's length, or by 1 "
+        "where the bag is empty: its total is zero, and stays zero.",
+    ),
+    wrong=(
+        Wrong(_sums, "These are sums. Divide each by the length of its bag."),
+        Wrong(_distinct_rows, "A row that comes k times in a bag counts once here, not k times."),
+        Wrong(
+            _divided_by_distinct,
+            "The sum is right, but it is divided by the number of different rows. Divide by the "
+            "length of the bag.",
+        ),
+        Wrong(_nan_for_empty, "The mean of an empty bag is NaN here. EmbeddingBag says zeros."),
+        Wrong(_raises_for_empty, "An empty bag divides by zero. EmbeddingBag says zeros for it."),
+        Wrong(_skips_empty, "An empty bag has no row in your output; it must be a row of zeros."),
+        Wrong(_same_divisor_for_all, "All bags are divided by the same number, the longest one's."),
+        Wrong(_total_never_reset, "A bag still holds the total of the bags before it."),
+    ),
+    points=2,
+    returns="means",
+    unproved="how fast it is. Chapter 04 is about that.",
+)
+
+# -------------------------------------------------------------------------- 01.predict
+
+PREDICTED = [0, 2, 2, 5]  # for the bags [7, 1], [], [4, 4, 7], [2]
+_SAID = {
+    (2, 0, 3, 1): "These are the lengths of the bags. Offsets say where each begins.",
+    (2, 2, 5, 6): "These are the ends of the bags. Offsets say where each begins.",
+    (0, 2, 2, 5, 6): "The end of the last bag, 6, is there as well. Without include_last_offset "
+    "there is one offset for each bag, four here.",
+    (0, 2, 5): "One offset is missing: the empty bag has one too.",
+    (0, 2, 3, 6): "The empty bag has taken up a position. It begins where the next bag begins.",
+    (0, 2, 0, 5): "The empty bag is bag 1, not bag 2, and offsets never decrease.",
+    (0, 2, 2, 4): "Bag 2 holds three ids: 4 stands in it twice, and counts twice.",
+    (1, 3, 3, 6): "Positions are counted from 0.",
+}
+
+
+def _judge_prediction(mine: Any) -> str:
+    try:
+        found = tuple(int(start) for start in mine)
+    except (TypeError, ValueError):
+        return f"Your answer is {mine!r}; a list of whole numbers is wanted, like [0, 3]."
+    if found == tuple(PREDICTED):
+        return ""
+    unknown = f"Your answer is {list(found)}. Write input down and count where each bag begins."
+    return _SAID.get(found, unknown)
+
+
+PREDICT = Exercise(
+    "01.predict",
+    "predict the offsets of four bags",
+    PREDICTED,
+    hints=(
+        "Write the ids of all bags in one line. Number the positions from 0.",
+        "Four bags have four offsets. Which position does the empty bag begin at?",
+        "A bag begins where the bag before it ends. An empty bag begins and ends at the same "
+        "place, so the bag behind it has the same offset.",
+    ),
+    wrong=tuple(Wrong(list(answer), says) for answer, says in _SAID.items()),
+    unproved="that you did not run it first.",
+    judge=_judge_prediction,
+)
+
+EXERCISES = (PREDICT, OFFSETS, BAG_OF, MEANS, FLATTEN, EMPTY_BUG)

@@ -1,0 +1,664 @@
+"""The exercises of chapter 04: vectorised forward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from embag_edu import loops
+from embag_edu.api import embedding_bag
+from embag_edu.check.compare import difference
+from embag_edu.course.exercise import Case, Exercise, Wrong
+from embag_edu.spec import make_call
+
+NAN, INF = float("nan"), float("inf")
+
+# ---- 04.predict -----------------------------------------------------------------------------
+
+PREDICTED = [5, 6, 6, 11]  # np.add.reduceat([4, 1, 6, 9, 2], [0, 2, 2, 3])
+
+_SAID = {
+    (
+        5,
+        0,
+        6,
+        11,
+    ): "This is what EmbeddingBag gives. reduceat has no zero to give for an empty bag.",
+    (
+        5,
+        5,
+        6,
+        11,
+    ): "An empty bag does not repeat the bag before it. Look at what lies at its start.",
+    (5, 17, 6, 11): "An empty bag does not take everything to the end; it takes one position only.",
+    (5, 1, 6, 11): "That is the position before the cut. An offset names the position after it.",
+    (5, 6, 11): "reduceat gives one value for each offset, four here; an empty bag is not dropped.",
+    (5, 6, 0, 11): "Of two equal offsets, the first is the start of the empty bag, not the second.",
+    (5, 6, 6, 9): "The last bag goes on to the end of the array: no further offset stops it.",
+    (
+        4,
+        6,
+        6,
+        9,
+    ): "These are the values at the offsets. reduceat adds up from there to the next one.",
+}
+
+
+def _judge_prediction(mine: Any) -> str:
+    mine = mine() if callable(mine) else mine
+    try:
+        found = tuple(int(value) for value in mine)
+    except (TypeError, ValueError):
+        return f"Your answer is {mine!r}; a list of whole numbers is wanted, like [0, 3]."
+    if found == tuple(PREDICTED):
+        return ""
+    unknown = f"Your answer is {list(found)}. For each offset, ask whether the next one is larger."
+    return _SAID.get(found, unknown)
+
+
+PREDICT = Exercise(
+    "04.predict",
+    "what reduceat gives",
+    PREDICTED,
+    hints=(
+        "There is one value for each offset. Mark the four cuts below the five values.",
+        "Where the next offset is larger, reduceat adds up to it. What can it do where it is not?",
+        "Where two offsets are equal, the first of them gives the single value that stands there.",
+    ),
+    wrong=tuple(Wrong(list(answer), says) for answer, says in _SAID.items()),
+    unproved="that you did not run it first.",
+    judge=_judge_prediction,
+)
+
+# ---- 04.bag_matrix --------------------------------------------------------------------------
+
+
+def bag_matrix(
+    input: np.ndarray, offsets: np.ndarray, per_sample_weights: np.ndarray, padding_idx: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The three arrays of the matrix A, with padding left out: data, indices, indptr."""
+    kept = input != padding_idx
+    kept_before = np.append(0, np.cumsum(kept))
+    indptr = kept_before[np.append(offsets, len(input))]
+    return per_sample_weights[kept], input[kept], indptr
+
+
+def _times_zero(input, offsets, per_sample_weights, padding_idx):
+    data = per_sample_weights * (input != padding_idx)
+    return data.astype(per_sample_weights.dtype), input, np.append(offsets, len(input))
+
+
+def _old_offsets(input, offsets, per_sample_weights, padding_idx):
+    data, indices, _ = bag_matrix(input, offsets, per_sample_weights, padding_idx)
+    return data, indices, np.append(offsets, len(input))
+
+
+def _without_the_end(input, offsets, per_sample_weights, padding_idx):
+    data, indices, indptr = bag_matrix(input, offsets, per_sample_weights, padding_idx)
+    return data, indices, indptr[:-1]
+
+
+def _empty_bags_lost(input, offsets, per_sample_weights, padding_idx):
+    data, indices, indptr = bag_matrix(input, offsets, per_sample_weights, padding_idx)
+    return data, indices, np.unique(indptr)
+
+
+def _all_weights(input, offsets, per_sample_weights, padding_idx):
+    _, indices, indptr = bag_matrix(input, offsets, per_sample_weights, padding_idx)
+    return per_sample_weights, indices, indptr
+
+
+def _counted_behind(input, offsets, per_sample_weights, padding_idx):
+    kept = input != padding_idx
+    counts = np.append(np.cumsum(kept), kept.sum())
+    indptr = counts[np.append(offsets, len(input))]
+    return per_sample_weights[kept], input[kept], indptr
+
+
+def _drops_repeats(input, offsets, per_sample_weights, padding_idx):
+    kept = np.zeros(len(input), bool)
+    ends = np.append(offsets, len(input))
+    for begin, end in zip(ends[:-1], ends[1:], strict=True):
+        _, first = np.unique(input[begin:end], return_index=True)
+        kept[begin + first] = True
+    kept &= input != padding_idx
+    indptr = np.append(0, np.cumsum(kept))[ends]
+    return per_sample_weights[kept], input[kept], indptr
+
+
+def _matrix_cases() -> list[Case]:
+    random = np.random.default_rng(4)
+    ids = random.integers(0, 6, 60)
+    starts = np.append(0, np.sort(random.integers(0, 60, 24)))
+    return [
+        Case("no padding", np.array([3, 1]), np.array([0, 1]), np.array([0.5, 2.0]), 0),
+        Case("padding in front", np.array([0, 3]), np.array([0, 1]), np.array([0.5, 2.0]), 0),
+        Case("padding behind", np.array([4, 0, 2]), np.array([0, 2]), np.array([1.0, 2.0, 3.0]), 0),
+        Case("an empty bag", np.array([4, 5, 2]), np.array([0, 2, 2]), np.ones(3, np.float32), 0),
+        Case("padding only", np.array([2, 2]), np.array([0]), np.array([NAN, 1.0]), 2),
+        Case("a row twice", np.array([7, 7, 1]), np.array([0]), np.array([0.5, 0.25, 2.0]), 1),
+        Case("sixty positions", ids, starts, random.normal(size=60).astype(np.float32), 5),
+    ]
+
+
+MATRIX = Exercise(
+    "04.bag_matrix",
+    "the three arrays of the sparse matrix, with padding left out",
+    bag_matrix,
+    _matrix_cases,
+    hints=(
+        "Which positions remain? One array of True and False answers it for weights and ids alike.",
+        "A bag that lost a position ends earlier, and so does every bag behind it. How many "
+        "positions are left before each old offset?",
+        "Make a running count of the positions that stay, with a 0 in front of it, and look the "
+        "old offsets and the old end up in it.",
+    ),
+    wrong=(
+        Wrong(
+            _times_zero,
+            "The padding is still in the matrix, with weight 0. Times a NaN in its row that is "
+            "NaN. Leave the positions out.",
+        ),
+        Wrong(
+            _old_offsets,
+            "These offsets count the padding that is no longer there: the bags begin too late.",
+        ),
+        Wrong(_without_the_end, "indptr has B + 1 numbers: the end of the last bag is missing."),
+        Wrong(
+            _empty_bags_lost,
+            "A bag without a position is still a row of the matrix. Its two ends are equal, and "
+            "both stay in indptr.",
+        ),
+        Wrong(_all_weights, "data and indices must have the same length: the weights go as well."),
+        Wrong(
+            _counted_behind,
+            "The count includes the position itself. What is wanted is how many are left before "
+            "it.",
+        ),
+        Wrong(
+            _drops_repeats,
+            "A row that occurs twice in a bag counts twice: two entries at the same place of the "
+            "matrix.",
+        ),
+    ),
+    points=3,
+    returns=("data", "indices", "indptr"),
+    unproved="a padding_idx that is None or negative.",
+)
+
+# ---- 04.running_total -----------------------------------------------------------------------
+
+
+def running_total_bag(input, weight, offsets):
+    """Mode "sum", without reduceat: differences of a running total. With a bug."""
+    totals = np.cumsum(weight[input], axis=0)
+    totals = np.concatenate([np.zeros_like(weight[:1]), totals])
+    ends = np.append(offsets, len(input))
+    return totals[ends[1:]] - totals[ends[:-1]]
+
+
+NOT_A_CALL = "Return a dict of three arrays, with the keys input, weight and offsets."
+NOT_FLOAT32 = "The table must be float32: weight.dtype says otherwise."
+NOT_FINITE = "NaN and infinity are not allowed here: find ordinary numbers that show the bug."
+ONE_BAG = "The first bag is a plain sum from the left, and right. The bug needs a bag behind it."
+IN_THE_BAG = (
+    "The largest number stands in the last bag. What harms a bag is what the total holds before "
+    "the bag begins."
+)
+ALL_ALIKE = (
+    "All numbers in it are of similar size, so a total loses little. How much larger must a total "
+    "be than a number, for the number to vanish when it is added?"
+)
+EXACT = (
+    "Only whole numbers, and none above 2**24: float32 adds these without any rounding, and so "
+    "nothing is lost."
+)
+
+
+def _judge_total(mine: Any) -> str:
+    mine = mine() if callable(mine) else mine
+    if not isinstance(mine, dict) or sorted(mine) != ["input", "offsets", "weight"]:
+        return NOT_A_CALL
+    if np.asarray(mine["weight"]).dtype != np.float32:
+        return NOT_FLOAT32
+    if not np.isfinite(mine["weight"]).all():
+        return NOT_FINITE
+    call = make_call(**mine, mode="sum")
+    exact = loops.forward(make_call(**{**mine, "weight": call.weight.astype(float)}, mode="sum"))[0]
+    sizes = np.abs(call.weight).astype(float)
+    scale = loops.forward(make_call(**{**mine, "weight": sizes}, mode="sum"))[0]
+    allowed = np.diff(call.offsets)[:, None] * 2.0**-23 * scale
+    if (np.abs(running_total_bag(**mine) - exact) > allowed).any():
+        return ""
+    return f"The answer of running_total_bag is good for this call. {_why_good(mine)}"
+
+
+def _why_good(call: dict[str, Any]) -> str:
+    if len(call["offsets"]) < 2:
+        return ONE_BAG
+    used = np.abs(call["weight"][call["input"]])
+    if used.size and used.max() <= 2**24 and (used == np.round(used)).all():
+        return EXACT
+    if used.size and used.max(axis=1).argmax() >= call["offsets"][-1]:
+        return IN_THE_BAG
+    return ALL_ALIKE
+
+
+def _total_call(input, weight, offsets, dtype=np.float32):
+    return {"input": np.array(input, int), "weight": np.array(weight, dtype),
+            "offsets": np.array(offsets)}  # fmt: skip
+
+
+TOTAL = Exercise(
+    "04.running_total",
+    "a call that shows the bug of the running total",
+    _total_call([0, 1], [[1e8], [1.0]], [0, 1]),
+    hints=(
+        "The total goes through all bags. Which bags can it carry something into?",
+        "A float32 has 24 significant bits. A small number that is added to a large total is "
+        "rounded away, and the subtraction cannot bring it back.",
+        "Two bags of one position each are enough: a very large number first, then a one.",
+    ),
+    wrong=(
+        Wrong([0, 1], NOT_A_CALL),
+        Wrong(_total_call([0, 1], [[1e17], [1.0]], [0, 1], float), NOT_FLOAT32),
+        Wrong(_total_call([0, 1], [[NAN], [1.0]], [0, 1]), NOT_FINITE),
+        Wrong(_total_call([0, 1], [[1e8], [1.0]], [0]), ONE_BAG),
+        Wrong(_total_call([0, 1], [[0.1], [1e8]], [0, 1]), IN_THE_BAG),
+        Wrong(_total_call([0, 1, 2], [[7], [9], [11]], [0, 1, 1]), EXACT),
+        Wrong(_total_call([0, 1], [[1.5], [1.25]], [0, 1]), ALL_ALIKE),
+    ),
+    points=2,
+    unproved="the other bug: a NaN in one bag reaches all bags behind it.",
+    judge=_judge_total,
+)
+
+# ---- 04.merge -------------------------------------------------------------------------------
+
+
+def merge(
+    best: np.ndarray, winner: np.ndarray, later_best: np.ndarray, later_winner: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The maximum of a bag from the maxima of its two parts, and the row that won."""
+    larger = (winner == -1) | (later_best > best)
+    takes = larger & (later_winner != -1)
+    return np.where(takes, later_best, best), np.where(takes, later_winner, winner)
+
+
+def _ties_to_the_later(best, winner, later_best, later_winner):
+    takes = ((winner == -1) | (later_best >= best)) & (later_winner != -1)
+    return np.where(takes, later_best, best), np.where(takes, later_winner, winner)
+
+
+def _any_nan_wins(best, winner, later_best, later_winner):
+    _, found = merge(best, winner, later_best, later_winner)
+    spoilt = np.isnan(later_best) & ~np.isnan(best) & (later_winner != -1)
+    value, _ = merge(best, winner, later_best, later_winner)
+    return np.where(spoilt, later_best, value), np.where(spoilt, later_winner, found)
+
+
+def _nan_never_wins(best, winner, later_best, later_winner):
+    takes = ((winner == -1) | np.isnan(best) | (later_best > best)) & (later_winner != -1)
+    return np.where(takes, later_best, best), np.where(takes, later_winner, winner)
+
+
+def _first_part_may_be_empty(best, winner, later_best, later_winner):
+    takes = (later_best > best) & (later_winner != -1)
+    return np.where(takes, later_best, best), np.where(takes, later_winner, winner)
+
+
+def _later_part_may_be_empty(best, winner, later_best, later_winner):
+    takes = (winner == -1) | (later_best > best)
+    return np.where(takes, later_best, best), np.where(takes, later_winner, winner)
+
+
+def _all_features_together(best, winner, later_best, later_winner):
+    _, found = merge(best, winner, later_best, later_winner)
+    if (found == later_winner).any() and (found != winner).any():
+        return later_best.copy(), later_winner.copy()
+    return best.copy(), winner.copy()
+
+
+def _merge_cases() -> list[Case]:
+    random = np.random.default_rng(14)
+
+    def of(best, winner, later_best, later_winner):
+        return (np.array(best, np.float32), np.array(winner), np.array(later_best, np.float32),
+                np.array(later_winner))  # fmt: skip
+
+    values = random.integers(-4, 5, (2, 30)).astype(np.float32)
+    return [
+        Case("each wins one", *of([1, 5], [3, 4], [4, 2], [7, 8])),
+        Case("a tie", *of([2], [3], [2], [7])),
+        Case("NaN in the later part", *of([2], [3], [NAN], [7])),
+        Case("NaN in the first part", *of([NAN], [3], [5], [7])),
+        Case("nobody in the first part", *of([0], [-1], [-3], [7])),
+        Case("nobody in the first part, NaN", *of([0], [-1], [NAN], [7])),
+        Case("nobody in the later part", *of([-3], [3], [0], [-1])),
+        Case("nobody at all", *of([0], [-1], [0], [-1])),
+        Case("minus infinity", *of([0], [-1], [-INF], [2])),
+        Case(
+            "thirty features",
+            values[0],
+            random.integers(0, 9, 30),
+            values[1],
+            random.integers(9, 20, 30),
+        ),  # fmt: skip
+    ]
+
+
+MERGE = Exercise(
+    "04.merge",
+    "the maximum of a bag that was cut in two",
+    merge,
+    _merge_cases,
+    hints=(
+        "Feature by feature there are two candidates. When does the later one win?",
+        "Two questions decide: is there a later candidate at all, and does it beat the first one, "
+        "or meet nobody?",
+        "Combine three conditions with & and |: the later winner exists; nobody won before; the "
+        "later value is strictly larger. Then np.where, twice.",
+    ),
+    wrong=(
+        Wrong(_ties_to_the_later, "A tie stays with the first part: only a larger value wins."),
+        Wrong(
+            _any_nan_wins,
+            "A NaN that is not the first of its bag wins nothing. np.maximum lets it win.",
+        ),
+        Wrong(
+            _nan_never_wins,
+            "A NaN that won the first part stays: it was the first of the bag, and nothing is "
+            "larger than a NaN.",
+        ),
+        Wrong(
+            _first_part_may_be_empty,
+            "Where nobody won the first part, its 0 is no candidate: anything beats nobody.",
+        ),
+        Wrong(
+            _later_part_may_be_empty,
+            "Where nobody won the later part, its 0 is no candidate, however small the best is.",
+        ),
+        Wrong(_all_features_together, "Each feature has its own winner; you took a whole row."),
+    ),
+    points=3,
+    returns=("best", "winner"),
+    unproved="that three parts, merged from the left, give the same.",
+)
+
+# ---- 04.break_it: the right bags and the faulty ones ----------------------------------------
+
+Bag = Callable[..., np.ndarray]
+
+
+def _rows(input, weight):
+    """The gathered rows, in the accumulator's dtype."""
+    return weight[input].astype(np.float64 if weight.dtype == np.float64 else np.float32)
+
+
+def _by_loops(input, weight, offsets, mode):
+    return embedding_bag(input, weight, offsets, mode=mode)
+
+
+def _in_pieces(input, weight, offsets, mode):
+    return embedding_bag(input, weight, offsets, mode=mode, implementation="vectorized")
+
+
+def _from_the_end(input, weight, offsets, mode):
+    """Right, but a bag's rows are added up from the last to the first."""
+    if mode == "max":
+        return _by_loops(input, weight, offsets, mode)
+    output = np.zeros((len(offsets), weight.shape[1]), weight.dtype)
+    ends = np.append(offsets, len(input))
+    for bag in range(len(offsets)):
+        rows = _rows(input, weight)[ends[bag] : ends[bag + 1]][::-1]
+        total = np.zeros(weight.shape[1], rows.dtype)
+        for row in rows:
+            total = total + row
+        output[bag] = total / max(len(rows), 1) if mode == "mean" else total
+    return output
+
+
+def _next_row(input, weight, offsets, mode):
+    if len(input) == 0:
+        return _by_loops(input, weight, offsets, mode)
+    output = _by_loops(input, weight, offsets, mode)
+    empty = np.diff(np.append(offsets, len(input))) == 0
+    output[empty] = weight[input[np.minimum(offsets[empty], len(input) - 1)]]
+    return output
+
+
+def _row_once(input, weight, offsets, mode):
+    output = _by_loops(input, weight, offsets, mode)
+    ends = np.append(offsets, len(input))
+    for bag in range(len(offsets)) if mode == "sum" else ():
+        ids = np.unique(input[ends[bag] : ends[bag + 1]])
+        output[bag] = _by_loops(ids, weight, np.array([0]), mode)[0]
+    return output
+
+
+def _mean_of_nothing(input, weight, offsets, mode):
+    output = _by_loops(input, weight, offsets, mode)
+    if mode == "mean":
+        output[np.diff(np.append(offsets, len(input))) == 0] = np.nan
+    return output
+
+
+def _mean_length(input, weight, offsets, mode):
+    if mode != "mean" or not len(input):
+        return _by_loops(input, weight, offsets, mode)
+    total = _by_loops(input, weight, offsets, "sum").astype(np.float32)
+    return (total / (len(input) / len(offsets))).astype(weight.dtype)
+
+
+def _max_from_zero(input, weight, offsets, mode):
+    output = _by_loops(input, weight, offsets, mode)
+    return np.where(output < 0, weight.dtype.type(0), output) if mode == "max" else output
+
+
+def _max_with_nan(input, weight, offsets, mode):
+    output = _by_loops(input, weight, offsets, mode)
+    ends = np.append(offsets, len(input))
+    for bag in range(len(offsets)) if mode == "max" else ():
+        rows = weight[input[ends[bag] : ends[bag + 1]]]
+        output[bag, np.isnan(rows).any(axis=0)] = np.nan
+    return output
+
+
+def _cut_at_64(input, weight, offsets, mode):
+    ends = np.append(offsets, len(input))
+    places = [np.arange(b, min(e, b + 64)) for b, e in zip(ends[:-1], ends[1:], strict=True)]
+    starts = np.append(0, np.cumsum([len(p) for p in places]))[:-1]
+    return _by_loops(input[np.concatenate([*places, []]).astype(int)], weight, starts, mode)
+
+
+def _row_in_a_byte(input, weight, offsets, mode):
+    return _by_loops(input % 256, weight, offsets, mode)
+
+
+def _leaks(input, weight, offsets, mode):
+    output = _by_loops(input, weight, offsets, mode)
+    if mode != "max":
+        spoilt = np.isnan(np.cumsum(output, axis=0))
+        output[spoilt] = np.nan
+    return output
+
+
+def _narrow_total(input, weight, offsets, mode):
+    if weight.dtype != np.float16 or mode == "max":
+        return _by_loops(input, weight, offsets, mode)
+    ends = np.append(offsets, len(input))
+    output = np.zeros((len(offsets), weight.shape[1]), weight.dtype)
+    for bag in range(len(offsets)):
+        for row in input[ends[bag] : ends[bag + 1]]:
+            output[bag] = output[bag] + weight[row]
+    lengths = np.maximum(np.diff(ends), 1)[:, None].astype(np.float16)
+    return output / lengths if mode == "mean" else output
+
+
+def _sorts_the_input(input, weight, offsets, mode):
+    output = _by_loops(input, weight, offsets, mode)
+    ends = np.append(offsets, len(input))
+    for bag in range(len(offsets)):
+        input[ends[bag] : ends[bag + 1]].sort()
+    return output
+
+
+RIGHT: dict[str, Bag] = {
+    "the loops": _by_loops,
+    "one that adds a bag's rows from the last to the first": _from_the_end,
+    "the package's vectorised bag": _in_pieces,
+}
+FAULTS: tuple[tuple[Bag, str], ...] = (
+    (_next_row, "Do all bags of your calls have a position?"),
+    (_row_once, "Do your bags look like sentences, in which words come back?"),
+    (_mean_of_nothing, "Which mode divides, and what could it divide by?"),
+    (_mean_length, "Are all bags of a call equally long in your test?"),
+    (_max_from_zero, "Is there always a number above zero in your bags?"),
+    (_max_with_nan, "Which numbers are not equal to themselves, and what does max make of them?"),
+    (_cut_at_64, "How long is your longest bag? A review may have over a hundred words."),
+    (_row_in_a_byte, "How large is the largest row number that you use?"),
+    (_leaks, "If one bag of a sum is spoilt, what do you expect of the others?"),
+    (_narrow_total, "Which dtypes of weight do you try, and are the totals large enough?"),
+    (_sorts_the_input, "The output is not all that a function can get wrong. What else is yours?"),
+)
+NOT_A_TEST = "Give the function itself, test, which takes one argument: a bag."
+REJECTS = "Your test rejects a right bag: "
+CRASHES = "A test says no by AssertionError only. Yours raised "
+
+
+def _run(test: Any, bag: Bag) -> Exception | None:
+    try:
+        with np.errstate(all="ignore"):
+            test(bag)
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        return error
+    return None
+
+
+def _judge_test(mine: Any) -> str:
+    if not callable(mine):
+        return NOT_A_TEST
+    for name, bag in RIGHT.items():
+        error = _run(mine, bag)
+        if error is not None:
+            said = f"{type(error).__name__}: {error}".rstrip(": ").split("\n")[0]
+            return f"{REJECTS}{name}. It said {said[:200]}"
+    survivors = []
+    for number, (bag, question) in enumerate(FAULTS, 1):
+        error = _run(mine, bag)
+        if error is not None and not isinstance(error, AssertionError):
+            return f"{CRASHES}{type(error).__name__}: {error}"
+        if error is None:
+            survivors.append(f"  faulty bag {number}: {question}")
+    if not survivors:
+        return ""
+    found = len(FAULTS) - len(survivors)
+    return "\n".join(
+        [f"Your test finds {found} of {len(FAULTS)} faulty bags. Not found:", *survivors]
+    )
+
+
+def _agrees(bag, input, weight, offsets, modes=("sum", "mean", "max")):
+    """Assert that a bag agrees with the loops, and leaves its arguments alone."""
+    before = input.copy()
+    for mode in modes:
+        right = embedding_bag(before, weight, offsets, mode=mode)
+        said = difference(right, bag(input, weight, offsets, mode), atol=1e-4, rtol=1e-3)
+        assert not said, said
+        assert (input == before).all(), "the input was changed"
+
+
+def thorough_test(bag: Bag) -> None:
+    """Raise AssertionError if a bag is wrong."""
+    random = np.random.default_rng(0)
+    weight = random.normal(size=(400, 3)).astype(np.float32)
+    input = random.integers(0, 400, 130)
+    input[:4] = [9, 7, 7, 8]
+    offsets = np.array([0, 2, 2, 5, 6, 30, 130])
+    _agrees(bag, input, weight, offsets)
+    _agrees(bag, input, -np.abs(weight), offsets)
+    weight[input[3], 1] = np.nan
+    _agrees(bag, input, weight, offsets)
+    ones = np.ones((1, 1), np.float16)
+    _agrees(bag, np.zeros(3000, int), ones, np.array([0]))
+
+
+def _no_assert(bag):
+    return bag(np.array([1, 0]), np.ones((2, 1)), np.array([0]), "sum")
+
+
+def _one_small_call(bag):
+    assert bag(np.array([1, 0]), np.array([[1.0], [2.0]]), np.array([0]), "sum") == 3
+
+
+def _exactly_equal(bag):
+    random = np.random.default_rng(1)
+    weight, input = random.normal(size=(50, 4)).astype(np.float32), random.integers(0, 50, 40)
+    found = bag(input, weight, np.array([0]), "sum")
+    assert (found == embedding_bag(input, weight, np.array([0]), mode="sum")).all()
+
+
+def _nan_makes_it_fail(bag):
+    weight = np.array([[1.0], [NAN]])
+    assert bag(np.array([0, 1]), weight, np.array([0]), "max")[0, 0] != 1.0
+
+
+def _wrong_kind_of_error(bag):
+    found = bag(np.array([0]), np.ones((1, 1)), np.array([0, 0, 1]), "sum")
+    if found[0, 0] != 0:
+        raise ValueError("an empty bag is not zero")
+
+
+def _no_empty_bags(bag):
+    random = np.random.default_rng(0)
+    weight = random.normal(size=(400, 3)).astype(np.float32)
+    _agrees(bag, random.integers(0, 400, 200), weight, np.array([0, 5, 9]))
+
+
+def _only_ordinary_numbers(bag):
+    _no_empty_bags(bag)
+    weight = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32)
+    _agrees(bag, np.array([3, 9, 9]), weight, np.array([0, 1, 1]))
+    _agrees(bag, np.array([3, 9, 9]), -np.abs(weight), np.array([0, 1, 1]))
+
+
+def _only_float32(bag):
+    _only_ordinary_numbers(bag)
+    weight = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32)
+    weight[3] = np.nan
+    _agrees(bag, np.array([9, 3, 4]), weight, np.array([0, 2]))
+
+
+BREAK_IT = Exercise(
+    "04.break_it",
+    "a test that finds eleven faulty bags",
+    thorough_test,
+    hints=(
+        "Compare with embag_edu.embedding_bag in all three modes, and let `difference` with a "
+        "small tolerance do the comparing: right bags may add in another order.",
+        "Then think of calls: empty bags, repeated rows, bags of one and of a hundred positions, "
+        "row numbers above 300, tables of negative numbers.",
+        "Last the rare things: a NaN behind the first position of a bag, with bags that follow; "
+        "thousands of float16 ones; and a copy of input, to compare with after the call.",
+    ),
+    wrong=(
+        Wrong([1, 2], NOT_A_TEST),
+        Wrong(_no_assert, f"Your test finds 0 of {len(FAULTS)} faulty bags."),
+        Wrong(_one_small_call, FAULTS[2][1]),
+        Wrong(_exactly_equal, f"{REJECTS}one that adds a bag's rows from the last to the first."),
+        Wrong(_nan_makes_it_fail, f"{REJECTS}the loops."),
+        Wrong(_wrong_kind_of_error, f"{CRASHES}ValueError: an empty bag is not zero"),
+        Wrong(_no_empty_bags, FAULTS[0][1]),
+        Wrong(_only_ordinary_numbers, FAULTS[8][1]),
+        Wrong(_only_float32, f"finds {len(FAULTS) - 1} of {len(FAULTS)} faulty bags"),
+    ),
+    points=5,
+    unproved="faults that nobody has listed. Can you think of a twelfth?",
+    judge=_judge_test,
+)
+
+EXERCISES = (PREDICT, MATRIX, TOTAL, MERGE, BREAK_IT)

@@ -1,0 +1,472 @@
+"""The exercises of chapter 05: the backward without loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from embag_edu.course.exercise import Case, Exercise, Wrong
+
+
+def _returns(value: Any) -> Callable[..., Any]:
+    return lambda *_: value
+
+
+def _answer(mine: Any) -> Any:
+    return mine() if callable(mine) else mine
+
+
+# ---- 1. the whole scatter-add by sorting --------------------------------------------------------
+
+
+def sorted_backward(
+    input: np.ndarray, offsets: np.ndarray, grad_output: np.ndarray, num_embeddings: int
+) -> np.ndarray:
+    """The gradient of the table, (V, D), for mode sum: sort, then reduceat."""
+    grad_weight = np.zeros((num_embeddings, grad_output.shape[1]), grad_output.dtype)
+    bag_of = np.repeat(np.arange(len(offsets)), np.diff(offsets, append=len(input)))
+    order = np.argsort(input, kind="stable")
+    rows = input[order]
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    grad_weight[rows[starts]] = np.add.reduceat(grad_output[bag_of[order]], starts, axis=0)
+    return grad_weight
+
+
+def _upstream(bags: int, features: int = 2) -> np.ndarray:
+    return np.round(np.random.default_rng(bags).normal(size=(bags, features)) * 9, 1) + 0.25
+
+
+def _sorted_cases() -> list[Case]:
+    random = np.random.default_rng(6)
+    ends = np.append(0, np.sort(random.integers(0, 41, 9)))
+    return [
+        Case("one bag, sorted already", np.array([0, 1]), np.array([0]), _upstream(1), 2),
+        Case("one bag", np.array([2, 0]), np.array([0]), _upstream(1), 3),
+        Case("two bags", np.array([2, 0, 1]), np.array([0, 1]), _upstream(2), 3),
+        Case("rows that do not occur", np.array([3, 1]), np.array([0, 1]), _upstream(2), 6),
+        Case("a row twice in a bag", np.array([1, 0, 1]), np.array([0]), _upstream(1), 2),
+        Case("a row in two bags", np.array([1, 0, 1, 2]), np.array([0, 2]), _upstream(2), 3),
+        Case("an empty bag", np.array([1, 0, 1]), np.array([0, 2, 2]), _upstream(3), 2),
+        Case("an empty bag at the end", np.array([1, 0]), np.array([0, 1, 2]), _upstream(3), 2),
+        Case("no position at all", np.array([], int), np.array([0, 0]), _upstream(2), 2),
+        Case("forty positions", random.integers(0, 7, 40), ends, _upstream(10), 9),
+    ]
+
+
+def _sorted(
+    input: np.ndarray,
+    offsets: np.ndarray,
+    grad_output: np.ndarray,
+    num_embeddings: int,
+    mistake: str,
+) -> np.ndarray:
+    grad_weight = np.zeros((num_embeddings, grad_output.shape[1]), grad_output.dtype)
+    sizes = np.diff(offsets, append=len(input))
+    bag_of = np.repeat(np.arange(len(offsets)), sizes)
+    if mistake == "bags without positions":
+        bag_of = np.repeat(np.arange(np.count_nonzero(sizes)), sizes[sizes > 0])
+    order = np.argsort(input, kind="stable")
+    rows = input[order]
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    shares = grad_output[bag_of if mistake == "shares not sorted" else bag_of[order]]
+    if mistake == "first start":
+        starts = np.flatnonzero(np.diff(rows))
+    if mistake == "all V rows":
+        starts = np.minimum(np.searchsorted(rows, np.arange(num_embeddings)), len(rows) - 1)
+        return np.asarray(np.add.reduceat(shares, starts, axis=0))
+    if mistake == "last wins":
+        grad_weight[rows] = shares
+    elif mistake == "at the front":
+        sums = np.add.reduceat(shares, starts, axis=0)
+        grad_weight[: len(sums)] = sums
+    else:
+        grad_weight[rows[starts]] = np.add.reduceat(shares, starts, axis=0)
+    return grad_weight
+
+
+# ---- 2. shares by frequency ---------------------------------------------------------------------
+
+
+def frequency_shares(input: np.ndarray, shares: np.ndarray, padding_idx: int) -> tuple[Any, ...]:
+    """The rows that count, and their shares, each divided by how often its row occurs."""
+    kept = np.flatnonzero(input != padding_idx)
+    rows = input[kept]
+    return rows, shares[kept] / np.bincount(rows)[rows][:, None]
+
+
+def _frequency_cases() -> list[Case]:
+    random = np.random.default_rng(7)
+    return [
+        Case("a row twice", np.array([1, 1]), _upstream(2, 1), 0),
+        Case("two rows", np.array([2, 1, 2]), _upstream(3, 1), 0),
+        Case("padding", np.array([1, 0, 1]), _upstream(3, 1), 0),
+        Case("padding is no zero", np.array([0, 2, 1, 0]), _upstream(4, 1), 2),
+        Case("an infinite share", np.array([1, 0]), np.array([[2.0], [np.inf]]), 0),
+        Case("twenty", random.integers(0, 5, 20), _upstream(20), 3),
+    ]
+
+
+def _frequency(input: np.ndarray, shares: np.ndarray, padding_idx: int, mistake: str) -> Any:
+    kept = np.flatnonzero(input != padding_idx)
+    rows, values = input[kept], shares[kept]
+    counts = np.bincount(rows, minlength=int(input.max()) + 1)
+    if mistake == "not divided":
+        return rows, values
+    if mistake == "multiplied":
+        return rows, values * counts[rows][:, None]
+    if mistake == "padding kept":
+        return input, shares / np.bincount(input)[input][:, None]
+    if mistake == "times zero":
+        with np.errstate(invalid="ignore"):
+            zeroed = shares * (input != padding_idx)[:, None]
+        return input, zeroed / np.bincount(input)[input][:, None]
+    if mistake == "all positions":
+        return rows, values / len(rows)
+    if mistake == "positions":
+        return rows, values / np.maximum(counts[np.arange(len(rows)) % len(counts)], 1)[:, None]
+    return rows, shares[: len(rows)] / counts[rows][:, None]  # "shares not left out"
+
+
+# ---- 3. coalesce --------------------------------------------------------------------------------
+
+
+def coalesce(indices: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each row once, in rising order, with the sum of its entries."""
+    rows, place = np.unique(indices[0], return_inverse=True)
+    sums = np.zeros((len(rows), values.shape[1]), values.dtype)
+    np.add.at(sums, place, values)
+    return rows[None], sums
+
+
+def _coalesce_cases() -> list[Case]:
+    random = np.random.default_rng(8)
+    return [
+        Case("nothing to add", np.array([[1, 2]]), _upstream(2, 1)),
+        Case("a row twice", np.array([[1, 1, 4]]), _upstream(3, 1)),
+        Case("not in order", np.array([[4, 1]]), _upstream(2, 1)),
+        Case("a row in two places", np.array([[5, 2, 5]]), _upstream(3, 1)),
+        Case("many", random.integers(0, 9, (1, 40)), _upstream(40)),
+    ]
+
+
+def _coalesce(indices: np.ndarray, values: np.ndarray, mistake: str) -> Any:
+    rows, first, place, counts = np.unique(
+        indices[0], return_index=True, return_inverse=True, return_counts=True
+    )
+    sums = coalesce(indices, values)[1]
+    if mistake == "dense":
+        dense = np.zeros((int(rows.max()) + 1, values.shape[1]), values.dtype)
+        dense[rows] = sums
+        return rows[None], dense
+    if mistake == "first seen":
+        seen = np.argsort(first)
+        return rows[seen][None], sums[seen]
+    if mistake == "first":
+        return rows[None], values[first]
+    if mistake == "last":
+        last = np.zeros_like(sums)
+        last[place] = values
+        return rows[None], last
+    if mistake == "mean":
+        return rows[None], sums / counts[:, None]
+    if mistake == "flat":
+        return rows, sums
+    return indices, values  # "as it was"
+
+
+# ---- 4. float32 sums, by hand -------------------------------------------------------------------
+
+TERMS = {  # added one by one, from the left, in float32
+    "A": (2.0**24, 1.0, 1.0, -(2.0**24)),
+    "B": (1.0, 1.0, 2.0**24, -(2.0**24)),
+    "C": (2.0**24, -(2.0**24), 1.0, 1.0),
+    "D": (1.0, 2.0**24, 1.0, -(2.0**24)),
+}
+SUMS = (0.0, 2.0, 2.0, 0.0)
+
+SUM_MISTAKES: dict[tuple[float, ...], str] = {
+    (2, 2, 2, 2): "In exact numbers all are 2. In float32, 2**24 + 1 has no place of its own.",
+    (0, 0, 0, 0): "Not all lose: two ones that meet first make a 2, and 2**24 + 2 is a float32.",
+    (1, 2, 2, 1): "Beyond 2**24 the float32 numbers are 2 apart: no such sum ends in an odd 1.",
+    (0, 0, 2, 0): "In B the ones meet before the large number: 2 is added to it, and fits.",
+    (0, 2, 0, 0): "In C the large numbers are gone before the ones come; nothing is lost.",
+    (2, 2, 2, 0): "In A each 1 comes alone: 2**24 + 1 rounds back to 2**24, and so it does again.",
+    (0, 2, 2, 2): "In D the first 1 is lost when 2**24 comes, and the other right after it.",
+}
+
+
+def float32_sums() -> tuple[float, ...]:
+    """The sums of A, B, C and D."""
+    return SUMS
+
+
+def _judge_sums(mine: Any) -> str:
+    answer = _answer(mine)
+    if not isinstance(answer, (tuple, list, np.ndarray)) or len(answer) != 4:
+        return f"Return four numbers, for A, B, C and D; found {answer!r}."
+    numbers = tuple(float(number) for number in answer)
+    if numbers == SUMS:
+        return ""
+    wrong = [name for name, a, b in zip(TERMS, numbers, SUMS, strict=True) if a != b]
+    return f"Not right yet: {', '.join(wrong)}. {SUM_MISTAKES.get(numbers, '')}".strip()
+
+
+# ---- 5. a counter-example -----------------------------------------------------------------------
+
+
+def broken_bag_of(offsets: np.ndarray, n: int) -> np.ndarray:
+    """The bag of each position: a mark where a bag begins, then the running sum of the marks."""
+    marks = np.zeros(n, np.int64)
+    marks[offsets[1:]] += 1
+    return np.cumsum(marks)
+
+
+def _right_bag_of(offsets: np.ndarray, n: int) -> np.ndarray:
+    return np.repeat(np.arange(len(offsets)), np.diff(offsets, append=n))
+
+
+def counter_example() -> tuple[list[int], int]:
+    """Offsets and n on which broken_bag_of is wrong, and says nothing."""
+    return [0, 2, 2], 4
+
+
+SAYS_ONE_EMPTY = (
+    "It is right there: an empty bag alone does no harm where no mark falls on another."
+)
+SAYS_NO_EMPTY = "It is right there. Which bags does this call not have?"
+SAYS_RAISES = (
+    "It raises there, so everybody notices. Look for a call on which it is silently wrong."
+)
+
+
+def _judge_counter_example(mine: Any) -> str:
+    answer = _answer(mine)
+    if not (isinstance(answer, tuple) and len(answer) == 2):
+        return f"Return a pair, the offsets and n; found {answer!r}."
+    offsets, n = np.asarray(answer[0], np.int64), int(answer[1])
+    complaint = _not_a_call(offsets, n)
+    if complaint:
+        return complaint
+    try:
+        found = broken_bag_of(offsets, n)
+    except IndexError:
+        return SAYS_RAISES
+    if not np.array_equal(found, _right_bag_of(offsets, n)):
+        return ""
+    return SAYS_ONE_EMPTY if (np.diff(offsets, append=n) == 0).any() else SAYS_NO_EMPTY
+
+
+def _not_a_call(offsets: np.ndarray, n: int) -> str:
+    if offsets.ndim != 1 or len(offsets) == 0 or offsets[0] != 0:
+        return "That is no valid call: the first offset must be 0."
+    if (np.diff(offsets) < 0).any():
+        return "That is no valid call: offsets must not decrease."
+    if n > 1000:
+        return f"Find a small call: n is {n}, and 1000 positions are more than enough."
+    if offsets[-1] > n:
+        return "That is no valid call: an offset lies beyond n."
+    return ""
+
+
+# ---- 6. an order with a smaller error -----------------------------------------------------------
+
+
+def better_order(terms: np.ndarray) -> np.ndarray:
+    """An order in which positive float32 terms are added one by one with a small error."""
+    return np.argsort(terms, kind="stable")
+
+
+def _term_sets() -> list[np.ndarray]:
+    random = np.random.default_rng(9)
+    big_first = np.append(2.0**24, np.ones(1000)).astype(np.float32)
+    steep = (random.random(4000) ** 12 * 1e4).astype(np.float32)
+    return [random.permutation(steep), big_first]
+
+
+def _error(terms: np.ndarray) -> float:
+    return abs(float(np.add.accumulate(terms)[-1]) - float(terms.astype(np.float64).sum()))
+
+
+SAYS_NO_ORDER = (
+    "An order holds each place 0 to n - 1 once: it says which term comes first, second..."
+)
+SAYS_VALUES = "Those are the terms themselves. Return their places, as np.argsort does."
+SAYS_TOO_FAR = "Its error is not small enough: what is added to a large sum loses digits."
+SAYS_WORST = "Its error is that of the largest term first, the worst there is for positive terms."
+SAYS_RANKS = "Those are ranks: where each term should go. Say which term comes first, second..."
+SAYS_SAME = "The terms stay where they are, and so does the error."
+
+
+def _judge_order(mine: Any) -> str:
+    if not callable(mine):
+        return "Give the function, without parentheses."
+    for terms in _term_sets():
+        complaint = _judge_one_order(np.asarray(mine(terms.copy())), terms)
+        if complaint:
+            return complaint
+    return ""
+
+
+def _judge_one_order(order: np.ndarray, terms: np.ndarray) -> str:
+    n = len(terms)
+    if order.dtype.kind == "f":
+        return SAYS_VALUES
+    if order.shape != (n,) or not np.array_equal(np.sort(order), np.arange(n)):
+        return SAYS_NO_ORDER
+    if _error(terms[order]) <= 2 * _error(np.sort(terms)) + 1e-9:
+        return ""
+    if np.array_equal(order, np.arange(n)):
+        return SAYS_SAME
+    if np.array_equal(terms[order], np.sort(terms)[::-1]):
+        return SAYS_WORST
+    return SAYS_RANKS if np.array_equal(order, _ranks(terms)) else SAYS_TOO_FAR
+
+
+def _ranks(terms: np.ndarray) -> np.ndarray:
+    return np.argsort(np.argsort(terms, kind="stable"))
+
+
+def _shuffled(terms: np.ndarray) -> np.ndarray:
+    return np.random.default_rng(1).permutation(len(terms))
+
+
+# ---- all of them --------------------------------------------------------------------------------
+
+EXERCISES = (
+    Exercise(
+        "05.sorted_backward", "a scatter-add by sorting", sorted_backward, _sorted_cases,
+        hints=(
+            "Which line of grad_output belongs to which position? Answer that first, before you "
+            "sort anything.",
+            "One order sorts the positions by row. Apply it to the rows and to the shares, and "
+            "find where a row differs from the one before.",
+            "Each stretch of equal rows is one sum of np.add.reduceat; write these sums to the "
+            "rows at which the stretches begin. Rows that do not occur stay zero.",
+        ),
+        wrong=(
+            Wrong(partial(_sorted, mistake="shares not sorted"),
+                  "The rows are sorted and the shares are not: both need the same order."),
+            Wrong(partial(_sorted, mistake="first start"),
+                  "The first segment is missing: it starts at 0, where no row comes before."),
+            Wrong(partial(_sorted, mistake="all V rows"),
+                  "There is a segment for each row of the table. A row that does not occur has no "
+                  "segment; reduceat gives it its neighbour's."),
+            Wrong(partial(_sorted, mistake="last wins"),
+                  "A row keeps its last share only: the shares of a segment must be added up."),
+            Wrong(partial(_sorted, mistake="at the front"),
+                  "The sums stand in the first rows of the table; write them to the rows that they "
+                  "belong to."),
+            Wrong(partial(_sorted, mistake="bags without positions"),
+                  "Empty bags are skipped in the numbering: later bags use the wrong line of "
+                  "grad_output."),
+        ),
+        points=3, returns="grad_weight", unproved="that your sort is stable, and that it is fast.",
+    ),
+    Exercise(
+        "05.frequency_shares", "shares divided by frequency", frequency_shares, _frequency_cases,
+        hints=(
+            "Padding first: which positions stay? After that, nothing needs to know of it.",
+            "np.bincount counts each row. How does a position get the count of its own row?",
+            "Index the counts by the rows that stay, and divide each share by what you get, as a "
+            "column.",
+        ),
+        wrong=(
+            Wrong(partial(_frequency, mistake="not divided"),
+                  "Nothing is divided: a row that occurs k times wants its shares divided by k."),
+            Wrong(partial(_frequency, mistake="multiplied"),
+                  "The shares are multiplied by the count; divide."),
+            Wrong(partial(_frequency, mistake="padding kept"),
+                  "Padding positions are still there."),
+            Wrong(partial(_frequency, mistake="times zero"),
+                  "Padding is multiplied by zero; leave it out, for 0 times infinity is NaN."),
+            Wrong(partial(_frequency, mistake="all positions"),
+                  "That divides by the number of all positions, not of those of the same row."),
+            Wrong(partial(_frequency, mistake="positions"),
+                  "counts[i] is the count of row i, not of the row at position i."),
+            Wrong(partial(_frequency, mistake="shares not left out"),
+                  "The rows lost their padding, the shares did not: they no longer fit together."),
+        ),
+        points=2, returns=("rows", "shares"), unproved="a table without a padding row.",
+    ),
+    Exercise(
+        "05.coalesce", "a coalesced sparse gradient", coalesce, _coalesce_cases,
+        hints=(
+            "How many rows does the result have? Not V, and not N.",
+            "np.unique gives each row once, in rising order; with return_inverse it also tells "
+            "each entry its place among them.",
+            "It is a scatter-add once more: the entries go to their places among the distinct "
+            "rows. Any of the chapter's ways will do.",
+        ),
+        wrong=(
+            Wrong(partial(_coalesce, mistake="dense"),
+                  "values has a line for each row of the table; keep those of rows that occur."),
+            Wrong(partial(_coalesce, mistake="first seen"),
+                  "The rows stand in the order of their first entry; rising order is asked for."),
+            Wrong(partial(_coalesce, mistake="first"),
+                  "Only the first entry of each row is kept: add all of them."),
+            Wrong(partial(_coalesce, mistake="last"),
+                  "Only the last entry of each row is kept: add all of them."),
+            Wrong(partial(_coalesce, mistake="mean"),
+                  "The entries of a row are averaged: add them."),
+            Wrong(partial(_coalesce, mistake="flat"),
+                  "indices is (U,); it should stay two-dimensional, (1, U)."),
+            Wrong(partial(_coalesce, mistake="as it was"),
+                  "Nothing has been added up: rows that occur twice still stand there twice."),
+        ),
+        points=2, returns=("indices", "values"), unproved="a gradient without entries.",
+    ),
+    Exercise(
+        "05.float32_sums", "four sums in float32, by hand", float32_sums, judge=_judge_sums,
+        hints=(
+            "Which whole numbers does a float32 still hold just above 2**24 = 16,777,216?",
+            "Write down the running sum after each term. Only even numbers exist up there; a tie "
+            "goes to the one whose last binary digit is 0.",
+            "2**24 + 1 falls back to 2**24, but 2**24 + 2 exists. So ask of each order: does a 1 "
+            "meet the large sum alone?",
+        ),
+        wrong=tuple(Wrong(_returns(a), s) for a, s in SUM_MISTAKES.items()),
+        points=1, unproved="that you did it by hand.",
+    ),
+    Exercise(
+        "05.counter_example", "a call that a function gets wrong", counter_example,
+        judge=_judge_counter_example,
+        hints=(
+            "The function is right for bags that all hold something. Try it, then break that.",
+            "marks[...] += 1 with the same place twice: what did the chapter say about it?",
+            "Two marks must fall on one place: two offsets after the first one are equal, and less "
+            "than n.",
+        ),
+        wrong=(
+            Wrong(_returns(([0, 2, 3], 4)), SAYS_NO_EMPTY),
+            Wrong(_returns(([0, 0, 2], 4)), SAYS_ONE_EMPTY),
+            Wrong(_returns(([0, 2, 4], 4)), SAYS_RAISES),
+            Wrong(_returns(([1, 2, 2], 4)), "That is no valid call: the first offset must be 0."),
+            Wrong(_returns(([0, 3, 2], 4)), "That is no valid call: offsets must not decrease."),
+            Wrong(_returns(([0, 5, 5], 4)), "That is no valid call: an offset lies beyond n."),
+        ),
+        points=2, unproved="how to mend the function; np.repeat does it.",
+    ),
+    Exercise(
+        "05.better_order", "an order with a smaller error", better_order, judge=_judge_order,
+        hints=(
+            "All terms are positive, so the running sum only grows. When does a small term lose "
+            "its digits?",
+            "A term should meet a running sum that is not much larger than itself. What has to "
+            "come early?",
+            "Let the sum grow slowly: small terms first. NumPy can tell you the places of the "
+            "terms in that order.",
+        ),
+        wrong=(
+            Wrong(lambda terms: np.arange(len(terms)), SAYS_SAME),
+            Wrong(lambda terms: np.argsort(-terms, kind="stable"), SAYS_WORST),
+            Wrong(_shuffled, SAYS_TOO_FAR),
+            Wrong(np.sort, SAYS_VALUES),
+            Wrong(lambda terms: np.zeros(len(terms), int), SAYS_NO_ORDER),
+            Wrong(_ranks, SAYS_RANKS),
+        ),
+        points=2, unproved="terms of both signs, for which this order is not always good.",
+    ),
+)  # fmt: skip

@@ -1,0 +1,711 @@
+"""The exercises of chapter 08: a fast forward."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from embag_edu.course.exercise import Case, Exercise, Wrong
+from embag_edu.course.kernel_exercise import KernelTask, Launch, kinds_of
+from embag_edu.cuda_on_cpu import KernelFault, Report
+
+NAN = float("nan")
+
+# ---- 08.pack --------------------------------------------------------------------------------
+
+
+def pack_for(D, w, address):
+    """How many neighbouring elements one load may take."""
+    size = 16
+    while size > w and (D * w % size or address % size):
+        size //= 2
+    return size // w
+
+
+def _no_address(D, w, address):
+    return pack_for(D, w, 0)
+
+
+def _no_rows(D, w, address):
+    return pack_for(16, w, address)
+
+
+def _always_16(D, w, address):
+    return 16 // w
+
+
+def _always_4(D, w, address):
+    return next(p for p in (4, 2, 1) if D % p == 0 and address % (p * w) == 0)
+
+
+def _too_wide(D, w, address):
+    return next(p for p in (32, 16, 8, 4, 2, 1) if D % p == 0 and address % (p * w) == 0)
+
+
+def _all_or_one(D, w, address):
+    whole = D * w % 16 == 0 and address % 16 == 0
+    return 16 // w if whole else 1
+
+
+def _bytes(D, w, address):
+    return pack_for(D, w, address) * w
+
+
+def _pack_cases() -> list[Case]:
+    return [
+        Case("rows of 32 bytes", 8, 4, 0),
+        Case("6 floats: 24 bytes, a multiple of 8", 6, 4, 0),
+        Case("an odd D", 5, 4, 0),
+        Case("a table that begins at byte 4", 8, 4, 4),
+        Case("a table that begins at byte 8", 8, 4, 1024 + 8),
+        Case("16 bits: 8 elements are 16 bytes", 40, 2, 0),
+        Case("16 bits, rows of 12 bytes", 6, 2, 0),
+        Case("double", 64, 8, 256),
+        Case("double, an odd D", 33, 8, 256),
+        Case("128 floats", 128, 4, 4096),
+    ]
+
+
+PACK = Exercise(
+    "08.pack",
+    "how many elements one load may take",
+    pack_for,
+    _pack_cases,
+    hints=(
+        "A load of k bytes must start at a multiple of k; k is 16 at most. Where do rows start?",
+        "Row r starts at address + r * D * w. Try 16 bytes first, then half, then half of that.",
+        "k fits all rows if it divides the address and the bytes of a row. The answer is k / w, "
+        "and never below 1.",
+    ),
+    wrong=(
+        Wrong(
+            _no_address,
+            "The table itself may begin at an odd place (a slice of another array does): its "
+            "address counts, too.",
+        ),
+        Wrong(
+            _no_rows,
+            "Row 0 may be fine and row 1 not: the bytes of a row must be a multiple of the load.",
+        ),
+        Wrong(
+            _always_16,
+            "Not every row starts at a multiple of 16 bytes. A load that does not is a fault.",
+        ),
+        Wrong(_always_4, "4 elements are 16 bytes for float32 only. Reckon in bytes."),
+        Wrong(_too_wide, "One load of a thread brings 16 bytes at most."),
+        Wrong(
+            _all_or_one,
+            "Between 16 bytes and one element there is a middle: 8 bytes, and for 16-bit types 4.",
+        ),
+        Wrong(_bytes, "Those are bytes. Elements are wanted: divide by w."),
+    ),
+    points=2,
+    unproved="that a wide load is faster; the counts of the chapter show fewer requests.",
+)
+
+# ---- 08.loads -------------------------------------------------------------------------------
+
+
+def loads_of_row(D, w, row):
+    """(requests, sectors) of version 2 for one row."""
+    tile = 32 * pack_for(D, w, 0) * w
+    begin, end = row * D * w, (row + 1) * D * w
+    starts = range(begin, end, tile)
+    return len(starts), sum(_touched(s, min(s + tile, end)) for s in starts)
+
+
+def _touched(begin, end):
+    return (end - 1) // 32 - begin // 32 + 1
+
+
+def _floor(D, w, row):
+    return loads_of_row(D, w, row)[0], D * w // 32
+
+
+def _each_once(D, w, row):
+    return loads_of_row(D, w, row)[0], _touched(row * D * w, (row + 1) * D * w)
+
+
+def _row_zero(D, w, row):
+    return loads_of_row(D, w, 0)
+
+
+def _one_request(D, w, row):
+    return 1, loads_of_row(D, w, row)[1]
+
+
+def _always_512(D, w, row):
+    begin, end = row * D * w, (row + 1) * D * w
+    starts = range(begin, end, 512)
+    return len(starts), sum(_touched(s, min(s + 512, end)) for s in starts)
+
+
+def _idle_lanes_too(D, w, row):
+    tile = 32 * pack_for(D, w, 0) * w
+    starts = range(row * D * w, (row + 1) * D * w, tile)
+    return len(starts), sum(_touched(s, s + tile) for s in starts)
+
+
+def _per_element(D, w, row):
+    begin, end = row * D * w, (row + 1) * D * w
+    starts = range(begin, end, 32 * w)
+    return len(starts), sum(_touched(s, min(s + 32 * w, end)) for s in starts)
+
+
+def _loads_cases() -> list[Case]:
+    return [
+        Case("128 floats: one whole tile", 128, 4, 0),
+        Case("8 floats, a row of one sector", 8, 4, 3),
+        Case("64 floats: half of the lanes", 64, 4, 2),
+        Case("256 floats: two tiles", 256, 4, 1),
+        Case("12 floats, row 1 starts in the middle of a sector", 12, 4, 1),
+        Case("14 floats, row 1", 14, 4, 1),
+        Case("100 floats", 100, 4, 7),
+        Case("an odd D: a float at a time", 99, 4, 5),
+        Case("132 floats, whose second tile is one lane", 132, 4, 3),
+        Case("16 bits: 8 in a load", 256, 2, 1),
+        Case("double: 2 in a load", 128, 8, 2),
+    ]
+
+
+LOADS = Exercise(
+    "08.loads",
+    "requests and sectors of version 2 for one row",
+    loads_of_row,
+    _loads_cases,
+    hints=(
+        "First PACK, for that D and w. Then: how many bytes does a warp bring with one request?",
+        "A row longer than a tile takes several requests. A request from byte a to byte b touches "
+        "the sectors a // 32 to b // 32.",
+        "Row r begins at r * D * w. Go over it in steps of a tile; the last tile ends with the "
+        "row. Add up the sectors of the tiles.",
+    ),
+    wrong=(
+        Wrong(_floor, "A part of a sector is moved as a whole: nothing is rounded down."),
+        Wrong(
+            _each_once,
+            "Where two tiles meet in a sector, both requests move it: count it twice.",
+        ),
+        Wrong(
+            _row_zero,
+            "Bytes over 32, rounded up, holds for row 0. This row may begin in the middle of a "
+            "sector, and touch one more.",
+        ),
+        Wrong(_one_request, "A row longer than 32 loads takes several requests, one for a tile."),
+        Wrong(_always_512, "A tile is 512 bytes only if PACK elements are 16 bytes."),
+        Wrong(
+            _idle_lanes_too,
+            "Lanes behind the end of the row have left: they ask for nothing, and no sector is "
+            "moved for them.",
+        ),
+        Wrong(_per_element, "That is version 1, an element a lane. Version 2 takes PACK at once."),
+    ),
+    points=2,
+    returns=("requests", "sectors"),
+    unproved="how fast it is: neither latency nor caches are in it.",
+)
+
+# ---- 08.two_pass ----------------------------------------------------------------------------
+
+
+def two_pass(rows, S):
+    """The sum of one bag, with the additions of version 5: the same bits."""
+    L, total = len(rows), np.zeros(rows.shape[1], np.float32)
+    for s in range(S):
+        total = total + _in_order(rows[L * s // S : L * (s + 1) // S])
+    return total
+
+
+def _in_order(rows):
+    total = np.zeros(rows.shape[1], np.float32)
+    for row in rows:
+        total = total + row
+    return total
+
+
+def _straight(rows, S):
+    return _in_order(rows)
+
+
+def _in_double(rows, S):
+    return rows.astype(np.float64).sum(axis=0).astype(np.float32)
+
+
+def _last_part_first(rows, S):
+    L, total = len(rows), np.zeros(rows.shape[1], np.float32)
+    for s in reversed(range(S)):
+        total = total + _in_order(rows[L * s // S : L * (s + 1) // S])
+    return total
+
+
+def _rest_lost(rows, S):
+    short, total = len(rows) // S, np.zeros(rows.shape[1], np.float32)
+    for s in range(S):
+        total = total + _in_order(rows[short * s : short * (s + 1)])
+    return total
+
+
+def _rest_last(rows, S):
+    short, total = len(rows) // S, np.zeros(rows.shape[1], np.float32)
+    for s in range(S):
+        end = len(rows) if s == S - 1 else short * (s + 1)
+        total = total + _in_order(rows[short * s : end])
+    return total
+
+
+def _in_turns(rows, S):
+    total = np.zeros(rows.shape[1], np.float32)
+    for s in range(S):
+        total = total + _in_order(rows[s::S])
+    return total
+
+
+def _two_pass_cases() -> list[Case]:
+    random = np.random.default_rng(8)
+    cases = [
+        ("two parts of two, where order shows", np.array([[1], [1e8], [-1e8], [3]]), 2),
+        ("seven rows in three parts", random.normal(size=(7, 2)) * [1, 1e6], 3),
+        ("a part without a row", random.normal(size=(3, 2)), 5),
+        ("one part", random.normal(size=(9, 2)), 1),
+        ("a long bag", random.normal(size=(1001, 4)), 16),
+        ("no row", np.zeros((0, 2)), 4),
+    ]
+    return [Case(what, rows.astype(np.float32), S) for what, rows, S in cases]
+
+
+TWO_PASS = Exercise(
+    "08.two_pass",
+    "the additions of version 5, bit by bit",
+    two_pass,
+    _two_pass_cases,
+    hints=(
+        "Two loops: over the parts, and in each part over its rows. Both go forward.",
+        "Part s holds the rows from L * s // S to L * (s + 1) // S. Read bag_sum_5.",
+        "Sum every part by itself, from zero and in float32, row after row; then add these sums, "
+        "part 0 first.",
+    ),
+    wrong=(
+        Wrong(_straight, "That is the order of versions 1 to 4: other bits than part after part."),
+        Wrong(
+            _in_double,
+            "More exact than asked: version 5 keeps its sums in float32. Bits are compared.",
+        ),
+        Wrong(_last_part_first, "The second kernel begins with part 0."),
+        Wrong(_rest_lost, "If S does not divide L, some rows have no part."),
+        Wrong(
+            _rest_last,
+            "The parts cover the bag, but not as in bag_sum_5: there, the rest is spread over all "
+            "parts, and the last is not longer by it.",
+        ),
+        Wrong(_in_turns, "A part is a stretch of neighbours, not every S-th row."),
+    ),
+    atol=0.0,
+    rtol=0.0,
+    points=2,
+    unproved="that these bits are better. They are the same every time.",
+)
+
+# ---- 08.repair_shuffle ----------------------------------------------------------------------
+
+SHUFFLED = r"""
+// The sums of bags, for D <= 32. A block is one warp and has one bag; lane d has feature d.
+extern "C" __global__ void bag_sum(const float* weight, const int* indices, const int* offsets,
+                                   float* output, int D) {
+  int bag = blockIdx.x, lane = threadIdx.x;
+  if (lane >= D) return;
+  int end = offsets[bag + 1];
+  float sum = 0.0f;
+  for (int base = offsets[bag]; base < end; base += 32) {
+    int count = min(end - base, 32);
+    int my_row = lane < count ? indices[base + lane] : 0;
+    for (int k = 0; k < count; k++) {
+      int row = __shfl_sync(0xffffffffu, my_row, k);
+      sum += weight[row * D + lane];
+    }
+  }
+  output[bag * D + lane] = sum;
+}
+"""
+LEFT = (
+    "A shuffle asks a lane that is not there. Lanes without a feature have left, and with them the "
+    "indices that they should load for the others."
+)
+HALF_OF_THEM = (
+    "Not all lanes that the mask names come to the shuffle. It must not stand in a branch that "
+    "some of them skip: first the shuffle, for all; then, for some, the work."
+)
+MASKED = (
+    "The mask now names only the lanes that are left. But the indices of the others are missing: "
+    "nobody has loaded them. Who is asked must be there."
+)
+NO_FEATURE = "Lanes without a feature must stay for the shuffles, but they must not read weight."
+NO_OUTPUT = "Lanes without a feature must stay for the shuffles, but they must not write output."
+PAST_BAG = "A lane loads an index behind the end of the bag's positions."
+ROW_ZERO = "Positions behind the end of the bag were added, as row 0."
+ONLY_FIRST = "Each position needs its own row: shuffle from lane k."
+
+
+def _shuffle_launches() -> list[Launch]:
+    random = np.random.default_rng(88)
+    weight = random.normal(size=(50, 20)).astype(np.float32)
+    made = []
+    for what, lengths in (
+        ("a bag of 25, more than there are features", [25]),
+        ("bags of 3, 0, 70 and 32", [3, 0, 70, 32]),
+    ):
+        ends = np.cumsum([0, *lengths]).astype(np.int32)
+        ids = random.integers(0, 50, ends[-1]).astype(np.int32)
+        ids[-1] = 49
+        right = _sums(weight, ids, ends)
+        first = np.array([[L * 1.0] for L in lengths], np.float32)
+        heads = np.array([ids[min(e, len(ids) - 1)] for e in ends[:-1]])
+        zeros = np.array([-L % 32 for L in lengths])[:, None] * weight[0]
+        made.append(
+            Launch(
+                what, len(lengths), 32,
+                (weight, ids, ends, np.full(right.shape, NAN, np.float32), 20),
+                (3, right),
+                {ROW_ZERO: right + zeros.astype(np.float32), ONLY_FIRST: first * weight[heads]},
+            )
+        )  # fmt: skip
+    return made
+
+
+def _sums(weight: np.ndarray, ids: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    pairs = zip(ends[:-1], ends[1:], strict=True)
+    return np.array([weight[ids[a:b]].sum(axis=0, dtype=np.float32) for a, b in pairs], np.float32)
+
+
+def _shuffle_fault(fault: KernelFault, code: str) -> str:
+    kinds = kinds_of(fault)
+    if "out of bounds" in kinds or "race" in kinds:
+        says = {"indices": PAST_BAG, "output": NO_OUTPUT}
+        return says.get(fault.array or "", NO_FEATURE)
+    if "return" in code and kinds & {"shuffle source", "warp mask"}:
+        return LEFT if "0xffffffff" in code else MASKED
+    return HALF_OF_THEM if kinds & {"warp mask", "shuffle source", "deadlock"} else ""
+
+
+_LEAVE = "  if (lane >= D) return;\n"
+_ADD = "sum += weight[row * D + lane];"
+_WRITE = "output[bag * D + lane] = sum;"
+SHUFFLE_RIGHT = (
+    SHUFFLED.replace(_LEAVE, "")
+    .replace(_ADD, f"if (lane < D) {_ADD}")
+    .replace(_WRITE, f"if (lane < D) {_WRITE}")
+)
+_BRANCH = """if (lane < D) {
+        int row = __shfl_sync(0xffffffffu, my_row, k);
+        sum += weight[row * D + lane];
+      }"""
+_SHUFFLE = """int row = __shfl_sync(0xffffffffu, my_row, k);
+      if (lane < D) sum += weight[row * D + lane];"""
+REPAIR = Exercise(
+    "08.repair_shuffle",
+    "lanes that leave, and are asked all the same",
+    SHUFFLE_RIGHT,
+    hints=(
+        "With D = 20, lanes 20 to 31 leave in the third line. Which indices should they have "
+        "loaded?",
+        "All 32 lanes must come to every shuffle: keep them, and let only some of them work.",
+        "Take the early exit out. Put the condition before the addition and before the write, "
+        "and leave the shuffle outside of it.",
+    ),
+    wrong=(
+        Wrong(SHUFFLED, LEFT),
+        Wrong(SHUFFLED.replace("0xffffffffu", "(1u << D) - 1"), MASKED),
+        Wrong(SHUFFLE_RIGHT.replace(f"if (lane < D) {_ADD}", _ADD), NO_FEATURE),
+        Wrong(SHUFFLE_RIGHT.replace(f"if (lane < D) {_WRITE}", _WRITE), NO_OUTPUT),
+        Wrong(SHUFFLE_RIGHT.replace(_SHUFFLE, _BRANCH), HALF_OF_THEM),
+        Wrong(SHUFFLE_RIGHT.replace("lane < count ? indices[base + lane] : 0",
+                                    "indices[base + lane]"), PAST_BAG),
+        Wrong(SHUFFLE_RIGHT.replace("k < count", "k < 32"), ROW_ZERO),
+        Wrong(SHUFFLE_RIGHT.replace("my_row, k)", "my_row, 0)"), ONLY_FIRST),
+    ),
+    points=2,
+    unproved="that it is right for D > 32; a lane has one feature here.",
+    judge=KernelTask("bag_sum", _shuffle_launches, _shuffle_fault),
+)  # fmt: skip
+
+# ---- 08.budget ------------------------------------------------------------------------------
+
+SLOW = r"""
+// The sums of bags, for D = 128. A block is one warp and has one bag.
+extern "C" __global__ void bag_sum(const float* weight, const int* indices, const int* offsets,
+                                   float* output) {
+  int bag = blockIdx.x, lane = threadIdx.x, end = offsets[bag + 1];
+  for (int d = lane; d < 128; d += 32) {
+    float sum = 0.0f;
+    for (int i = offsets[bag]; i < end; i++) {
+      sum += weight[indices[i] * 128 + d];
+    }
+    output[bag * 128 + d] = sum;
+  }
+}
+"""
+FAST = r"""
+// The sums of bags, for D = 128. A block is one warp and has one bag; a lane has 4 features.
+extern "C" __global__ void bag_sum(const float* weight, const int* indices, const int* offsets,
+                                   float* output) {
+  int bag = blockIdx.x, lane = threadIdx.x, end = offsets[bag + 1];
+  float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  for (int base = offsets[bag]; base < end; base += 32) {
+    int count = min(end - base, 32);
+    int my_row = lane < count ? indices[base + lane] : 0;
+    for (int k = 0; k < count; k++) {
+      int row = __shfl_sync(0xffffffffu, my_row, k);
+      float4 value = *(const float4*)(weight + row * 128 + 4 * lane);
+      sum.x += value.x;
+      sum.y += value.y;
+      sum.z += value.z;
+      sum.w += value.w;
+    }
+  }
+  *(float4*)(output + bag * 128 + 4 * lane) = sum;
+}
+"""
+LENGTHS = (40, 3, 0, 32, 20, 1)
+REQUESTS, SECTORS = 130, 1700  # for 96 positions in 6 bags
+NARROW = (
+    "The result is right. But the warp asks for a row more than once: 512 bytes are 32 loads of "
+    "16. Let a lane take 4 neighbouring features, as a float4."
+)
+ONE_INDEX = (
+    "The result is right, and the rows cost one request each. But so do the indices: let the lanes "
+    "load 32 of them at once, and hand them round by shuffles."
+)
+STILL_NARROW = (
+    "The result is right, and the indices are handed round now. But a row still takes four "
+    "requests: load 16 bytes in each lane."
+)
+SPREAD = "The result is right, but the lanes' addresses are spread: too many sectors of weight."
+UNALIGNED = (
+    "A float4 starts at a multiple of 16 bytes: lane l begins with feature 4 * l, and not l."
+)
+WRONG_FEATURES = "The features are mixed up: what is read at 4 * lane belongs there in output, too."
+TOO_MUCH = "The result is right, and it asks too often. What did you read or write that is spare?"
+
+
+def _budget_launches() -> list[Launch]:
+    random = np.random.default_rng(188)
+    N = sum(LENGTHS)
+    weight = random.normal(size=(N, 128)).astype(np.float32)
+    ids = random.permutation(N).astype(np.int32)
+    ends = np.cumsum([0, *LENGTHS]).astype(np.int32)
+    right = _sums(weight, ids, ends)
+    mixed = right.reshape(-1, 32, 4).transpose(0, 2, 1).reshape(right.shape)
+    made = Launch(
+        "6 bags of 40, 3, 0, 32, 20 and 1", 6, 32,
+        (weight, ids, ends, np.full(right.shape, NAN, np.float32)),
+        (3, right),
+        {WRONG_FEATURES: mixed},
+    )  # fmt: skip
+    return [made]
+
+
+def _budget_fault(fault: KernelFault, code: str) -> str:
+    if fault.kind == "misaligned":
+        return UNALIGNED
+    if fault.kind == "out of bounds" and fault.array == "indices":
+        return PAST_BAG
+    return HALF_OF_THEM if kinds_of(fault) & {"warp mask", "shuffle source"} else ""
+
+
+def _budget_counts(report: Report, launch: Launch, code: str) -> str:
+    requests, sectors = report.total("requests"), report.total("sectors")
+    if requests <= REQUESTS and sectors <= SECTORS:
+        return ""
+
+    def of(name: str, array: str) -> int:
+        return sum(getattr(line, name) for line in report.lines if line.array == array)
+
+    N = sum(LENGTHS)
+    says = TOO_MUCH
+    if of("sectors", "weight") > 16 * N:
+        says = SPREAD
+    elif of("requests", "weight") > N:
+        says = NARROW if of("requests", "indices") > N else STILL_NARROW
+    elif of("requests", "indices") > 20:
+        says = ONE_INDEX
+    return (
+        f"{says}\n\nOn {launch.what}: {requests} requests and {sectors:,} sectors; the budget is "
+        f"{REQUESTS} and {SECTORS:,}."
+    )
+
+
+_LOAD = "*(const float4*)(weight + row * 128 + 4 * lane)"
+_HANDED = FAST[FAST.index("    int count") : FAST.index("      float4 value")]
+WIDE_ONLY = FAST.replace("base += 32", "base++").replace(
+    _HANDED, "    {\n      int row = indices[base];\n"
+)
+HANDED_ONLY = SLOW.replace(
+    "    for (int i = offsets[bag]; i < end; i++) {\n"
+    "      sum += weight[indices[i] * 128 + d];\n    }",
+    "    for (int base = offsets[bag]; base < end; base += 32) {\n"
+    "      int count = min(end - base, 32);\n"
+    "      int my_row = lane < count ? indices[base + lane] : 0;\n"
+    "      for (int k = 0; k < count; k++) {\n"
+    "        sum += weight[__shfl_sync(0xffffffffu, my_row, k) * 128 + d];\n      }\n    }",
+)
+SPREAD_OUT = SLOW.replace("d = lane; d < 128; d += 32", "d = 4 * lane; d < 4 * lane + 4; d++")
+MIXED = FAST.replace(
+    "*(float4*)(output + bag * 128 + 4 * lane) = sum;",
+    "float* o = output + bag * 128 + lane;\n"
+    "  o[0] = sum.x; o[32] = sum.y; o[64] = sum.z; o[96] = sum.w;",
+)
+BUDGET = Exercise(
+    "08.budget",
+    "a forward that keeps to a budget of requests and sectors",
+    FAST,
+    hints=(
+        "96 rows of 512 bytes are 1,536 sectors, and nothing can be saved there. How many requests "
+        "must they be, at least?",
+        "Step 2 of the chapter: 16 bytes a lane, so one request a row. Step 3: one request for the "
+        "indices of 32 positions.",
+        "Four sums in a lane (a float4). Around the loop over positions put one over stretches of "
+        "32: each lane loads one index, and a shuffle tells all lanes the one whose turn it is.",
+    ),
+    wrong=(
+        Wrong(SLOW, NARROW),
+        Wrong(WIDE_ONLY, ONE_INDEX),
+        Wrong(HANDED_ONLY, STILL_NARROW),
+        Wrong(SPREAD_OUT, SPREAD),
+        Wrong(FAST.replace(_LOAD, "*(const float4*)(weight + row * 128 + lane)"), UNALIGNED),
+        Wrong(MIXED, WRONG_FEATURES),
+        Wrong(FAST.replace("lane < count ? indices[base + lane] : 0", "indices[base + lane]"),
+              PAST_BAG),
+        Wrong(FAST.replace("int row = __shfl_sync(0xffffffffu, my_row, k);", "int row = 0;\n"
+                           "      if (lane < 16) row = __shfl_sync(0xffffffffu, my_row, k);"),
+              HALF_OF_THEM),
+    ),
+    points=3,
+    unproved="that it is faster; and it still has one row of a bag under way at a time.",
+    judge=KernelTask("bag_sum", _budget_launches, _budget_fault, _budget_counts),
+)  # fmt: skip
+
+# ---- 08.repair_ring -------------------------------------------------------------------------
+
+EARLY = r"""
+#include <cuda_pipeline.h>
+const int RING = 4;  // places
+
+// The sums of bags, for D <= 32. A block is one warp and has one bag; lane d has feature d.
+extern "C" __global__ void bag_sum(const float* weight, const int* indices, const int* offsets,
+                                   float* output, int D) {
+  __shared__ float ring[RING][32];
+  int bag = blockIdx.x, d = threadIdx.x, begin = offsets[bag], end = offsets[bag + 1];
+  if (d >= D) return;
+  float sum = 0.0f;
+  for (int i = begin; i < end; i++) {
+    __pipeline_memcpy_async(&ring[i % RING][d], weight + indices[i] * D + d, 4);
+    __pipeline_commit();
+    __pipeline_wait_prior(RING);
+    if (i - begin >= RING - 1) sum += ring[(i - RING + 1) % RING][d];
+  }
+  __pipeline_wait_prior(0);
+  for (int i = end - RING + 1; i < end; i++) sum += ring[i % RING][d];
+  output[bag * D + d] = sum;
+}
+"""
+ON_ITS_WAY = (
+    "A row is added while the copy that brings it is still on its way. Count at that line: how "
+    "many batches have been closed after the one that is to be added?"
+)
+AT_THE_END = (
+    "When the loop ends, some rows are still on their way, and nobody waits for them: "
+    "__pipeline_wait_prior(0) waits for all."
+)
+NO_BATCH = (
+    "No batch is ever closed, so there is none to wait for: __pipeline_commit() belongs behind "
+    "each copy."
+)
+NEVER_PUT = (
+    "A place of the ring is read into which nothing was copied. A bag may have fewer rows than "
+    "the ring has places."
+)
+ONE_AT_A_TIME = (
+    "The result is right. But each row is waited for as soon as it has been asked for: one row is "
+    "under way at a time, and three places of the ring are for nothing."
+)
+LAST_ROWS = (
+    "The last rows of a bag are missing: those that are still in the ring when the loop ends."
+)
+TWICE = "A row is added twice: once in the loop, and once more behind it."
+
+
+def _ring_launches() -> list[Launch]:
+    random = np.random.default_rng(808)
+    weight = random.normal(size=(50, 20)).astype(np.float32)
+    made = []
+    for what, lengths in (
+        ("bags of 9 and 4", [9, 4]),
+        ("bags of 2, 0, 30, 1 and 3", [2, 0, 30, 1, 3]),
+    ):
+        ends = np.cumsum([0, *lengths]).astype(np.int32)
+        ids = random.integers(0, 50, ends[-1]).astype(np.int32)
+        right = _sums(weight, ids, ends)
+        spans = list(zip(ends[:-1], ends[1:], strict=True))
+        in_loop = [weight[ids[a : max(b - 3, a)]].sum(axis=0) for a, b in spans]
+        again = [weight[ids[b - 4]] * (b - a >= 4) for a, b in spans]
+        made.append(
+            Launch(
+                what, len(lengths), 32,
+                (weight, ids, ends, np.full(right.shape, NAN, np.float32), 20),
+                (3, right),
+                {LAST_ROWS: np.array(in_loop), TWICE: right + np.array(again)},
+            )
+        )  # fmt: skip
+    return made
+
+
+def _ring_fault(fault: KernelFault, code: str) -> str:
+    if "__pipeline_commit" not in code:
+        return NO_BATCH
+    if fault.kind == "async copy":
+        return ON_ITS_WAY if "__pipeline_wait_prior(0)" in code else AT_THE_END
+    outside = "array index", "uninitialised shared memory"
+    return NEVER_PUT if fault.kind in outside else ""
+
+
+def _ring_counts(report: Report, launch: Launch, code: str) -> str:
+    """In a checked launch a copy comes at the wait that waits for it: there it is written."""
+    waited = sum(
+        line.requests
+        for line in report.lines
+        if line.shared and line.kind == "write" and "__pipeline_wait_prior(0)" in line.text
+    )
+    return ONE_AT_A_TIME if waited > 3 * launch.grid else ""
+
+
+_WAIT = "__pipeline_wait_prior(RING)"
+_DRAIN = "int i = end - RING + 1; i"
+RING_RIGHT = EARLY.replace(_WAIT, "__pipeline_wait_prior(RING - 1)").replace(
+    _DRAIN, "int i = max(begin, end - RING + 1); i"
+)
+_BEHIND = RING_RIGHT[RING_RIGHT.index("  for (int i = max") : RING_RIGHT.index("  output[bag")]
+RING = Exercise(
+    "08.repair_ring",
+    "rows that are added before they have come",
+    RING_RIGHT,
+    hints=(
+        "In the turn that asks for row i, row i - 3 is added. How many rows have been asked for "
+        "after that one? They may still be on their way; it may not.",
+        "__pipeline_wait_prior(n) waits until all batches but the last n have come. And then look "
+        "at the loop behind: where does it begin for a bag of two rows?",
+        "One batch fewer may be left. The loop behind must not begin before the bag does: take the "
+        "larger of two numbers.",
+    ),
+    wrong=(
+        Wrong(EARLY, ON_ITS_WAY),
+        Wrong(RING_RIGHT.replace("  __pipeline_wait_prior(0);\n", ""), AT_THE_END),
+        Wrong(RING_RIGHT.replace("    __pipeline_commit();\n", ""), NO_BATCH),
+        Wrong(EARLY.replace(_WAIT, "__pipeline_wait_prior(RING - 1)"), NEVER_PUT),
+        Wrong(RING_RIGHT.replace("wait_prior(RING - 1)", "wait_prior(0)"), ONE_AT_A_TIME),
+        Wrong(RING_RIGHT.replace(_BEHIND, ""), LAST_ROWS),
+        Wrong(RING_RIGHT.replace("max(begin, end - RING + 1)", "max(begin, end - RING)"), TWICE),
+    ),
+    points=2,
+    unproved="that it is faster: how many rows are under way at a time, only a GPU knows.",
+    judge=KernelTask("bag_sum", _ring_launches, _ring_fault, _ring_counts),
+)
+
+EXERCISES = (PACK, LOADS, TWO_PASS, REPAIR, BUDGET, RING)

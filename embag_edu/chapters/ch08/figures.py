@@ -1,0 +1,368 @@
+"""Chapter 08: what each version of forward.cu asks of memory, counted and by arithmetic; pictures.
+
+count(call, 3)          -> Rung: what a checked launch of version 3 counted
+planned(4, D=16, L=20)  -> Plan: the same by arithmetic, for bags of one length
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from embag_edu.chapters import style
+from embag_edu.cuda import launch_forward as host
+from embag_edu.cuda.counting import Change, total, watch
+from embag_edu.cuda_on_cpu import Report
+from embag_edu.spec import Call
+
+STORED = Path(host.__file__).with_name("resources.json")
+SECTOR, WARP = 32, 32
+NAMES = {
+    1: "1  thread per element",
+    2: "2  warp per bag, 16 bytes",
+    3: "3  loads in flight",
+    4: "4  teams of lanes",
+    5: "5  parts of bags",
+    6: "6  pieces of work",
+    7: "7  only long bags cut",
+    8: "8  copies in flight",
+}
+
+# ---- counted --------------------------------------------------------------------------------
+
+
+class Rung(NamedTuple):
+    """What one version was counted to ask for.
+
+    output: what it computed. reports: of its kernels, in the order of their launches.
+    """
+
+    version: int
+    output: np.ndarray
+    reports: tuple[Report, ...]
+
+    def total(
+        self, name: str, array: str | None = None, kind: str | None = None, shared: bool = False
+    ) -> int:
+        """The sum of a count ("requests", "sectors", "moved", "wanted") over all kernels.
+
+        shared: of shared memory, where "passes" are counted and sectors are not.
+        """
+        return total(self.reports, name, array, kind, shared)
+
+    @property
+    def kernels(self) -> list[str]:
+        """The instances that were launched: "bag_sum_1<float, long long, SUM, false>"."""
+        return [report.launched.kernel for report in self.reports]
+
+
+def count(
+    call: Call, version: int, order: int = 0, change: Change | None = None, **tuning: int
+) -> Rung:
+    """A checked launch of a version on the CPU, also where there is a GPU.
+
+    change: (old, new), another text for a part of forward.cu: to see what goes wrong without it.
+    tuning: as for `sum_bags`: `loads` for version 3, `lanes`, `parts`, `piece`. Faults are raised.
+    ValueError if old does not stand in forward.cu exactly once.
+    """
+    (output, _), reports = watch(
+        host, lambda: host.sum_bags(host.Work(call), version, **tuning), order, change
+    )
+    return Rung(version, output, reports)
+
+
+def registers(kernel: str, architecture: str = "sm_90") -> int | None:
+    """The registers of a thread that NVIDIA's compiler gave to an instance; None: not stored."""
+    return _stored(kernel, architecture).get("registers")
+
+
+def shared_bytes(kernel: str, architecture: str = "sm_90") -> int | None:
+    """The bytes of shared memory that each block of an instance takes; None: not stored."""
+    row = _stored(kernel, architecture)
+    return row.get("shared_bytes", 0) if row else None
+
+
+def _stored(kernel: str, architecture: str) -> dict[str, int]:
+    files = json.loads(STORED.read_text(encoding="utf-8"))["files"]
+    row: dict[str, int] = files.get("cuda/forward.cu", {}).get(kernel, {}).get(architecture, {})
+    return row
+
+
+# ---- by arithmetic --------------------------------------------------------------------------
+
+
+class Plan(NamedTuple):
+    """Who does what, and what that asks for, where all bags have L positions and no row is twice.
+
+    bag, d: (warps, 32), of each lane; d is -1 where a lane has no feature.
+    rows, indices: (requests, sectors) of the reads of weight and of indices, over all bags.
+    """
+
+    bag: np.ndarray
+    d: np.ndarray
+    pack: int
+    team: int
+    rows: tuple[int, int]
+    indices: tuple[int, int]
+
+
+def planned(version: int, D: int, L: int, B: int = 8, w: int = 4, i: int = 8) -> Plan:
+    """Versions 1 to 4 on B bags of L positions; rows 0, 1, 2, ... of a table that begins a sector.
+
+    w, i: bytes of an element of weight and of an index. ValueError for another version.
+    """
+    if version not in (1, 2, 3, 4):
+        raise ValueError(f"version is {version!r}; the lanes of versions 1 to 4 can be planned")
+    pack = 1 if version == 1 else pack_of(D, w)
+    team = host.lanes_of(D, pack) if version == 4 else WARP
+    bag, d = _elements(B, D) if version == 1 else _teams(B, D, pack, team)
+    k = np.arange(L)
+    has_row = (d >= 0)[..., None] & (k >= 0)
+    row_at = ((bag[..., None] * L + k) * D + d[..., None]) * w
+    if version <= 2:  # each lane reads the index itself, one for each row
+        index_at, has_index, steps = (bag[..., None] * L + k) * i, has_row, L
+    else:  # lane l of a team reads the indices l, l + team, ...
+        steps = -(-L // team)
+        mine = np.arange(WARP)[:, None] % team + np.arange(steps) * team
+        index_at = (bag[..., None] * L + mine) * i
+        has_index = (bag < B)[..., None] & (mine < L)
+    return Plan(bag, d, pack, team, _asked(row_at, has_row), _asked(index_at, has_index))
+
+
+def pack_of(D: int, w: int = 4) -> int:
+    """The elements in one load: 16 bytes of them, fewer where rows do not start at such places."""
+    pack = max(16 // w, 1)
+    while D % pack:
+        pack //= 2
+    return pack
+
+
+def _elements(B: int, D: int) -> tuple[np.ndarray, np.ndarray]:
+    warps = -(-B * D // WARP)
+    element = np.arange(warps * WARP).reshape(warps, WARP)
+    return element // D, np.where(element < B * D, element % D, -1)
+
+
+def _teams(B: int, D: int, pack: int, team: int) -> tuple[np.ndarray, np.ndarray]:
+    tiles = -(-D // (team * pack))
+    warps = -(-B * tiles * team // WARP)
+    thread = np.arange(warps * WARP).reshape(warps, WARP)
+    number = thread // team
+    bag, d = number // tiles, (number % tiles * team + thread % team) * pack
+    return bag, np.where((d < D) & (bag < B), d, -1)
+
+
+def _asked(at: np.ndarray, takes_part: np.ndarray) -> tuple[int, int]:
+    """(requests, sectors) of warps (first axis) and steps (last axis)."""
+    warp, _, step = np.nonzero(takes_part)
+    request = warp * at.shape[2] + step
+    sectors = at[takes_part] // SECTOR
+    return len(np.unique(request)), len(np.unique(np.stack([request, sectors]), axis=1).T)
+
+
+# ---- pictures -------------------------------------------------------------------------------
+
+
+def lanes_picture(version: int, D: int, L: int) -> style.Picture:
+    """The 32 lanes of the first warp: which bag and features each has; what 8 bags ask for."""
+    plan = planned(version, D, L)
+    figure, ax = style.board(35, 7.2, unit=0.3)
+    _draw_warp(ax, plan)
+    working = int((plan.d[0] >= 0).sum())
+    told = _told(D, L, plan, working)
+    for line, text in enumerate(told):
+        style.note(ax, 1, -4.6 - line, text, align="left", size=style.SMALL + (line == 0),
+                   weight="bold" if line == 0 else "normal")  # fmt: skip
+    return style.Picture(
+        figure, f"The 32 lanes of a warp in version {version}, D = {D}. " + " ".join(told)
+    )
+
+
+def _draw_warp(ax: Axes, plan: Plan) -> None:
+    style.note(ax, 1, -0.6, "lanes of the first warp: above the lane, below its first feature d",
+               align="left", size=style.SMALL, colour=style.QUIET)  # fmt: skip
+    for lane in range(WARP):
+        d, bag = int(plan.d[0, lane]), int(plan.bag[0, lane])
+        x = 1 + lane * 33 / WARP
+        style.note(ax, x + 0.5, -1.4, str(lane), size=6.5, colour=style.QUIET)
+        fill, hatch = (style.bag_colour(bag), "") if d >= 0 else (style.PAPER, "/////")
+        label = str(d) if d >= 0 else ""
+        style.cells(ax, [label], x, -1.8, width=33 / WARP, size=6.5, fill=fill, hatch=hatch)
+    edges = [0, *(np.flatnonzero(np.diff(plan.bag[0])) + 1), WARP]
+    for a, b in zip(edges[:-1], edges[1:], strict=True):
+        if (plan.d[0, a:b] >= 0).any():
+            name = f"bag {plan.bag[0, a]}" if b - a >= 4 else str(plan.bag[0, a])
+            style.note(ax, 1 + (a + b) / 2 * 33 / WARP, -3.3, name, size=style.SMALL)
+
+
+def _told(D: int, L: int, plan: Plan, working: int) -> list[str]:
+    N, warps = 8 * L, len(plan.d)
+    (requests, sectors), (asked, moved) = plan.rows, plan.indices
+    return [
+        f"{working} of 32 lanes have features, {4 * plan.pack} bytes a load; "
+        f"{warps} warp{'s' * (warps > 1)} for 8 bags of {L}.",
+        f"Rows, {N * D * 4:,} bytes: {requests:,} requests, {sectors:,} sectors, "
+        f"{sectors / requests:.1f} a request.",
+        f"Indices, {N * 8:,} bytes: {asked:,} requests, {moved:,} sectors, "
+        f"{moved / asked:.1f} a request.",
+    ]
+
+
+def flight_picture(rows: int = 8, U: int = 4) -> style.Picture:
+    """A drawing of waiting, not a measurement: loads one after another, and U at a time."""
+    figure, ax = style.board(34, rows * 0.9 + 4.2, unit=0.3)
+    for x, width, at_once in ((1.0, 20.5, 1), (23.0, 10.0, U)):
+        name = "one load at a time" if at_once == 1 else f"{at_once} loads at a time"
+        style.note(ax, x, -0.7, name, align="left", weight="bold")
+        unit = 2.1
+        for row in range(rows):
+            begin = row // at_once * unit * (1 + 0.12 * at_once) + row % at_once * 0.12
+            left, y = x + begin, -1.6 - 0.9 * row
+            ax.add_patch(Rectangle((left, y - 0.6), unit, 0.6, fc=style.PALE, ec=style.INK,
+                                   lw=0.8, hatch="////"))  # fmt: skip
+            ax.add_patch(Rectangle((left + unit, y - 0.6), 0.22, 0.6, fc=style.BLUE, lw=0))
+        end = -1.6 - 0.9 * rows - 0.3
+        style.arrow(ax, (x, end), (x + width, end))
+        style.note(ax, x + width - 0.4, end - 0.7, "time", align="right", size=style.SMALL)
+    told = "hatched: the row is under way; solid: it is added. Drawn, not measured."
+    style.note(ax, 1, -rows * 0.9 - 3.6, told, align="left", size=style.SMALL, colour=style.QUIET)
+    return style.Picture(
+        figure,
+        f"Two time lines for {rows} rows, drawn and not measured. With one load at a time each row "
+        f"is asked for only when the one before has been added: {rows} waits, one after another. "
+        f"With {U} at a time the waits of {U} rows overlap: {-(-rows // U)} waits.",
+    )
+
+
+# Made up: how long each row is under way, from its asking on. Some are nearer than others.
+TOOK = (2.1, 1.6, 2.9, 1.8, 2.4, 1.5, 2.7, 2.0, 1.7, 2.8, 1.6, 2.2)
+ASK, ADD = 0.12, 0.22
+
+
+class Flight(NamedTuple):
+    """When each row is asked for, has come, and has been added."""
+
+    asked: np.ndarray
+    come: np.ndarray
+    added: np.ndarray
+
+    def under_way(self) -> tuple[np.ndarray, np.ndarray]:
+        """(times, rows): from each time to the next so many rows are under way."""
+        times = np.unique(np.concatenate([self.asked, self.come, [self.added[-1]]]))
+        at = times[:-1, None]
+        return times, ((self.asked <= at) & (at < self.come)).sum(axis=1)
+
+
+def fly(rows: int, U: int, ring: bool) -> Flight:
+    """Rows asked for U at a time, each U after all of the last are added; or in a ring of U places.
+
+    In a ring, row r is asked for as soon as row r - U has been added.
+    """
+    asked, come, added = np.zeros(rows), np.zeros(rows), np.zeros(rows)
+    for r in range(rows):
+        free = r - U if ring else r // U * U - 1  # this row must have been added
+        after = [asked[r - 1] + ASK] * (r > 0) + [added[free]] * (free >= 0)
+        asked[r] = max(after, default=0.0)
+        come[r] = asked[r] + TOOK[r % len(TOOK)]
+        added[r] = max(come[r], added[r - 1] if r else 0.0) + ADD
+    return Flight(asked, come, added)
+
+
+def ring_picture(rows: int = 12, U: int = 4) -> style.Picture:
+    """A drawing, not a measurement: rows U at a time, and in a ring of U places."""
+    figure, ax = style.board(36, rows * 0.7 + 7.6, unit=0.3)
+    told = []
+    for x, ring in ((1.0, False), (19.0, True)):
+        flight = fly(rows, U, ring)
+        name = f"a ring of {U} places" if ring else f"{U} loads at a time"
+        style.note(ax, x, -0.7, name, align="left", weight="bold")
+        _draw_flight(ax, flight, x, U)
+        _, under = flight.under_way()
+        told.append((int((under[:-1] == 0).sum()), float(flight.added[-1])))
+    note = "hatched: the row is under way; solid: it is added. Drawn, not measured."
+    style.note(ax, 1, -rows * 0.7 - 6.9, note, align="left", size=style.SMALL, colour=style.QUIET)
+    (gaps, end), (none, earlier) = told
+    return style.Picture(
+        figure,
+        f"Two time lines for {rows} rows, drawn and not measured; below each, how many rows are "
+        f"under way. {U} at a time: the next {U} are asked for when the last {U} are added. "
+        f"Moments with nothing under way, before the end: {gaps}. In a ring of {U} places a row is "
+        f"asked for whenever one has been added. Such moments: {none}. The last row is added after "
+        f"{earlier / end:.0%} of the time.",
+    )
+
+
+def _draw_flight(ax: Axes, flight: Flight, x: float, U: int) -> None:
+    wide, rows = 1.3, len(flight.asked)
+    for r in range(rows):
+        left, y = x + flight.asked[r] * wide, -1.5 - 0.7 * r
+        ax.add_patch(Rectangle((left, y - 0.5), TOOK[r % len(TOOK)] * wide, 0.5, fc=style.PALE,
+                               ec=style.INK, lw=0.8, hatch="////"))  # fmt: skip
+        at = x + (flight.added[r] - ADD) * wide
+        ax.add_patch(Rectangle((at, y - 0.5), ADD * wide, 0.5, fc=style.BLUE, lw=0))
+    low, high = -rows * 0.7 - 5.4, 0.6
+    times, under = flight.under_way()
+    for begin, end, n in zip(times[:-1], times[1:], under, strict=True):
+        ax.add_patch(Rectangle((x + begin * wide, low), (end - begin) * wide, n * high,
+                               fc=style.AMBER, lw=0))  # fmt: skip
+    style.note(ax, x, low + U * high + 0.7, "rows under way", align="left", size=style.SMALL)
+    style.arrow(ax, (x, low), (x + 16.4, low))
+    style.note(ax, x + 16.2, low - 0.6, "time", align="right", size=style.SMALL)
+
+
+PARTS = (  # array, its colour and hatch
+    ("weight", style.BLUE, ""),
+    ("indices", style.AMBER, "////"),
+    ("output", style.TEAL, "...."),
+    ("other", style.PALE, "xx"),
+)
+
+
+def ladder_picture(rungs: Sequence[Rung], N: int, D: int) -> style.Picture:
+    """Bars of requests and sectors for each position, one for each version, parted by arrays."""
+    figure, axes = style.figure(8.6, 0.46 * len(rungs) + 1.5, columns=2, sharey=True)
+    for ax, name in zip(axes, ("requests", "sectors"), strict=True):
+        _draw_bars(ax, rungs, name, N)
+    least = D * 4 / SECTOR
+    axes[1].axvline(least, color=style.INK, ls=(0, (4, 2)), lw=1)
+    axes[0].set_yticks(range(len(rungs)), [NAMES[r.version] for r in rungs])
+    axes[0].invert_yaxis()
+    axes[0].legend(loc="lower right", frameon=False, fontsize=style.SMALL)
+    return style.Picture(figure, _ladder_alt(rungs, N, least))
+
+
+def _draw_bars(ax: Axes, rungs: Sequence[Rung], name: str, N: int) -> None:
+    left = np.zeros(len(rungs))
+    for array, colour, hatch in PARTS:
+        share = np.array([_share(rung, name, array) / N for rung in rungs])
+        ax.barh(range(len(rungs)), share, left=left, color=colour, hatch=hatch, height=0.62,
+                edgecolor=style.PAPER, label=array)  # fmt: skip
+        left += share
+    for y, value in enumerate(left):
+        ax.text(value + left.max() * 0.015, y, f"{value:.2f}", va="center", fontsize=style.SMALL)
+    ax.set_xlim(0, left.max() * 1.16)
+    ax.set_title(f"{name} for each position")
+
+
+def _share(rung: Rung, name: str, array: str) -> int:
+    if array != "other":
+        return rung.total(name, array)
+    return rung.total(name) - sum(rung.total(name, known) for known, *_ in PARTS[:-1])
+
+
+def _ladder_alt(rungs: Sequence[Rung], N: int, least: float) -> str:
+    told = "; ".join(
+        f"version {r.version}: {r.total('requests') / N:.2f} and {r.total('sectors') / N:.2f}"
+        for r in rungs
+    )
+    return (
+        "Bars for each version of the forward: requests, and sectors, for each position, parted "
+        f"into weight, indices, output and other arrays. {told}. The rows alone need {least:.0f} "
+        "sectors for each position, marked by a dashed line."
+    )

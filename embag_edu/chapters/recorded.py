@@ -1,0 +1,102 @@
+"""Pictures of what was recorded on a GPU: the ladder as bars, the sweep as a map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from embag_edu.bench.recorded import SKEWS, TORCH, Recorded
+from embag_edu.chapters import style
+
+
+def forward_bars(times: Recorded, dtype: str = "float32") -> style.Picture:
+    """Each version's share of the copy rate at shapes A and B, uniform ids."""
+    figure, axes = style.figure(9.0, 4.2, 1, 2)
+    said = []
+    for ax, shape in zip(axes, ("A", "B"), strict=True):
+        found = times.times("forward", shape, "uniform", dtype)
+        shares = {name: row["of_copy_rate"] for name, row in found.items()}
+        ceiling = times.copy_rate_at(shape, dtype) / times.copy_rate
+        _bars(ax, shares)
+        ax.axvline(ceiling, color=style.INK, lw=1.2, ls=(0, (4, 2)))
+        ax.set_xlim(0, 1.18 * max(*shares.values(), ceiling))
+        ax.set_title(f"shape {shape}: share of the copy rate")
+        said.append(
+            f"shape {shape}: "
+            + ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+            + f"; a copy of as many bytes {ceiling:.2f}"
+        )
+    alt = f"Bars: logical bytes a second as a share of the copy rate, {dtype}. " + "; ".join(said)
+    return style.Picture(figure, alt + ". The dashed line: a copy that moves as many bytes.")
+
+
+def backward_bars(times: Recorded, shape: str = "B", dtype: str = "float32") -> style.Picture:
+    """Each way's time, in parts of torch's, at the three skews."""
+    figure, axes = style.figure(9.0, 3.8, 1, 3)
+    said = []
+    for ax, skew in zip(axes, SKEWS, strict=True):
+        found = times.times("backward", shape, skew, dtype)
+        parts = {name: row["of_torch"] for name, row in found.items()}
+        _bars(ax, parts, most=2.0)
+        ax.axvline(1.0, color=style.INK, lw=1.2, ls=(0, (4, 2)))
+        ax.set_title(skew)
+        if ax is not axes[0]:
+            ax.set_yticklabels([])
+        said.append(f"{skew}: " + ", ".join(f"{n} {part:.2f}" for n, part in parts.items()))
+    alt = f"Bars: time of the dense backward at shape {shape} in parts of torch's, {dtype}. "
+    return style.Picture(figure, alt + "; ".join(said) + ". The dashed line is torch.")
+
+
+def _bars(ax: Axes, values: dict[str, float], most: float | None = None) -> None:
+    names = list(values)
+    for place, (name, value) in enumerate(values.items()):
+        shown = value if most is None else min(value, most)
+        theirs = name in (TORCH, "index_add_", "gather, segment_reduce")
+        ax.barh(
+            place,
+            shown,
+            color=style.PALE if theirs else style.TEAL,
+            edgecolor=style.INK,
+            hatch="////" if theirs else "",
+            lw=0.8,
+        )
+        past = " (longer)" if shown < value else ""
+        paper = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.8}
+        label = f"{value:.2f}{past}"
+        ax.annotate(
+            label,
+            (shown, place),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            bbox=paper,
+            fontsize=style.SMALL,
+            zorder=5,
+        )
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1.25 * min(max(values.values()), most or np.inf))
+
+
+def sweep_map(times: Recorded, steps: Sequence[str] = ("forward", "backward")) -> style.Picture:
+    """Ours in parts of torch's time over D and L, each number in its cell."""
+    figure, axes = style.figure(9.0, 3.4, 1, len(steps))
+    said = []
+    for ax, step in zip(np.atleast_1d(axes), steps, strict=True):
+        found = times.sweep(step)
+        features, lengths = (sorted({key[i] for key in found}) for i in (0, 1))
+        values = np.array([[found[D, L] for L in lengths] for D in features])
+        ax.imshow(values, cmap="Greys", vmin=0, vmax=1.6, aspect="auto")
+        for (y, x), value in np.ndenumerate(values):
+            ink = style.PAPER if value > 0.9 else style.INK
+            ax.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=7.5, color=ink)
+        ax.set_xticks(range(len(lengths)), [str(L) for L in lengths])
+        ax.set_yticks(range(len(features)), [str(D) for D in features])
+        ax.set_xlabel("mean length L")
+        ax.set_ylabel("features D")
+        ax.set_title(f"{step}: ours in parts of torch's time")
+        said.append(f"{step} from {values.min():.2f} to {values.max():.2f}")
+    alt = "Two maps of ours in parts of torch's time over D and L: " + "; ".join(said)
+    return style.Picture(figure, alt + ". Below 1 is faster than torch.")

@@ -1,0 +1,433 @@
+"""What all pictures share: the Picture with its alt text, the colours, and the drawn parts.
+
+The parts (`cells`, `bag_brackets`, `arrow`, ...) draw on a matplotlib Axes in plain units: a cell
+is 1 wide and 1 high unless told otherwise, x grows to the right and y grows upwards. A grid is
+placed by its top left corner, because arrays are read from there.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+try:
+    import matplotlib
+except ImportError:
+    raise ImportError(
+        "The pictures of embag_edu are drawn with matplotlib, which is not installed here: "
+        "run `python -m pip install matplotlib`."
+    ) from None
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, Polygon, Rectangle
+from PIL import Image
+
+# Colours that stay apart for the colour-blind, and in grey: their lightness (CIE L*) is, in this
+# order, 31, 45, 63, 78, 88 and 42. A colour never stands alone: what it says is also said by a
+# label, a hatch or a line style.
+BLUE, RED, TEAL, AMBER, PALE, PLUM = (
+    "#0b4a7f",
+    "#b3472a",
+    "#47a99f",
+    "#f0b541",
+    "#dcdcef",
+    "#8a4a8f",
+)
+COLOURS = (BLUE, AMBER, TEAL, RED, PALE, PLUM)
+LINES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.4, 1.2, 1.4)), (0, (3, 2)), (0, (8, 2)))
+MARKERS = ("o", "s", "^", "D", "v", "P")
+HATCHES = ("", "////", "....", "xx", "\\\\\\\\", "++")
+
+INK = "#1f2328"  # text and outlines
+QUIET = "#6b7280"  # what may be overlooked: position numbers, notes
+FAINT = "#eceff3"  # cells that belong to nobody
+PAPER = "#ffffff"
+
+FONT = {"family": "DejaVu Sans"}  # comes with matplotlib, so a picture is the same everywhere
+SIZE = 10  # points: the text in cells and beside them
+SMALL = 8.5
+RC = {
+    "font.family": "DejaVu Sans",
+    "font.size": SIZE,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "hatch.linewidth": 0.6,
+    "svg.hashsalt": "embag_edu",  # ids inside an SVG are else random
+    "svg.fonttype": "path",  # letters as outlines: looks the same without our font
+}
+UNIT = 0.42  # inches: the side of a cell on a drawing board
+DPI = 160
+SHOWN_DPI = 80  # pixels of the page for an inch of the figure: half of DPI, sharp on fine screens
+
+
+class Picture:
+    """A figure together with the text that says what it shows, for a reader who cannot see it.
+
+    figure: a matplotlib Figure (`style.figure` makes one).
+    alt:    at least one sentence that tells what is to be learnt from the picture, not only what
+            kind of picture it is. ValueError when it is missing or shorter than that.
+
+    A notebook shows a Picture that is the last value of a cell. It shows it as an HTML image,
+    because JupyterLab gives a bare image/png no alt text. The plain text of it is the alt text.
+    """
+
+    def __init__(self, figure: Figure, alt: str) -> None:
+        words = alt.split()
+        if len(words) < 5 or not alt.rstrip().endswith((".", "!", "?")):
+            raise ValueError(
+                f"alt is {alt!r}; it must be a whole sentence (5 words or more, with its full "
+                "stop) that says what the picture shows"
+            )
+        self.figure = figure
+        self.alt = " ".join(words)
+
+    def __repr__(self) -> str:
+        return self.alt
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        data = base64.b64encode(self.png()).decode("ascii")
+        width = round(self._inches_wide() * SHOWN_DPI)
+        alt = html.escape(self.alt)
+        image = f'<img alt="{alt}" width="{width}" src="data:image/png;base64,{data}">'
+        return {"text/html": image, "text/plain": self.alt}
+
+    def png(self) -> bytes:
+        """The picture as a PNG file on white, cut close to what is drawn."""
+        drawn = Image.open(io.BytesIO(self._render("png", dpi=DPI))).convert("RGB")
+        file = io.BytesIO()
+        drawn.quantize(128).save(file, "png", optimize=True)  # a fifth of the bytes, looks the same
+        return file.getvalue()
+
+    def svg(self) -> str:
+        """The picture as an SVG file: the same bytes each time, with the alt text as its title."""
+        metadata = {"Date": None, "Creator": None, "Title": self.alt}
+        return self._render("svg", metadata=metadata).decode("utf-8")
+
+    def save(self, path: str | Path) -> Path:
+        """Write the picture to a file, by the name's ending: .svg or .png. Returns the path."""
+        path = Path(path)
+        if path.suffix not in (".svg", ".png"):
+            raise ValueError(f"path is {str(path)!r}; its name must end in .svg or .png")
+        data = self.svg().encode("utf-8") if path.suffix == ".svg" else self.png()
+        path.write_bytes(data)
+        return path
+
+    def _render(self, kind: str, **options: Any) -> bytes:
+        file = io.BytesIO()
+        with matplotlib.rc_context(RC):
+            self.figure.savefig(
+                file,
+                format=kind,
+                bbox_inches="tight",
+                pad_inches=0.08,
+                facecolor=PAPER,
+                **options,
+            )
+        return file.getvalue()
+
+    def _inches_wide(self) -> float:
+        box = self.figure.get_tightbbox()
+        return float(box.width) + 0.16 if box is not None else float(self.figure.get_figwidth())
+
+
+def figure(
+    width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
+) -> tuple[Figure, Any]:
+    """A figure of `width` x `height` inches and its axes, for curves and bars.
+
+    Returns (figure, axes) as `matplotlib.pyplot.subplots` does, but nothing is shown twice and
+    nothing has to be closed: pyplot does not know of it.
+    """
+    with matplotlib.rc_context(RC):
+        made = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(made)
+        return made, made.subplots(rows, columns, **options)
+
+
+def board(width: float, height: float, unit: float = UNIT) -> tuple[Figure, Axes]:
+    """A figure with one bare Axes for drawings: x from 0 to width, y from -height up to 0.
+
+    A unit is `unit` inches in both directions, so a cell of 1 by 1 is a square.
+    """
+    with matplotlib.rc_context(RC):
+        made = Figure(figsize=(width * unit, height * unit))
+        FigureCanvasAgg(made)
+        ax = made.add_axes((0.0, 0.0, 1.0, 1.0))
+    ax.set(xlim=(0, width), ylim=(-height, 0), aspect="equal")
+    ax.set_axis_off()
+    return made, ax
+
+
+def ink_on(colour: Any) -> str:
+    """The text colour, dark or white, that is read best on `colour`."""
+    red, green, blue = (
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)
+    )
+    return INK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.22 else PAPER
+
+
+def tint(colour: Any, strength: float = 0.25) -> tuple[float, float, float]:
+    """`colour` mixed with white: strength 1 is the colour itself, 0 is white."""
+    red, green, blue = (1 - strength * (1 - c) for c in to_rgb(colour))
+    return red, green, blue
+
+
+def dark(colour: Any) -> tuple[float, float, float]:
+    """`colour`, darkened where it is too light for thin lines and letters on white."""
+    red, green, blue = to_rgb(colour)
+    while 0.3 * red + 0.6 * green + 0.1 * blue > 0.48:
+        red, green, blue = 0.95 * red, 0.95 * green, 0.95 * blue
+    return red, green, blue
+
+
+def bag_colour(bag: int) -> str:
+    """The colour of a bag, the same in every picture of the book."""
+    return COLOURS[bag % len(COLOURS)]
+
+
+def bag_line(bag: int) -> Any:
+    """The line style of a bag, which tells bags apart without colour."""
+    return LINES[bag % len(LINES)]
+
+
+def cells(
+    ax: Axes,
+    values: Any,
+    x: float = 0.0,
+    y: float = 0.0,
+    *,
+    width: float = 1.0,
+    height: float = 1.0,
+    fill: Any = FAINT,
+    hatch: Any = "",
+    size: float = SIZE,
+    decimals: int = 1,
+    weight: str = "normal",
+) -> np.ndarray:
+    """Draw an array as boxes with its values in them. Returns the centres (rows, columns, 2).
+
+    values: (columns,) for one row of boxes, or (rows, columns); numbers or strings. None is an
+            empty box. Numbers that are not whole get `decimals` digits.
+    x, y:   the top left corner.
+    fill:   one colour, or an array of colours of the shape of values, or one colour for each row.
+    hatch:  one hatch, or as fill.
+    """
+    grid = np.atleast_2d(np.asarray(values, dtype=object))
+    fills, hatches = _spread(fill, grid.shape), _spread(hatch, grid.shape)
+    centres = np.empty((*grid.shape, 2))
+    for row, column in np.ndindex(grid.shape):
+        colour, pattern = fills[row][column], hatches[row][column]
+        corner = (x + column * width, y - (row + 1) * height)
+        ax.add_patch(
+            Rectangle(corner, width, height, facecolor=colour, edgecolor=PAPER, linewidth=1.8)
+        )
+        if pattern:
+            ax.add_patch(
+                Rectangle(corner, width, height, fill=False, hatch=pattern, edgecolor=QUIET, lw=0)
+            )
+        centre = (corner[0] + width / 2, corner[1] + height / 2)
+        centres[row, column] = centre
+        text = show(grid[row, column], decimals)
+        box = {"boxstyle": "round,pad=0.15", "facecolor": colour, "linewidth": 0}
+        note(ax, *centre, text, colour=ink_on(colour), size=size, weight=weight,
+             box=box if pattern and text else None)  # fmt: skip
+    return centres
+
+
+def _spread(what: Any, shape: tuple[int, ...]) -> list[list[Any]]:
+    """One thing, one for each row (or each cell of a single row), or one for each cell."""
+    rows, columns = shape
+    if isinstance(what, str) or (isinstance(what, tuple) and len(what) in (3, 4)
+                                 and all(isinstance(c, float) for c in what)):  # fmt: skip
+        return [[what] * columns] * rows
+    what = list(what)
+    if rows == 1 and len(what) == columns:
+        return [what]
+    return [[w] * columns if isinstance(w, (str, tuple)) else list(w) for w in what]
+
+
+def show(value: Any, decimals: int = 1) -> str:
+    """A value as a short text for a box: 3, 0.5, -inf, a word; None is ''."""
+    if value is None:
+        return ""
+    if isinstance(value, (int, np.integer, str)):
+        return str(value).replace("-", "−") if not isinstance(value, str) else value
+    text = f"{float(value):.{decimals}f}"
+    text = text.replace("inf", "∞") if "inf" in text else text
+    zero = f"{0.0:.{decimals}f}"
+    return zero if text == "-" + zero else text.replace("-", "−")
+
+
+def note(
+    ax: Axes,
+    x: float,
+    y: float,
+    text: str,
+    *,
+    colour: Any = INK,
+    size: float = SIZE,
+    weight: str = "normal",
+    align: str = "center",
+    vertical: str = "center",
+    rotation: float = 0.0,
+    box: dict[str, Any] | None = None,
+    mono: bool = False,
+) -> None:
+    """A text at (x, y), centred there unless `align` ("left", "right") says otherwise."""
+    family = "DejaVu Sans Mono" if mono else FONT["family"]
+    ax.text(x, y, text, color=colour, fontsize=size, fontweight=weight, ha=align, va=vertical,
+            rotation=rotation, bbox=box, family=family, zorder=4, parse_math=False)  # fmt: skip
+
+
+def bag_brackets(
+    ax: Axes,
+    offsets: Sequence[int] | np.ndarray,
+    x: float = 0.0,
+    y: float = 0.0,
+    *,
+    width: float = 1.0,
+    depth: float = 0.28,
+    names: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Brackets below a strip of positions, one for each bag. Returns each bracket's foot (B, 2).
+
+    offsets: (B + 1,), with the end included: bag b is the positions offsets[b] to offsets[b+1]-1.
+    x, y:    the lower left corner of the strip; a position is `width` wide.
+
+    An empty bag has no positions to bracket: a small ring marks the cut where it lies, one step
+    lower, so that its name does not run into its neighbours'.
+    """
+    names = [f"bag {bag}" for bag in range(len(offsets) - 1)] if names is None else names
+    feet = np.empty((len(names), 2))
+    for bag, name in enumerate(names):
+        begin, end = int(offsets[bag]), int(offsets[bag + 1])
+        left, right = x + begin * width, x + end * width
+        middle, foot = (left + right) / 2, y - depth - 0.1
+        colour = dark(bag_colour(bag))
+        if begin == end:
+            foot -= 0.85 + 0.45 * sum(int(o) == begin for o in offsets[:bag])
+            ax.plot([middle, middle], [y + 1.0, foot + 0.14], color=colour, lw=1.2, ls=":")
+            ax.plot(middle, foot, "o", mec=colour, mfc=PAPER, ms=6, mew=1.5)
+            note(ax, middle + 0.22, foot, f"{name}: empty", colour=colour, align="left")
+        else:
+            inset = 0.09
+            xs = [left + inset, left + inset, right - inset, right - inset]
+            ax.plot(xs, [y - 0.1, foot, foot, y - 0.1], color=colour, lw=2.2,
+                    solid_joinstyle="round", ls=bag_line(bag))  # fmt: skip
+            note(ax, middle, foot - 0.28, name, colour=colour, weight="bold")
+            foot -= 0.5
+        feet[bag] = middle, foot
+    return feet
+
+
+def positions(ax: Axes, count: int, x: float, y: float, *, width: float = 1.0) -> None:
+    """Small position numbers 0, 1, 2, ... above a strip whose top left corner is (x, y)."""
+    for position in range(count):
+        middle = x + (position + 0.5) * width
+        note(ax, middle, y + 0.24, str(position), colour=QUIET, size=7.5)
+    side_note(ax, x, y + 0.24, "position", colour=QUIET, size=7.5, mono=False)
+
+
+def side_note(ax: Axes, x: float, y: float, text: str, **options: Any) -> None:
+    """The name of a strip, at the left of it; in code letters, as most are names of arguments."""
+    note(ax, x - 0.25, y, text, **{"align": "right", "mono": True, **options})
+
+
+def offset_marks(
+    ax: Axes,
+    offsets: Sequence[int] | np.ndarray,
+    x: float,
+    top: float,
+    y: float,
+    *,
+    width: float = 1.0,
+) -> None:
+    """The offsets as numbers, each below the cut that it makes. Equal offsets stand side by side.
+
+    The strip's lower left corner is (x, top); the numbers are written at the height y.
+    """
+    at_zero = sum(int(o) == 0 for o in offsets)
+    side_note(ax, x - 0.3 * max(at_zero, 1), y, "offsets")
+    for cut in sorted({int(o) for o in offsets}):
+        place = x + cut * width
+        ax.plot([place, place], [top, y + 0.3], color=QUIET, lw=0.8, zorder=1)
+        times = sum(int(o) == cut for o in offsets)
+        note(ax, place, y, ", ".join([str(cut)] * times), weight="bold")
+
+
+def digits(*arrays: Any) -> int:
+    """How many decimals, 1 or 2, show these numbers best: 1 where that shows them exactly."""
+    for array in arrays:
+        values = np.asarray(array, dtype=np.float64)
+        values = values[np.isfinite(values)]
+        if not np.allclose(values, np.round(values, 1), rtol=0, atol=1e-6):
+            return 2
+    return 1
+
+
+def arrow(
+    ax: Axes,
+    start: Sequence[float],
+    end: Sequence[float],
+    *,
+    colour: Any = INK,
+    line: Any = "-",
+    bend: float = 0.0,
+    lw: float = 1.6,
+) -> None:
+    """An arrow from start (x, y) to end (x, y); `bend` curves it, to the right when positive."""
+    ax.add_patch(
+        FancyArrowPatch(
+            (start[0], start[1]),
+            (end[0], end[1]),
+            arrowstyle="-|>",
+            mutation_scale=11,
+            color=colour,
+            linestyle=line,
+            linewidth=lw,
+            connectionstyle=f"arc3,rad={bend}",
+            shrinkA=0,
+            shrinkB=1,
+            capstyle="butt",
+            zorder=3,
+        )  # fmt: skip
+    )
+
+
+def flow(
+    ax: Axes,
+    start: Sequence[float],
+    end: Sequence[float],
+    *,
+    colour: Any = INK,
+    line: Any = "-",
+    lw: float = 1.6,
+) -> None:
+    """A smooth S from a thing at the left to a thing at the right, with an arrow's head."""
+    (x0, y0), (x1, y1) = start, end
+    tip = x1 - 0.22
+    t = np.linspace(0, 1, 60)
+    ease = t * t * (3 - 2 * t)
+    ax.plot(x0 + (tip - x0) * t, y0 + (y1 - y0) * ease, color=colour, ls=line, lw=lw, zorder=2)
+    ax.add_patch(
+        Polygon(
+            [(x1, y1), (tip - 0.06, y1 + 0.13), (tip - 0.06, y1 - 0.13)],
+            color=colour,
+            lw=0,
+            zorder=3,
+        )  # fmt: skip
+    )

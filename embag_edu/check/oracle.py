@@ -1,0 +1,264 @@
+"""What a call should give: the loops in float64, and how far rounding may lead away from it.
+
+The tolerance is not chosen, it is derived. A sum of n terms in floating point, in any order, is off
+by at most gamma(n) * sum(|terms|), with gamma(n) = n u / (1 - n u) and u half the spacing of 1.0
+(Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 4.2). So the loops run a
+second time on absolute values to get sum(|terms|). To that come one rounding to the output's dtype
+and a few roundings of each term (its weight, its division).
+"""
+
+from __future__ import annotations
+
+import builtins
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from embag_edu import loops
+from embag_edu.check.candidate import Outcome, Trouble, trouble_of
+from embag_edu.check.cases import Arguments, laid_out
+from embag_edu.check.compare import difference
+from embag_edu.spec import Call, SparseGradient, check_backward, make_call
+
+TERM_ROUNDINGS = 6  # psw, mean, frequency, each twice: as a product and as a rounded factor
+
+
+@dataclass
+class Truth:
+    """The right results, in float64, with a tolerance for each value; or the right exception."""
+
+    dtype: Any = None
+    output: Any = None
+    output_tolerance: Any = 0.0
+    grad_weight: Any = None
+    grad_weight_tolerance: Any = 0.0
+    grad_psw: Any = None
+    grad_psw_tolerance: Any = 0.0
+    weight_after: Any = None
+    weight_before: Any = None
+    trouble: Trouble | None = None
+
+
+def truth(arguments: Arguments) -> Truth:
+    """The right results of a call: output, gradients, and the table as it is left."""
+    given = laid_out(arguments)
+    grad_output = given.pop("grad_output", None)
+    before = np.array(given["weight"]) if isinstance(given["weight"], np.ndarray) else None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the deprecated order is taken with a warning
+            call = make_call(**given)
+    except Exception as error:
+        return _refused("forward", error, before)
+    result = Truth(dtype=call.weight.dtype, weight_before=before)
+    try:
+        if grad_output is not None:
+            check_backward(call, grad_output)
+    except Exception as error:
+        result.trouble = trouble_of("backward", error)
+        grad_output = None
+    with np.errstate(all="ignore"):
+        _fill(result, call, grad_output)
+    return result
+
+
+def _refused(stage: str, error: Exception, before: Any) -> Truth:
+    return Truth(trouble=trouble_of(stage, error), weight_before=before, weight_after=before)
+
+
+def _fill(result: Truth, call: Call, grad_output: np.ndarray | None) -> None:
+    exact = _in_float64(call, call.weight.astype(np.float64), call.per_sample_weights)
+    result.output, saved = loops.forward(exact)
+    result.weight_after = exact.weight
+    sizes = _in_float64(
+        call, np.abs(exact.weight), _absolute(call.per_sample_weights), max_norm=None
+    )
+    if call.mode != "max":  # a maximum is one of its values: no rounding at all
+        scale, _ = loops.forward(replace(sizes, mode="sum"))
+        counts = np.array(saved.bag_sizes)[:, None]
+        per_term = scale / np.maximum(counts, 1) if call.mode == "mean" else scale
+        result.output_tolerance = _tolerance(call, counts, per_term, result.output)
+    elif call.max_norm is not None:
+        result.output_tolerance = _tolerance(call, 1, np.abs(result.output), result.output)
+    if grad_output is None:
+        return
+    upstream = grad_output.astype(np.float64)
+    gradients = loops.backward(exact, saved, upstream)
+    scales = loops.backward(sizes, saved, np.abs(upstream))
+    terms = np.array(loops.frequencies(call))[:, None] if not call.sparse else 1
+    result.grad_weight = gradients.weight
+    result.grad_weight_tolerance = _tolerance_of(call, terms, scales.weight, gradients.weight)
+    if gradients.per_sample_weights is not None:
+        psw_scale = np.asarray(scales.per_sample_weights)
+        result.grad_psw = gradients.per_sample_weights
+        result.grad_psw_tolerance = _tolerance(call, call.embedding_dim, psw_scale, result.grad_psw)
+
+
+def _absolute(psw: np.ndarray | None) -> np.ndarray | None:
+    return None if psw is None else np.abs(psw)
+
+
+def _in_float64(call: Call, weight: np.ndarray, psw: np.ndarray | None, **changes: Any) -> Call:
+    psw = None if psw is None else psw.astype(np.float64)
+    return replace(call, weight=weight, per_sample_weights=psw, **changes)
+
+
+def _tolerance_of(call: Call, terms: Any, scale: Any, value: Any) -> Any:
+    if isinstance(value, SparseGradient):
+        return _tolerance(call, terms, scale.values, value.values)
+    return _tolerance(call, terms, scale, value)
+
+
+def _tolerance(call: Call, terms: Any, scale: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """How far a result of `terms` additions may be from `value`; scale is sum(|terms|)."""
+    u, u_out, smallest = units(call.weight.dtype)
+    n = np.asarray(terms) + TERM_ROUNDINGS
+    bound = n * u / (1 - n * u) * scale + 1.01 * u_out * np.abs(value) + smallest
+    if call.max_norm is not None:  # the norm, the scale and each rescaled row were rounded too
+        bound = bound + ((call.embedding_dim + 8) * u + 4 * u_out) * scale
+    if u == 2.0**-53:  # then the truth itself carries the same error
+        bound = 2 * bound
+    return np.where(np.isfinite(bound), bound, 0.0)
+
+
+def units(dtype: np.dtype) -> tuple[float, float, float]:
+    """The unit roundoffs of the accumulator and of the dtype itself, and the dtype's least step."""
+    accumulator = 2.0**-53 if dtype.name == "float64" else 2.0**-24
+    return accumulator, *UNITS[dtype.name]
+
+
+UNITS = {  # unit roundoff, smallest positive number
+    "float64": (2.0**-53, 5e-324),
+    "float32": (2.0**-24, 1.5e-45),
+    "float16": (2.0**-11, 6e-8),
+    "bfloat16": (2.0**-8, 9.3e-41),
+}
+
+
+# ---- one part of an outcome against the truth -----------------------------------------------
+
+
+def judge(part: str, right: Truth, outcome: Outcome) -> str:
+    """Say how one part of an outcome departs from the truth; '' when it does not.
+
+    part: "output", "grad_weight", "grad_psw", "table" (what became of weight), "inputs", "fresh",
+    "settings" (of NumPy and torch), "refused" (the right exception), "untouched" (a refused call
+    has changed nothing).
+    """
+    if part == "refused":
+        return _judge_refusal(right, outcome)
+    if part == "untouched":
+        return _judge_untouched(right, outcome)
+    stages = ("forward", "backward") if part.startswith("grad") else ("forward",)
+    if outcome.trouble is not None and (
+        outcome.trouble.stage in stages or outcome.trouble.is_fatal
+    ):
+        return str(outcome.trouble)
+    return PARTS[part](right, outcome)
+
+
+def _judge_output(right: Truth, outcome: Outcome) -> str:
+    return difference(
+        right.output, outcome.output, right.output_tolerance, name="output", dtype=right.dtype
+    )
+
+
+def _judge_grad_weight(right: Truth, outcome: Outcome) -> str:
+    tolerance, found = right.grad_weight_tolerance, outcome.grad_weight
+    if not isinstance(right.grad_weight, SparseGradient):
+        if isinstance(found, SparseGradient):
+            return "grad_weight: expected a dense gradient, found a sparse one"
+        return difference(
+            right.grad_weight, found, tolerance, name="grad_weight", dtype=right.dtype
+        )
+    if not (isinstance(found, tuple) and len(found) == 3):
+        return f"grad_weight: expected a sparse gradient, found a {type(found).__name__}"
+    expected, found = right.grad_weight, SparseGradient(*found)
+    return (
+        difference(expected.indices, found.indices, name="grad_weight.indices")
+        or difference(
+            expected.values, found.values, tolerance, name="grad_weight.values", dtype=right.dtype
+        )
+        or _judge_size(expected.shape, tuple(found.shape))
+    )
+
+
+def _judge_size(expected: tuple[int, ...], found: tuple[int, ...]) -> str:
+    return "" if expected == found else f"grad_weight: expected size {expected}, found {found}"
+
+
+def _judge_grad_psw(right: Truth, outcome: Outcome) -> str:
+    tolerance = right.grad_psw_tolerance
+    return difference(
+        right.grad_psw, outcome.grad_psw, tolerance, name="grad_psw", dtype=right.dtype
+    )
+
+
+def _judge_table(right: Truth, outcome: Outcome) -> str:
+    """Rows that max_norm rescales: as the formula says. All others: to the last bit as before."""
+    before, found = right.weight_before, outcome.weight_after
+    rescaled = np.any(~_same_numbers(right.weight_after, before.astype(np.float64)), axis=1)
+    changed = difference(before[~rescaled], found[~rescaled], name="weight")
+    if changed:
+        rows = np.flatnonzero(~rescaled).tolist()
+        return f"weight was changed where it should not be (rows {rows} should stay)\n{changed}"
+    u, u_weight, _ = units(before.dtype)
+    rtol = (before.shape[1] + 6) * u + 4 * u_weight  # norm and scale are rounded, then the product
+    expected, name = right.weight_after[rescaled], "weight (rescaled rows)"
+    return difference(expected, found[rescaled], rtol=rtol, name=name, dtype=before.dtype)
+
+
+def _same_numbers(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return (one == other) | (np.isnan(one) & np.isnan(other))
+
+
+def _judge_inputs(right: Truth, outcome: Outcome) -> str:
+    return f"changed in place: {', '.join(outcome.changed)}" if outcome.changed else ""
+
+
+def _judge_fresh(right: Truth, outcome: Outcome) -> str:
+    return f"the output is not a fresh array: {outcome.stale[0]}" if outcome.stale else ""
+
+
+def _judge_settings(right: Truth, outcome: Outcome) -> str:
+    return f"left changed: {', '.join(outcome.left)}" if outcome.left else ""
+
+
+def _judge_refusal(right: Truth, outcome: Outcome) -> str:
+    if right.trouble is None:
+        return str(outcome.trouble) if outcome.trouble else _judge_output(right, outcome)
+    wanted = _built_in(right.trouble)
+    if outcome.trouble is None:
+        return f"expected {wanted[0]} from the {right.trouble.stage}, but nothing was raised"
+    if outcome.trouble.is_fatal or outcome.trouble.stage != right.trouble.stage:
+        return f"expected {wanted[0]} from the {right.trouble.stage}, but {outcome.trouble}"
+    if not set(wanted) & set(_built_in(outcome.trouble)):
+        return f"expected {wanted[0]}, but {outcome.trouble}"
+    return ""
+
+
+def _judge_untouched(right: Truth, outcome: Outcome) -> str:
+    if outcome.trouble is not None and outcome.trouble.is_fatal:
+        return str(outcome.trouble)
+    return difference(
+        right.weight_before, outcome.weight_after, name="weight after a refused call"
+    ) or _judge_inputs(right, outcome)
+
+
+def _built_in(trouble: Trouble) -> list[str]:
+    """The most specific of Python's own exceptions that it is; two for `NotAnArray`."""
+    known = [kind for kind in trouble.kinds if hasattr(builtins, kind)]
+    return known[:2] if known[:2] == ["TypeError", "AttributeError"] else known[:1]
+
+
+PARTS = {
+    "output": _judge_output,
+    "grad_weight": _judge_grad_weight,
+    "grad_psw": _judge_grad_psw,
+    "table": _judge_table,
+    "inputs": _judge_inputs,
+    "fresh": _judge_fresh,
+    "settings": _judge_settings,
+}

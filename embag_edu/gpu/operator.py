@@ -1,0 +1,315 @@
+"""The third rung on the device: every clause, the same bits, streams, memory, large tables.
+
+On a CPU only the command is tried: a few clauses, small shapes, few runs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from embag_edu.bench.workloads import Workload, inputs, table
+from embag_edu.cuda import backward as backward_of
+from embag_edu.cuda import trusted
+from embag_edu.cuda.launch_backward import MAX_WAYS, SPARSE_WAYS, weight_gradient
+from embag_edu.cuda.launch_forward import VERSIONS, Work, forward, max_bags, sum_bags
+from embag_edu.cuda_on_cpu import device
+from embag_edu.gpu.plan import FAILED, PASSED, SKIPPED, Plan, Result
+from embag_edu.spec import Call
+
+TIMES, TIMES_ON_CPU = 20, 3  # runs that must give the same bits
+CALLS = 1000  # after which no more memory may be held than after the first ten
+SPIN_MS = 60.0  # the GPU is kept so long, while the host goes on
+WORKS = (
+    Workload(300, 40, 64, 50, "uniform", lengths="heavy-tailed"),
+    Workload(300, 40, 64, 50, "zipf", 1.15, lengths="heavy-tailed"),
+    Workload(300, 40, 64, 50, "one hot row", lengths="heavy-tailed"),
+    Workload(50, 7, 40, 6, "zipf", 1.15, lengths="uniform"),  # so few that one block sorts them
+)
+BLOCKS = (256, 128, 64, 32)
+ATOMIC = ("add_elements", "add_rows", "add_packs", "add_joined")
+SORTED = ("run_sums", "piece_sums", "piece_packs")
+SPIN = """
+extern "C" __global__ void spin(long long cycles) {
+  long long start = clock64();
+  while (clock64() - start < cycles) {}
+}
+"""
+
+
+@contextmanager
+def chosen(kind: str) -> Iterator[None]:
+    """device() is the CPU or the GPU within it."""
+    before = os.environ.get("EMBAG_DEVICE")
+    os.environ["EMBAG_DEVICE"] = kind
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["EMBAG_DEVICE"]
+        else:
+            os.environ["EMBAG_DEVICE"] = before
+
+
+def call_of(work: Workload, flat: bool = True, sparse: bool = False, **arrays: Any) -> Call:
+    """The workload as a checked call, mode sum, with its arrays on device().
+
+    flat: as positions with offsets; else as (B, L), where all bags are known to be equally long.
+    arrays: weight, indices or offsets that are there already.
+    """
+    if not {"indices", "offsets"} <= set(arrays):
+        indices, offsets = inputs(work, 0)
+        arrays = {
+            "indices": device().asarray(indices),
+            "offsets": device().asarray(offsets),
+        } | arrays
+    weight = arrays.get("weight")
+    weight = device().asarray(table(work)) if weight is None else weight
+    N = len(arrays["indices"])
+    shape = (N,) if flat else (work.bags, work.length)
+    return Call(
+        arrays["indices"],
+        arrays["offsets"],
+        weight,
+        None,
+        "sum",
+        None,
+        None,
+        2.0,
+        False,
+        sparse,
+        shape,
+    )
+
+
+# ---- the step "rung" -----------------------------------------------------------------------------
+
+
+def clauses(plan: Plan) -> Iterator[Result]:
+    """Every clause of the conformance table, group by group; two groups on a CPU."""
+    try:
+        from embag_edu.check import check
+        from embag_edu.check.clauses import clauses as every
+    except ImportError as missing:
+        yield Result("clauses", SKIPPED, f"the check is not installed: {missing}")
+        return
+    groups = list(dict.fromkeys(clause.name.split(".")[0] for clause in every()))
+    for group in groups if plan.is_gpu else ["forward", "sparse"]:
+        with chosen(plan.gpu.kind):
+            report = check("cuda", only=group, raises=False, isolate=False, explain=False)
+        words = {"holds": PASSED, "FAILS": FAILED}
+        for result in report.results:
+            note = str(result.finding) if result.finding else result.note
+            data = {"calls": result.tried}
+            yield Result(result.clause.name, words.get(result.status, SKIPPED), note, data)
+
+
+# ---- the step "bits" -----------------------------------------------------------------------------
+
+
+def bits(plan: Plan) -> Iterator[Result]:
+    """Many runs of each version, bit for bit; and the bits of the same kernels on the CPU.
+
+    Ways with atomics are run too: how many results they had is told, and judges nothing.
+    """
+    for work in WORKS:
+        acts = {f"forward {v}": partial(summed, work, v) for v in VERSIONS}
+        acts |= {w: partial(gradient, work, w) for w in (*SORTED, *SPARSE_WAYS, *ATOMIC)}
+        acts |= {w: partial(gradient_of_max, work, w) for w in MAX_WAYS}
+        for what, act in acts.items():
+            name = f"{what}, {work.name}"
+            repeatable = what not in (*ATOMIC, "add_winners")
+            yield plan.attempt(name, partial(repeated, plan, name, act, repeatable))
+
+
+def summed(work: Workload, version: int, run: int) -> bytes:
+    """The bits of a forward."""
+    return bits_of(sum_bags(Work(call_of(work)), version)[0])
+
+
+def gradient(work: Workload, way: str, run: int) -> bytes:
+    """The bits of a gradient; another block each run."""
+    upstream = device().asarray(upstream_of(work))
+    found = weight_gradient(call_of(work), None, upstream, way, BLOCKS[run % len(BLOCKS)])
+    return bits_of(getattr(found, "values", found))
+
+
+def gradient_of_max(work: Workload, way: str, run: int) -> bytes:
+    """The bits of the gradient of a maximum."""
+    call = call_of(work)
+    call = Call(**{**call.__dict__, "mode": "max"})
+    _, saved = forward(call)
+    upstream = device().asarray(upstream_of(work))
+    return bits_of(weight_gradient(call, saved, upstream, way, BLOCKS[run % len(BLOCKS)]))
+
+
+def upstream_of(work: Workload) -> np.ndarray:
+    """A random grad_output, (B, D) float32."""
+    size = (work.bags, work.features)
+    return np.random.default_rng(7).standard_normal(size, dtype=np.float32)
+
+
+def bits_of(array: Any) -> bytes:
+    """The bytes of an array, wherever it is."""
+    return device().asnumpy(array).tobytes()
+
+
+def repeated(plan: Plan, name: str, act: Callable[[int], bytes], repeatable: bool = True) -> Result:
+    """How many different results the runs had. Only one is right, for what promises it."""
+    times = TIMES if plan.is_gpu else TIMES_ON_CPU
+    with chosen(plan.gpu.kind):
+        found = [act(run) for run in range(times)]
+    data = {"runs": times, "different": len(set(found)), "promises the same bits": repeatable}
+    problems = []
+    if repeatable:
+        problems += [f"{len(set(found))} different results"] if len(set(found)) > 1 else []
+        with chosen("cpu"):
+            data["as the CPU"] = act(0) == found[0]
+        problems += [] if data["as the CPU"] else ["other bits than on the CPU"]
+    return Result(name, FAILED if problems else PASSED, "; ".join(problems), data)
+
+
+# ---- the step "streams" --------------------------------------------------------------------------
+
+
+def streams(plan: Plan) -> Iterator[Result]:
+    """Right on other streams than the default; waits for nothing; keeps no memory."""
+    work = Workload(10_000, 64, 256, 20)
+    with chosen(plan.gpu.kind):
+        call, upstream = call_of(work), device().asarray(upstream_of(work))
+        right = both(call, upstream)
+        yield plan.attempt("a stream of CuPy", partial(on_another, plan, call, upstream, right))
+        yield plan.attempt("the stream of torch", partial(on_torchs, plan, call, upstream, right))
+        yield plan.attempt("nothing is waited for", partial(unwaited, plan, call, upstream))
+        yield plan.attempt("memory after many calls", partial(kept, plan, call, upstream))
+
+
+def both(call: Call, upstream: Any) -> tuple[bytes, bytes]:
+    """The bits of output and gradient."""
+    output, saved = forward(call)
+    gradient = backward_of(call, saved, upstream).weight
+    return bits_of(output), bits_of(gradient)
+
+
+def on_another(plan: Plan, call: Call, upstream: Any, right: tuple) -> str:
+    """'' if a stream of its own gives the same, with the arrays made on the default one."""
+    plan.gpu.synchronize()
+    with plan.gpu.xp.cuda.Stream(non_blocking=True):
+        found = both(call, upstream)
+    return "" if found == right else "other bits than on the default stream"
+
+
+def on_torchs(plan: Plan, call: Call, upstream: Any, right: tuple) -> Result | str:
+    """The same on torch's current stream."""
+    from embag_edu.gpu.facts import torch_with_gpu
+
+    torch, why_not = torch_with_gpu(plan.gpu)
+    if torch is None:
+        return Result("the stream of torch", SKIPPED, why_not)
+    plan.gpu.synchronize()
+    stream = torch.cuda.Stream()
+    with plan.gpu.xp.cuda.ExternalStream(stream.cuda_stream):
+        found = both(call, upstream)
+    return "" if found == right else "other bits than on the default stream"
+
+
+def unwaited(plan: Plan, call: Call, upstream: Any) -> Result:
+    """A forward and a backward are queued while the GPU is kept busy: the host is back first."""
+    spin = plan.gpu.xp.RawKernel(SPIN, "spin")
+    spin((1,), (1,), (np.int64(1),))  # compiled
+    with trusted():
+        _, saved = forward(call)
+        backward_of(call, saved, upstream)  # compiled, and memory at hand
+        plan.gpu.synchronize()
+        start = time.perf_counter()
+        spin((1,), (1,), (np.int64(SPIN_MS * 1.5e6),))
+        backward_of(call, forward(call)[1], upstream)
+        queued = 1e3 * (time.perf_counter() - start)
+        plan.gpu.synchronize()
+        done = 1e3 * (time.perf_counter() - start)
+    waits = queued > 0.5 * done
+    note = "the host waited for the GPU" if waits else ""
+    data = {"queued_ms": queued, "done_ms": done}
+    return Result("nothing is waited for", FAILED if waits else PASSED, note, data)
+
+
+def kept(plan: Plan, call: Call, upstream: Any) -> Result:
+    """Bytes of the memory pool in use after ten calls, and after CALLS."""
+    pool, used = plan.gpu.xp.get_default_memory_pool(), []
+    for number in range(CALLS):
+        backward_of(call, forward(call)[1], upstream)
+        if number in (9, CALLS - 1):
+            plan.gpu.synchronize()
+            used.append((pool.used_bytes(), pool.total_bytes()))
+    leaks = used[0] != used[-1]
+    data = {"calls": CALLS, "used_bytes": [u for u, _ in used], "held_bytes": [t for _, t in used]}
+    note = "more memory is in use" if leaks else ""
+    return Result("memory after many calls", FAILED if leaks else PASSED, note, data)
+
+
+# ---- the step "large" ----------------------------------------------------------------------------
+
+
+def large(plan: Plan) -> Iterator[Result]:
+    """A table of more than 2**31 numbers: rows at both ends, forward, maximum and gradient."""
+    D = 128
+    V = 2**31 // D + 1000
+    name = f"V = {V}, D = {D}, float16"
+    free, _ = plan.gpu.xp.cuda.Device().mem_info
+    if free < 5 * V * D * 2:
+        yield Result(name, SKIPPED, f"needs {5 * V * D * 2 / 1e9:.0f} GB of free memory")
+        return
+    with chosen(plan.gpu.kind):
+        call, rows = table_with_ends(plan, V, D)
+        for version in VERSIONS:
+            yield plan.attempt(
+                f"forward {version}, {name}", partial(sum_at_ends, call, rows, version)
+            )
+        yield plan.attempt(f"maximum, {name}", partial(max_at_ends, call, rows))
+        yield plan.attempt(f"gradient, {name}", partial(gradient_at_ends, call))
+    plan.gpu.xp.get_default_memory_pool().free_all_blocks()
+
+
+def table_with_ends(plan: Plan, V: int, D: int) -> tuple[Call, np.ndarray]:
+    """Bags over the first and the last rows of a table that holds NaN elsewhere; those rows."""
+    numbers = np.r_[0, 1, V // 2, V - 2, V - 1]
+    rows = np.random.default_rng(1).standard_normal((len(numbers), D)).astype(np.float16)
+    weight = plan.gpu.empty((V, D), np.float16)
+    weight.fill(np.nan)
+    for number, row in zip(numbers, rows, strict=True):
+        weight[int(number)] = plan.gpu.asarray(row)
+    indices = plan.gpu.asarray(numbers[[0, 4, 3, 4, 2, 1]])
+    offsets = plan.gpu.asarray(np.array([0, 2, 2, 6]))
+    work = Workload(V, D, 3, 2, dtype="float16")
+    return call_of(work, weight=weight, indices=indices, offsets=offsets), rows.astype(np.float32)
+
+
+def sum_at_ends(call: Call, rows: np.ndarray, version: int) -> str:
+    """'' if the sums are right."""
+    found = device().asnumpy(sum_bags(Work(call), version)[0]).astype(np.float32)
+    right = np.stack([rows[[0, 4]].sum(0), 0 * rows[0], rows[[3, 4, 2, 1]].sum(0)])
+    return "" if (np.abs(found - right) <= 2**-9 * (1 + np.abs(right))).all() else "wrong sums"
+
+
+def max_at_ends(call: Call, rows: np.ndarray) -> str:
+    """'' if the maxima are right."""
+    found = device().asnumpy(max_bags(Work(call))[0]).astype(np.float32)
+    right = np.stack([rows[[0, 4]].max(0), 0 * rows[0], rows[[3, 4, 2, 1]].max(0)])
+    return "" if np.array_equal(found, right) else "wrong maxima"
+
+
+def gradient_at_ends(call: Call) -> str:
+    """'' if each row has its gradient, and all others have none."""
+    xp, V = device().xp, call.num_embeddings
+    upstream = xp.asarray(np.array([[1.0], [9.0], [2.0]]).repeat(128, 1).astype(np.float16))
+    found = weight_gradient(call, None, upstream)
+    rows = {0: 1, 1: 2, V // 2: 2, V - 2: 2, V - 1: 3}
+    wrong = [row for row, value in rows.items() if not bool((found[row] == value).all())]
+    others = int(xp.count_nonzero(found)) - len(rows) * 128
+    return "" if not wrong and others == 0 else f"rows {wrong} are wrong, {others} others not zero"

@@ -1,0 +1,470 @@
+"""The times: every version of the ladder beside torch's own kernels, on one GPU, in one run.
+
+What makes them comparable: the contestants take turns; before each turn a buffer larger than the L2
+cache is written, so nothing of the last turn is in it; then a kernel keeps the GPU waiting for as
+long as the host needs to queue the work, so that the host's time does not count; all results are
+held against float64 first. What is told: medians, quartiles, the least, and the run's copy rate.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from embag_edu.bench.recorded import DTYPES, SHAPES
+from embag_edu.bench.workloads import Workload, inputs
+from embag_edu.cuda import trusted
+from embag_edu.cuda.launch_backward import weight_gradient
+from embag_edu.cuda.launch_forward import VERSIONS, Work, forward, sum_bags
+from embag_edu.gpu import first_kernel
+from embag_edu.gpu.facts import torch_with_gpu
+from embag_edu.gpu.operator import SPIN, call_of, chosen
+from embag_edu.gpu.plan import FAILED, PASSED, SKIPPED, Plan, Result
+from embag_edu.spec import Call
+
+TORCH, TURNS, SLOW_MS, SAMPLE = "torch", 11, 20.0, 12
+SKEWS = (("uniform", 1.0), ("zipf", 1.05), ("zipf", 1.15))
+WAYS = (
+    "add_elements",
+    "add_rows",
+    "add_packs",
+    "add_joined",
+    "run_sums",
+    "piece_sums",
+    "piece_packs",
+)
+SWEEP_D, SWEEP_L = (4, 16, 64, 128, 256, 1024), (1, 4, 16, 64, 256, 1024, 4096)
+SWEEP_N = 1 << 18  # positions of each call of the sweep
+SMALL = (Workload(100_000, 4, 1_024, 1), Workload(100_000, 64, 1_024, 20))  # launches are all
+
+
+@dataclass
+class Case:
+    """One workload on the GPU: for us, for torch (on the same memory), and what is right."""
+
+    work: Workload
+    torch: Any
+    call: Call
+    weight: Any  # torch's tensors from here on
+    indices: Any
+    offsets: Any
+    upstream: Any
+
+    @property
+    def item(self) -> int:
+        """Bytes of an element."""
+        return int(self.weight.element_size())
+
+    @property
+    def forward_bytes(self) -> int:
+        """Each row looked up is read once, the output written, indices and offsets read."""
+        rows = (len(self.indices) + self.work.bags) * self.work.features * self.item
+        return rows + 8 * len(self.indices) + 8 * len(self.offsets)
+
+    @property
+    def grad_output(self) -> Any:
+        """The upstream gradient as our array."""
+        return as_array(self.upstream)
+
+    def positions_of(self, row: int) -> Any:
+        """The bags of the positions that hold a row, (n,)."""
+        where = self.torch.nonzero(self.indices == row).reshape(-1)
+        return self.torch.searchsorted(self.offsets, where, right=True) - 1
+
+
+def as_array(tensor: Any) -> Any:
+    """The tensor's memory as an array of CuPy, or of NumPy; bfloat16 by way of its bits."""
+    tensor = tensor.detach()
+    if str(tensor.dtype) == "torch.bfloat16":
+        import ml_dtypes
+        import torch
+
+        return as_array(tensor.view(torch.int16)).view(ml_dtypes.bfloat16)
+    if not tensor.is_cuda:
+        return tensor.numpy()
+    import cupy
+
+    return cupy.from_dlpack(tensor)
+
+
+def case_of(work: Workload, torch: Any, where: str = "cuda") -> Case:
+    """The arguments of a workload, drawn from its seed; table and upstream gradient by the GPU."""
+    torch.manual_seed(0)
+    dtype = getattr(torch, work.dtype)
+    indices, offsets = (torch.as_tensor(array, device=where) for array in inputs(work, 0))
+    weight = torch.randn(work.rows, work.features, device=where).to(dtype)
+    upstream = torch.randn(work.bags, work.features, device=where).to(dtype)
+    arrays = {"weight": weight, "indices": indices, "offsets": offsets}
+    call = call_of(work, **{name: as_array(tensor) for name, tensor in arrays.items()})
+    return Case(work, torch, call, weight, indices, offsets, upstream)
+
+
+# ---- who takes part ------------------------------------------------------------------------------
+
+
+def forwards(case: Case) -> dict[str, Callable[[], Any]]:
+    """Every version of the forward, the package's own choice where L is known, torch, and peers."""
+    known = call_of(case.work, flat=False, **arrays_of(case.call))
+    ours = {f"version {v}": partial(summed, case.call, v) for v in VERSIONS}
+    ours["version 8, L known"] = partial(summed, known, 8)
+    return ours | {TORCH: partial(torch_forward, case)} | unfused(case)
+
+
+def arrays_of(call: Call) -> dict[str, Any]:
+    """The arrays of a call by name."""
+    return {"weight": call.weight, "indices": call.indices, "offsets": call.offsets}
+
+
+def summed(call: Call, version: int | None = None) -> Any:
+    """The output of one version; by default of the one that `choose` takes."""
+    return sum_bags(Work(call), version)[0]
+
+
+def torch_forward(case: Case, weight: Any = None, sparse: bool = False) -> Any:
+    """torch's own operator."""
+    return case.torch.nn.functional.embedding_bag(
+        case.indices,
+        case.weight if weight is None else weight,
+        case.offsets,
+        mode="sum",
+        include_last_offset=True,
+        sparse=sparse,
+    )
+
+
+def unfused(case: Case) -> dict[str, Callable[[], Any]]:
+    """Gather, then reduce: three times the bytes. (float32 only.)"""
+    if case.work.dtype != "float32":
+        return {}
+    torch, lengths = case.torch, case.offsets.diff()
+
+    def gather_and_reduce() -> Any:
+        return torch.segment_reduce(case.weight[case.indices], "sum", lengths=lengths)
+
+    return {"gather, segment_reduce": gather_and_reduce}
+
+
+def backwards(case: Case) -> dict[str, Callable[[], Any]]:
+    """Every way to the dense gradient, torch's, and index_add_ on the spread out gradient."""
+    torch, grad_output = case.torch, case.grad_output
+    leaf = case.weight.detach().requires_grad_()
+    output = torch_forward(case, leaf)
+
+    def by_torch() -> Any:
+        return torch.autograd.grad(output, leaf, case.upstream, retain_graph=True)[0]
+
+    def by_index_add() -> Any:
+        spread = torch.repeat_interleave(case.upstream, case.work.length, 0)
+        return torch.zeros_like(case.weight).index_add_(0, case.indices, spread)
+
+    ours = {way: partial(weight_gradient, case.call, None, grad_output, way) for way in WAYS}
+    return {**ours, TORCH: by_torch, "index_add_": by_index_add}
+
+
+def sparse_steps(case: Case) -> dict[str, Callable[[], Any]]:
+    """Forward and backward with a sparse gradient: ours, checked and trusted, and torch's."""
+    torch, grad_output = case.torch, case.grad_output
+    call = call_of(case.work, sparse=True, **arrays_of(case.call))
+    leaf = case.weight.detach().requires_grad_()
+
+    def ours() -> Any:
+        return weight_gradient(call, forward(call)[1], grad_output)
+
+    def ours_trusted() -> Any:
+        with trusted():
+            return ours()
+
+    def by_torch() -> Any:
+        output = torch_forward(case, leaf, sparse=True)
+        return torch.autograd.grad(output, leaf, case.upstream)[0]
+
+    return {"ours": ours_trusted, "ours, indices checked": ours, TORCH: by_torch}
+
+
+# ---- is it right? --------------------------------------------------------------------------------
+
+
+def within(case: Case, found: Any, parts: Any, rounding: float) -> bool:
+    """Whether `found` (D,) is the sum of parts (n, D), as far as n roundings let it."""
+    right, size = parts.sum(0), parts.abs().sum(0)
+    off = (found.double() - right).abs()
+    return bool((off <= 2 * len(parts) * 2.0**-24 * size + rounding * right.abs() + 1e-30).all())
+
+
+def as_tensor(case: Case, array: Any) -> Any:
+    """An output of ours, or of torch's, as torch's."""
+    if isinstance(array, case.torch.Tensor):
+        return array.detach()
+    if case.work.dtype == "bfloat16":
+        return case.torch.from_dlpack(array.view(np.int16)).view(case.torch.bfloat16)
+    return case.torch.from_dlpack(array)
+
+
+def wrong_forward(case: Case, array: Any) -> bool:
+    """Whether some of a sample of bags is wrong."""
+    found, rounding = as_tensor(case, array), 2.0**-8 if case.item == 2 else 0.0
+    for b in np.linspace(0, case.work.bags - 1, SAMPLE).astype(int):
+        begin, end = case.offsets[b : b + 2].tolist()
+        rows = case.weight[case.indices[begin:end]].double()
+        if not within(case, found[b], rows, rounding):
+            return True
+    return False
+
+
+def wrong_backward(case: Case, array: Any) -> bool:
+    """Whether some row of a sample, with the hottest, is wrong, or a row too many is there."""
+    found, rounding = as_tensor(case, array), 2.0**-8 if case.item == 2 else 0.0
+    hottest = int(case.indices.mode().values)
+    sample = case.indices[:: max(len(case.indices) // SAMPLE, 1)][:SAMPLE].tolist()
+    for row in [hottest, *sample]:
+        parts = case.upstream[case.positions_of(row)].double()
+        if not within(case, found[row], parts, rounding):
+            return True
+    return bool((found.any(1)).sum() > len(case.indices.unique()))
+
+
+def wrong_sparse(case: Case, gradient: Any) -> bool:
+    """Whether some of a sample of entries is not its bag's upstream gradient."""
+    if isinstance(gradient, case.torch.Tensor):
+        rows, values = gradient._indices()[0], gradient._values()
+    else:
+        rows = case.torch.from_dlpack(gradient.indices[0])
+        values = as_tensor(case, gradient.values)
+    some = case.torch.arange(0, len(case.indices), max(len(case.indices) // 1000, 1))
+    some = some.to(rows.device)
+    bags_of = case.torch.searchsorted(case.offsets, some, right=True) - 1
+    right = case.upstream[bags_of], case.indices[some]
+    return not (values[some].equal(right[0]) and rows[some].equal(right[1]))
+
+
+# ---- the stopwatch -------------------------------------------------------------------------------
+
+
+class Stopwatch:
+    """Times on the GPU, by events, each with a cold L2 cache and the host's time hidden."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.cupy = plan.gpu.xp
+        self.flush = first_kernel.flush_buffer(self.cupy)
+        self.spin = self.cupy.RawKernel(SPIN, "spin")
+
+    def once(self, job: Callable[[], Any], hidden_ms: float) -> float:
+        """Milliseconds of one run."""
+        self.flush.fill(1.0)
+        self.spin((1,), (1,), (np.int64(hidden_ms * 2e6),))
+        return first_kernel.elapsed(self.cupy, job)
+
+    def turns(self, jobs: dict[str, Callable[[], Any]]) -> dict[str, list[float]]:
+        """Milliseconds of each job in each turn; fewer turns for slow ones."""
+        found: dict[str, list[float]] = {name: [] for name in jobs}
+        hidden = {name: self.host_ms(job) + 0.2 for name, job in jobs.items()}
+        slow = {name for name, job in jobs.items() if self.once(job, 0.1) > SLOW_MS}
+        order = list(jobs)
+        for turn in range(TURNS):
+            for name in order:
+                if name not in slow or turn < 3:
+                    found[name].append(self.once(jobs[name], hidden[name]))
+            order = order[1:] + order[:1]
+        return found
+
+    def host_ms(self, job: Callable[[], Any], times: int = 3) -> float:
+        """Milliseconds that the host takes to queue a job, the most of some; compiled before."""
+        job()
+        self.cupy.cuda.Device().synchronize()
+        found = []
+        for _ in range(times):
+            start = time.perf_counter()
+            job()
+            found.append(1e3 * (time.perf_counter() - start))
+            self.cupy.cuda.Device().synchronize()
+        return min(max(found), 20.0)
+
+
+# ---- the steps -----------------------------------------------------------------------------------
+
+
+def with_torch(plan: Plan, act: Callable[[Any], Iterator[Result]]) -> Iterator[Result]:
+    """The results of act(torch), on the GPU; or one that says why there are none."""
+    torch, why_not = torch_with_gpu(plan.gpu)
+    if torch is None:
+        yield Result(TORCH, SKIPPED, f"nothing to be compared with: {why_not}")
+        return
+    with chosen(plan.gpu.kind):
+        yield from act(torch)
+
+
+def workloads() -> Iterator[Workload]:
+    """Shapes A and B, each skew, each dtype."""
+    for V, D, B, L in SHAPES.values():
+        for skew, exponent in SKEWS:
+            for dtype in DTYPES:
+                yield Workload(V, D, B, L, skew, exponent, dtype=dtype)
+
+
+def compared(
+    plan: Plan, watch: Stopwatch, step: str, work: Workload, torch: Any, rates: dict[str, float]
+) -> Result:
+    """All contestants of one step at one workload. Who is wrong has no time."""
+    case = case_of(work, torch)
+    jobs, wrong = right_ones(case, step)
+    found = watch.turns(jobs)
+    logical = case.forward_bytes if step == "forward" else None
+    contestants = {
+        name: numbers(ms, found.get(TORCH), logical, rates) for name, ms in found.items()
+    }
+    data = {
+        "workload": asdict(work),
+        "step": step,
+        "dtype": work.dtype,
+        "cache": "flushed before every run",
+        "distinct_rows": int(case.indices.unique().numel()),
+        "logical_bytes": logical,
+        "contestants": contestants,
+    }
+    note = f"wrong results: {', '.join(wrong)}" if wrong else ""
+    # (torch's own 16-bit gradient may lose bits on a hot row: that is no fault of ours)
+    ours = [name for name in wrong if name not in (TORCH, "index_add_")]
+    return Result(f"{step} {work.name}", FAILED if ours else PASSED, note, data)
+
+
+def right_ones(case: Case, step: str) -> tuple[dict[str, Callable[[], Any]], list[str]]:
+    """The contestants of a step whose result is right, and the names of the others."""
+    kinds: dict[str, tuple] = {
+        "forward": (forwards, wrong_forward),
+        "backward": (backwards, wrong_backward),
+        "sparse": (sparse_steps, wrong_sparse),
+    }
+    make, is_wrong = kinds[step]
+    jobs = make(case)
+    wrong = [name for name, job in jobs.items() if is_wrong(case, job())]
+    return {name: job for name, job in jobs.items() if name not in wrong}, wrong
+
+
+def numbers(
+    ms: list[float], torch_ms: list[float] | None, logical: int | None, rates: dict[str, float]
+) -> dict[str, Any]:
+    """The numbers of one contestant."""
+    found = first_kernel.summary(ms, logical or 0, rates["copy"], torch_ms)
+    if logical is None:
+        del found["logical_bytes_per_second"], found["of_copy_rate"]
+    return found
+
+
+def copy_rates(plan: Plan, watch: Stopwatch) -> dict[str, float]:
+    """Bytes a second, read and written: of a large copy, and of one that moves as much as A."""
+    V, D, B, L = SHAPES["A"]
+    moved = {
+        "copy": 2 << 30,
+        "copy of 161 MB": B * L * D * 4 + B * L * 8,
+        "of 82 MB": B * L * D * 2,
+    }
+    found = {}
+    for name, size in moved.items():
+        source, target = (watch.cupy.empty((size // 2,), np.uint8) for _ in range(2))
+        source.fill(7)
+        copy = partial(target.data.copy_from_device_async, source.data, size // 2)
+        found[name] = size / (
+            1e-3 * float(np.median([watch.once(copy, 0.2) for _ in range(TURNS)]))
+        )
+    return found
+
+
+def ladder(plan: Plan) -> Iterator[Result]:
+    """The copy rate; then forward, backward, and both with sparse gradients, at A and B."""
+
+    def act(torch: Any) -> Iterator[Result]:
+        watch = Stopwatch(plan)
+        rates = copy_rates(plan, watch)
+        yield Result("copy", data={"bytes_per_second": rates["copy"], "rates": rates})
+        for step in ("forward", "backward", "sparse"):
+            for work in workloads():
+                name = f"{step} {work.name}"
+                yield plan.attempt(name, partial(compared, plan, watch, step, work, torch, rates))
+                give_memory_back(plan, torch)
+
+    return with_torch(plan, act)
+
+
+def give_memory_back(plan: Plan, torch: Any) -> None:
+    """Of both pools: tables of gigabytes follow one another."""
+    plan.gpu.xp.get_default_memory_pool().free_all_blocks()
+    torch.cuda.empty_cache()
+
+
+def sweep(plan: Plan) -> Iterator[Result]:
+    """The package's own choice against torch over D and L, forward and backward, float32."""
+
+    def act(torch: Any) -> Iterator[Result]:
+        watch = Stopwatch(plan)
+        works = [Workload(100_000, D, SWEEP_N // L, L) for D in SWEEP_D for L in SWEEP_L]
+        for work in (*works, *SMALL):
+            yield plan.attempt(f"sweep {work.name}", partial(against, watch, work, torch))
+
+    return with_torch(plan, act)
+
+
+def against(watch: Stopwatch, work: Workload, torch: Any) -> Result:
+    """Ours and torch's at one workload, forward and backward, on the GPU and on the host."""
+    case = case_of(work, torch)
+    ways = backwards(case)
+    steps: dict[str, dict[str, Callable[[], Any]]] = {
+        "forward": {"ours": partial(summed, case.call), TORCH: partial(torch_forward, case)},
+        "backward": {"ours": ways["piece_packs"], TORCH: ways[TORCH]},
+    }
+    data: dict[str, Any] = {"workload": asdict(work), "dtype": work.dtype}
+    wrong = wrong_forward(case, steps["forward"]["ours"]())
+    wrong = wrong or wrong_backward(case, steps["backward"]["ours"]())
+    for step, jobs in steps.items():
+        found = watch.turns(jobs)
+        medians = {name: float(np.median(ms)) for name, ms in found.items()}
+        data[step] = {f"{name}_ms": median for name, median in medians.items()}
+        data[step]["of_torch"] = medians["ours"] / medians[TORCH]
+        data[step]["host_us"] = {name: 1e3 * watch.host_ms(job, 20) for name, job in jobs.items()}
+    note = "wrong" if wrong else ""
+    return Result(f"sweep {work.name}", FAILED if wrong else PASSED, note, data)
+
+
+def check_costs(plan: Plan) -> Iterator[Result]:
+    """What the check of indices costs: on the GPU alone, and in a loop of calls, with the host."""
+
+    def act(torch: Any) -> Iterator[Result]:
+        watch = Stopwatch(plan)
+        for work in (SMALL[1], Workload(*SHAPES["B"])):
+            yield plan.attempt(f"check {work.name}", partial(checked_cost, watch, work, torch))
+
+    return with_torch(plan, act)
+
+
+def checked_cost(watch: Stopwatch, work: Workload, torch: Any) -> Result:
+    """Milliseconds a call, in a loop, with and without the check, and of torch's."""
+    case = case_of(work, torch)
+
+    def without() -> None:
+        with trusted():
+            forward(case.call)
+
+    jobs: dict[str, Callable[[], Any]] = {
+        "checked": partial(forward, case.call),
+        "trusted": without,
+        TORCH: partial(torch_forward, case),
+    }
+    data = {name: looped(watch, job) for name, job in jobs.items()}
+    return Result(f"check {work.name}", data={"workload": asdict(work), "ms_a_call": data})
+
+
+def looped(watch: Stopwatch, job: Callable[[], Any], times: int = 100) -> float:
+    """Milliseconds a call of a loop, from the first to when the GPU is done."""
+    watch.host_ms(job)
+    found = []
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(times):
+            job()
+        watch.cupy.cuda.Device().synchronize()
+        found.append(1e3 * (time.perf_counter() - start) / times)
+    return float(np.median(found))

@@ -1,0 +1,116 @@
+"""The times of python -m embag_edu gpu, without a GPU: who takes part, and who is found wrong.
+
+Everything runs on the CPU here, on torch's CPU tensors; the stopwatch is a stand-in. Not one time.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+from embag_edu.bench.workloads import Workload
+from embag_edu.cuda_on_cpu import settings
+from embag_edu.gpu import operator, times
+
+WORK = Workload(60, 16, 12, 5, "zipf", 1.15)
+RATES = {"copy": 1e9}
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch):
+    monkeypatch.setenv("EMBAG_DEVICE", "cpu")
+    torch.set_num_threads(1)
+    with settings(mode="fast"):
+        yield
+
+
+@pytest.fixture
+def case():
+    return times.case_of(WORK, torch, "cpu")
+
+
+class Stand:
+    """In place of the stopwatch: version k takes k milliseconds, torch takes 4."""
+
+    def turns(self, jobs):
+        for job in jobs.values():
+            job()
+        return {name: [4.0 if name == "torch" else float(i + 1)] for i, name in enumerate(jobs)}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("step, many", [("forward", 10), ("backward", 8), ("sparse", 3)])
+def test_all_that_take_part_are_right(step, many, dtype):
+    case = times.case_of(Workload(60, 16, 12, 5, dtype=dtype), torch, "cpu")
+    jobs, wrong = times.right_ones(case, step)
+    # torch's CPU adds up a 16-bit gradient in 16 bits, and so does index_add_
+    assert set(wrong) <= {"torch", "index_add_"} and len(jobs) >= many
+    if dtype == "float32":
+        assert not wrong and "torch" in jobs
+
+
+def test_tensors_and_arrays_are_the_same_memory(case):
+    assert np.shares_memory(case.call.weight, case.weight.numpy())
+    case.weight[3, 4] = 77.0
+    assert case.call.weight[3, 4] == 77
+
+
+@pytest.mark.parametrize("spoil", [np.nan, 1e-2, -np.inf])
+def test_a_wrong_output_is_found(case, spoil):
+    output = times.summed(case.call)
+    assert not times.wrong_forward(case, output)
+    output[11, 7] += spoil
+    assert times.wrong_forward(case, output)
+
+
+@pytest.mark.parametrize("spoil", [np.nan, 1e-2])
+def test_a_wrong_gradient_is_found(case, spoil):
+    gradient = times.backwards(case)["piece_packs"]()
+    assert not times.wrong_backward(case, gradient)
+    hottest = int(torch.mode(case.indices).values)
+    gradient[hottest, 2] += spoil
+    assert times.wrong_backward(case, gradient)
+
+
+def test_a_row_too_many_is_found(case):
+    gradient = times.backwards(case)["piece_packs"]()
+    absent = next(row for row in range(WORK.rows) if row not in case.indices.tolist())
+    gradient[absent] = 1
+    assert times.wrong_backward(case, gradient)
+
+
+def test_a_wrong_sparse_gradient_is_found(case):
+    gradient = times.sparse_steps(case)["ours"]()
+    assert not times.wrong_sparse(case, gradient)
+    gradient.values[0, 0] = np.nan
+    assert times.wrong_sparse(case, gradient)
+
+
+def test_what_is_recorded(monkeypatch):
+    on_cpu = times.case_of
+    monkeypatch.setattr(times, "case_of", lambda work, torch: on_cpu(work, torch, "cpu"))
+    found = times.compared(None, Stand(), "forward", WORK, torch, RATES)
+    assert found.status == "passed" and found.data["logical_bytes"] == 16 * 4 * 72 + 8 * 60 + 8 * 13
+    second = found.data["contestants"]["version 2"]
+    assert second["median_ms"] == 2 and second["of_torch"] == 0.5
+    assert second["of_copy_rate"] == pytest.approx(found.data["logical_bytes"] / 2e-3 / 1e9)
+
+
+def test_who_is_wrong_has_no_time_and_fails_the_result(monkeypatch):
+    on_cpu = times.case_of
+    monkeypatch.setattr(times, "case_of", lambda work, torch: on_cpu(work, torch, "cpu"))
+    right = times.summed
+    spoil = lambda call, version=None: right(call, version) + (version == 3)  # noqa: E731
+    monkeypatch.setattr(times, "summed", spoil)
+    found = times.compared(None, Stand(), "forward", WORK, torch, RATES)
+    assert found.status == "failed" and "version 3" in found.note
+    assert "version 3" not in found.data["contestants"]
+
+
+def test_other_bits_in_another_run_are_found():
+    class Here:
+        is_gpu, gpu = False, type("gpu", (), {"kind": "cpu"})
+
+    found = operator.repeated(Here, "x", lambda run: bytes([run]))
+    assert found.status == "failed" and found.data["different"] == operator.TIMES_ON_CPU
+    atomic = operator.repeated(Here, "x", lambda run: bytes([run]), repeatable=False)
+    assert atomic.status == "passed" and atomic.data["different"] == operator.TIMES_ON_CPU
