@@ -485,7 +485,7 @@ def _check_order(starts: np.ndarray) -> None:
             RuntimeError,
             f"offsets must not decrease: offsets[{bag}] is {starts[bag]}, and the next is "
             f"{starts[bag + 1]}",
-            "offsets are the starts of the bags in order; equal neighbours make an empty bag. "
+            "offsets are the starts of the bags in order; equal neighbors make an empty bag. "
             "torch does not check this and reads what it finds (pytorch#55549)",
         )
 

@@ -8,7 +8,7 @@ arrays, and the loop runs inside NumPy or SciPy. Four ideas carry it:
 - The forward works in pieces. It gathers the rows of some bags into a block that stays in the
   cache, reduces them, and goes on: memory does not grow with N.
 - What does not count is left out, never multiplied by zero: 0 * inf is NaN.
-- A maximum is a reduction over neighbours; its winner is the first position that equals it.
+- A maximum is a reduction over neighbors; its winner is the first position that equals it.
 
 The only Python loops run over pieces. Beyond its result, the forward and the gradient of
 per_sample_weights take up BLOCK_BYTES of memory, whatever N is. The gradient of weight takes some
@@ -40,7 +40,7 @@ class Saved(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Neighbouring positions that fit into a block, padding left out: whole bags or part of one."""
+    """Neighboring positions that fit into a block, padding left out: whole bags or part of one."""
 
     positions: slice | np.ndarray  # where they stand in the input: n of them
     rows: np.ndarray  # (n,) the row of each

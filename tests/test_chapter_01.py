@@ -31,7 +31,7 @@ def test_a_step_moves_one_word_and_draws_anew(control):
     ("slider", "to", "offsets"),
     [(0, 4, [0, 4, 4]), (0, 5, [0, 5, 5]), (1, 1, [0, 1, 1]), (1, 0, [0, 0, 0]), (1, 5, [0, 2, 5])],
 )
-def test_a_slider_takes_its_neighbour_along(control, slider, to, offsets):
+def test_a_slider_takes_its_neighbor_along(control, slider, to, offsets):
     control.cuts[slider].value = to
     assert control.offsets == offsets
 
@@ -43,7 +43,7 @@ def test_each_change_draws_once(control):
     assert len(drawn) == 1
 
 
-def test_equal_neighbours_are_an_empty_bag(control):
+def test_equal_neighbors_are_an_empty_bag(control):
     control.cuts[1].value = 2
     assert "Bag 1 is empty: it begins and ends at 2" in control.told.value
     assert "Bag 1 is empty" in control.picture.value

@@ -76,7 +76,7 @@ def test_grid_picture_refuses_what_it_cannot_show():
 
 
 def test_mapping_picture_counts_the_bags_of_a_warp():
-    assert "through 4 bags: neighbours in number are 8 elements apart" in mapping_picture(4, 8).alt
+    assert "through 4 bags: neighbors in number are 8 elements apart" in mapping_picture(4, 8).alt
     assert "through 8 bags" in mapping_picture(16, 4).alt
 
 

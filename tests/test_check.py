@@ -275,7 +275,7 @@ def test_forward_alone_is_not_asked_for_gradients():
     assert [r.status for r in report.results] == [NOT_ASKED]
 
 
-def test_torch_functions_are_recognised():
+def test_torch_functions_are_recognized():
     with Local((torchs_own,)) as runner:
         assert runner.arrays == "torch" and runner.has_gradients
     with Worker((numpy_bag,)) as worker:
@@ -392,7 +392,7 @@ def test_the_report_is_the_same_every_time(failing):
 
 @pytest.mark.parametrize(
     "name",
-    ["EmptyTakesNeighbour", "StridesIgnored", "Accumulates16", "TiesToTheLast", "SparseSorted"],
+    ["EmptyTakesNeighbor", "StridesIgnored", "Accumulates16", "TiesToTheLast", "SparseSorted"],
 )
 def test_every_snippet_shows_its_failure_again(name):
     fault = next(fault for fault in FAULTS if fault.__name__ == name)()

@@ -161,7 +161,7 @@ LENGTHS = Exercise(
     "the length of each bag",
     lengths,
     lengths_cases,
-    hints=("Where does a bag end?", "Where the next one begins.", "Differences of neighbours."),
+    hints=("Where does a bag end?", "Where the next one begins.", "Differences of neighbors."),
     wrong=(
         Wrong(lambda offsets, n: np.diff(offsets), "The last bag is missing."),
         Wrong(lambda offsets, n: np.append(offsets, n)[1:], "These are the ends."),

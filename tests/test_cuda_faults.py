@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from embag_edu.cuda_on_cpu import KernelFault, RawModule, settings
-from embag_edu.cuda_on_cpu.conformance import faults, neighbours
+from embag_edu.cuda_on_cpu.conformance import faults, neighbors
 from embag_edu.cuda_on_cpu.conformance.faults import FAULTS, Fault, marked_lines
-from embag_edu.cuda_on_cpu.conformance.neighbours import NEIGHBOURS, Neighbour
+from embag_edu.cuda_on_cpu.conformance.neighbors import NEIGHBORS, Neighbor
 from embag_edu.cuda_on_cpu.toolchain import compilers
 
 # Two orders with the compiler that a reader would get, one with every other that is here.
@@ -29,7 +29,7 @@ def compiler(request, monkeypatch):
     monkeypatch.setenv("EMBAG_CXX", request.param)
 
 
-def name(case: Fault | Neighbour) -> str:
+def name(case: Fault | Neighbor) -> str:
     return case.name
 
 
@@ -37,7 +37,7 @@ def copies(arguments: tuple) -> tuple:
     return tuple(a.copy() if isinstance(a, np.ndarray) else a for a in arguments)
 
 
-def launch(case: Fault | Neighbour, code: str, arguments: tuple) -> None:
+def launch(case: Fault | Neighbor, code: str, arguments: tuple) -> None:
     compiler = os.environ.get("EMBAG_CXX", "")
     kernel = module(code, getattr(case, "options", ()), compiler).get_function(case.kernel)
     kernel(case.grid, case.block, arguments, shared_mem=case.shared_mem)
@@ -52,9 +52,9 @@ def assert_untouched(arguments: tuple, before: tuple) -> None:
 def test_the_tables_are_as_long_as_promised():
     assert len({fault.kernel for fault in RUNNING}) >= 40
     assert len({(fault.kind, fault.kernel) for fault in RUNNING}) >= 25
-    assert len({neighbour.kernel for neighbour in NEIGHBOURS}) >= 20
+    assert len({neighbor.kernel for neighbor in NEIGHBORS}) >= 20
     assert len({kind for fault in FAULTS for kind in fault.kind}) >= 15
-    for table in (FAULTS, NEIGHBOURS):
+    for table in (FAULTS, NEIGHBORS):
         assert len({case.name for case in table}) == len(table)
 
 
@@ -87,25 +87,25 @@ def test_a_wrong_launch_is_refused(fault, mode):
     assert_untouched(arguments, before)
 
 
-@pytest.mark.parametrize("neighbour", NEIGHBOURS, ids=name)
+@pytest.mark.parametrize("neighbor", NEIGHBORS, ids=name)
 @pytest.mark.parametrize("order", [0, 1, 2, 3, 4, None])
-def test_a_correct_kernel_is_reported_clean(neighbour, order):
+def test_a_correct_kernel_is_reported_clean(neighbor, order):
     """order None: fast mode."""
-    arguments = neighbour.make(np.random.default_rng(order or 0))
-    expected = neighbour.expect(copies(arguments))
+    arguments = neighbor.make(np.random.default_rng(order or 0))
+    expected = neighbor.expect(copies(arguments))
     chosen = {"mode": "fast"} if order is None else {"mode": "checked", "order": order}
     before = copies(arguments)
     with settings(**chosen):
-        launch(neighbour, neighbours.source(), arguments)
+        launch(neighbor, neighbors.source(), arguments)
     for position, argument in enumerate(arguments):
         if isinstance(argument, np.ndarray):
             wanted = expected.get(position, before[position])
             np.testing.assert_allclose(
-                argument, wanted, rtol=0, atol=neighbour.tolerance, equal_nan=False
+                argument, wanted, rtol=0, atol=neighbor.tolerance, equal_nan=False
             )
 
 
-@pytest.mark.parametrize("neighbour", NEIGHBOURS, ids=name)
+@pytest.mark.parametrize("neighbor", NEIGHBORS, ids=name)
 @pytest.mark.parametrize("compiler", [name for name, _ in CHOICES[1:-1]], indirect=True)
-def test_a_correct_kernel_is_clean_with_every_compiler(neighbour, compiler):
-    test_a_correct_kernel_is_reported_clean(neighbour, 0)
+def test_a_correct_kernel_is_clean_with_every_compiler(neighbor, compiler):
+    test_a_correct_kernel_is_reported_clean(neighbor, 0)

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from embag_edu.cuda_on_cpu import CompileError, NotModelled, RawModule, settings
+from embag_edu.cuda_on_cpu import CompileError, NotModeled, RawModule, settings
 from embag_edu.cuda_on_cpu.conformance import features as ref
 
 SOURCE = r"""
@@ -294,7 +294,7 @@ def test_everyday_code(launch, mode):
 @pytest.mark.parametrize(
     "header", ["cooperative_groups.h", "mma.h", "curand_kernel.h", "cub/cub.cuh"]
 )
-def test_headers_that_are_not_modelled_say_so(header):
+def test_headers_that_are_not_modeled_say_so(header):
     code = f'#include <{header}>\nextern "C" __global__ void k(float* x) {{ x[0] = 1; }}\n'
-    with pytest.raises((NotModelled, CompileError), match="not modelled"):
+    with pytest.raises((NotModeled, CompileError), match="not modeled"):
         RawModule(code=code).compile()

@@ -13,7 +13,7 @@ from embag_edu.cuda_on_cpu import (
     CompileError,
     CompilerMissing,
     KernelFault,
-    NotModelled,
+    NotModeled,
     RawKernel,
     RawModule,
     compare,
@@ -153,14 +153,14 @@ def test_settings_end_with_their_block(x):
     assert kernel.report is not None  # checked again
 
 
-def test_what_is_not_modelled_says_so():
+def test_what_is_not_modeled_says_so():
     for code, word in [
         ('extern "C" __global__ void k(int* x) { asm("mov.u32 %0, 1;" : "=r"(x[0])); }', "PTX"),
         ("#include <cooperative_groups.h>\n" + SCALE, "cooperative"),
     ]:
-        with pytest.raises(NotModelled, match=word):
+        with pytest.raises(NotModeled, match=word):
             RawKernel(code, "k" if "void k" in code else "scale").compile()
-    with pytest.raises(NotModelled):
+    with pytest.raises(NotModeled):
         RawModule(code=SCALE, enable_cooperative_groups=True)
 
 

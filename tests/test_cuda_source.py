@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from embag_edu.cuda_on_cpu.source import (
-    NotModelled,
+    NotModeled,
     SourceError,
     TemplateParameter,
     global_variables,
@@ -348,14 +348,14 @@ ALLOWED = [
 
 @pytest.mark.parametrize(("code", "line", "says"), REFUSED, ids=[row[0] for row in REFUSED])
 def test_refuse(code, line, says):
-    with pytest.raises(NotModelled, match=says) as error:
+    with pytest.raises(NotModeled, match=says) as error:
         refuse(code)
     assert error.value.line == line
     assert str(error.value).startswith(f"line {line}: ")
 
 
 @pytest.mark.parametrize("code", ALLOWED)
-def test_what_is_modelled_is_not_refused(code):
+def test_what_is_modeled_is_not_refused(code):
     refuse(code)
 
 
@@ -425,6 +425,6 @@ def test_options_and_what_is_left_out():
     code = "#ifdef A\n__global__ void k() { __shared__ int x; asm(); }\n#endif\n"
     assert rewrite(code, ()) == code and "struct" in rewrite(code, ("-DA",))
     refuse(code, ())
-    with pytest.raises(NotModelled):
+    with pytest.raises(NotModeled):
         refuse(code, ("-DA",))
     assert list(kernels('#include "mine.h"\n' + code, ())) == ["k"]  # mine.h may define A

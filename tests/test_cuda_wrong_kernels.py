@@ -35,7 +35,7 @@ FAULTS = (
     "misaligned",
     "race",
     "shuffle source",
-    "uninitialised shared memory",
+    "uninitialized shared memory",
     "async copy",
 )
 Judge = Callable[[], None]  # raises AssertionError, or KernelFault
@@ -196,7 +196,7 @@ FORWARD = [
     ),
     forward(
         "7: the groups' sums are read before they are all there",
-        "uninitialised shared memory",
+        "uninitialized shared memory",
         LONG_7,
         "sizes[group] = kept;\n  __syncthreads();",
         "sizes[group] = kept;",
@@ -720,7 +720,7 @@ ATOMICS = [
         blind=[gradient("add_joined", options) for options in ATOMIC_CASES],
     ),
     atomics(
-        "3: four neighbours in four atomics",
+        "3: four neighbors in four atomics",
         "counts",
         COUNTS_OF_ATOMICS,
         "atomicAdd((float4*)to, make_float4(part[0], part[1], part[2], part[3]));",

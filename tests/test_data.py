@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import embag_edu.data
-from embag_edu.data import PAD, UNK, bags, padded, reviews, tokenise, vocabulary
+from embag_edu.data import PAD, UNK, bags, padded, reviews, tokenize, vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_reviews_are_all_there_typed_and_read_once():
     assert {type(value) for review in found[:99] for value in review} == {str, int, bool}
     assert {review.rating for review in found} == {1, 2, 3, 4, 5}
     assert len({review.item for review in found}) == 1172  # the README says so
-    assert all(len(tokenise(review.text)) >= 2 for review in found)
+    assert all(len(tokenize(review.text)) >= 2 for review in found)
 
 
 def test_missing_and_damaged_files_say_so(monkeypatch, tmp_path):
@@ -58,8 +58,8 @@ def test_missing_and_damaged_files_say_so(monkeypatch, tmp_path):
         ("5'8\", 115lbs top-notch", ["lbs", "top", "notch"]),
     ],
 )
-def test_tokenise(text, words):
-    assert tokenise(text) == words
+def test_tokenize(text, words):
+    assert tokenize(text) == words
 
 
 def test_vocabulary_sorts_by_count_then_alphabet_and_counts_the_rare():

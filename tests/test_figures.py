@@ -96,17 +96,17 @@ def test_kept_pictures_are_there_and_can_be_drawn_again(name, tmp_path):
     assert title.findall(drawn) == title.findall(kept)  # the outlines vary with matplotlib
 
 
-def test_colours_differ_in_lightness():
-    def lightness(colour):
-        linear = [((c + 0.055) / 1.055) ** 2.4 for c in style.to_rgb(colour)]
+def test_colors_differ_in_lightness():
+    def lightness(color):
+        linear = [((c + 0.055) / 1.055) ** 2.4 for c in style.to_rgb(color)]
         return 116 * float(np.dot((0.2126, 0.7152, 0.0722), linear)) ** (1 / 3) - 16
 
-    levels = sorted(map(lightness, style.COLOURS[:5]))
+    levels = sorted(map(lightness, style.COLORS[:5]))
     assert min(np.diff(levels)) > 9
-    for colour in style.COLOURS:
-        ink, ground = lightness(style.ink_on(colour)), lightness(colour)
+    for color in style.COLORS:
+        ink, ground = lightness(style.ink_on(color)), lightness(color)
         assert abs(ink - ground) > 40
-        assert lightness(style.dark(colour)) < 63
+        assert lightness(style.dark(color)) < 63
 
 
 def test_without_matplotlib_one_sentence_says_what_to_do():

@@ -189,7 +189,7 @@ def test_the_deprecated_order_warns_where_the_caller_is():
 
 
 @pytest.mark.parametrize("place", ["input", "weight", "offsets", "per_sample_weights"])
-def test_torch_function_is_honoured(place):
+def test_torch_function_is_honored(place):
     class Mine(torch.Tensor):
         @classmethod
         def __torch_function__(cls, func, types, args=(), kwargs=None):

@@ -315,7 +315,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("wrong", REFUSED)
-def test_no_member_reaches_into_its_neighbour(wrong):
+def test_no_member_reaches_into_its_neighbor(wrong):
     change, told = REFUSED[wrong]
     given = {
         "input": torch.randint(V, (4, N)), "weight": draw(4, V, D),

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import embag_edu.__main__ as embag_edu_command
-from embag_edu.data import PAD, padded, reviews, tokenise
+from embag_edu.data import PAD, padded, reviews, tokenize
 from embag_edu.train import (
     Examples,
     Plan,
@@ -67,7 +67,7 @@ def test_split_is_whole_fixed_by_its_seed_and_of_the_asked_size():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_no_copy_of_a_held_out_review_is_trained_on(seed):
-    opening = [tuple(tokenise(record.text)[:8]) for record in RECORDS]
+    opening = [tuple(tokenize(record.text)[:8]) for record in RECORDS]
     train, held_out = ({opening[k] for k in part} for part in split(RECORDS, seed=seed))
     assert not train & held_out
     assert len(train | held_out) < len(RECORDS)  # there are copies to be kept together
@@ -75,7 +75,7 @@ def test_no_copy_of_a_held_out_review_is_trained_on(seed):
 
 def test_by_chance_alone_copies_would_leak():
     """The data does have them: a plain shuffle puts a copy on each side, for some seed."""
-    opening = [tuple(tokenise(record.text)[:8]) for record in RECORDS]
+    opening = [tuple(tokenize(record.text)[:8]) for record in RECORDS]
     order = np.random.default_rng(0).permutation(len(RECORDS))
     held_out, train = order[: len(order) // 5], order[len(order) // 5 :]
     assert {opening[k] for k in train} & {opening[k] for k in held_out}
@@ -83,9 +83,9 @@ def test_by_chance_alone_copies_would_leak():
 
 def test_reader_and_labels_know_training_texts_only(small):
     texts = {FEW[k].text for k in split(FEW).train}
-    seen = {word for text in texts for word in tokenise(text)}
+    seen = {word for text in texts for word in tokenize(text)}
     assert set(small.reader.known.words[2:]) <= seen
-    assert small.reader.known.counts.sum() == sum(len(tokenise(text)) for text in texts)
+    assert small.reader.known.counts.sum() == sum(len(tokenize(text)) for text in texts)
 
 
 # ---- reading ---------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The vectorised bag beyond the table: pieces of every size, memory, and what a page holds."""
+"""The vectorized bag beyond the table: pieces of every size, memory, and what a page holds."""
 
 import inspect
 import tracemalloc

@@ -92,7 +92,7 @@ def draw_rows(work: Workload, count: int, random: np.random.Generator) -> np.nda
         return np.full(count, work.rows // 2)
     reached = zipf(work.rows, work.exponent)
     ranks = np.searchsorted(reached, random.random(count) * reached[-1], "right")
-    places = np.random.default_rng(3).permutation(work.rows)  # frequent rows are no neighbours
+    places = np.random.default_rng(3).permutation(work.rows)  # frequent rows are no neighbors
     return places[np.minimum(ranks, work.rows - 1)]
 
 

@@ -1,4 +1,4 @@
-"""What all pictures share: the Picture with its alt text, the colours, and the drawn parts.
+"""What all pictures share: the Picture with its alt text, the colors, and the drawn parts.
 
 The parts (`cells`, `bag_brackets`, `arrow`, ...) draw on a matplotlib Axes in plain units: a cell
 is 1 wide and 1 high unless told otherwise, x grows to the right and y grows upwards. A grid is
@@ -29,8 +29,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Polygon, Rectangle
 from PIL import Image
 
-# Colours that stay apart for the colour-blind, and in grey: their lightness (CIE L*) is, in this
-# order, 31, 45, 63, 78, 88 and 42. A colour never stands alone: what it says is also said by a
+# Colors that stay apart for the color-blind, and in gray: their lightness (CIE L*) is, in this
+# order, 31, 45, 63, 78, 88 and 42. A color never stands alone: what it says is also said by a
 # label, a hatch or a line style.
 BLUE, RED, TEAL, AMBER, PALE, PLUM = (
     "#0b4a7f",
@@ -40,7 +40,7 @@ BLUE, RED, TEAL, AMBER, PALE, PLUM = (
     "#dcdcef",
     "#8a4a8f",
 )
-COLOURS = (BLUE, AMBER, TEAL, RED, PALE, PLUM)
+COLORS = (BLUE, AMBER, TEAL, RED, PALE, PLUM)
 LINES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.4, 1.2, 1.4)), (0, (3, 2)), (0, (8, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P")
 HATCHES = ("", "////", "....", "xx", "\\\\\\\\", "++")
@@ -172,35 +172,35 @@ def board(width: float, height: float, unit: float = UNIT) -> tuple[Figure, Axes
     return made, ax
 
 
-def ink_on(colour: Any) -> str:
-    """The text colour, dark or white, that is read best on `colour`."""
+def ink_on(color: Any) -> str:
+    """The text color, dark or white, that is read best on `color`."""
     red, green, blue = (
-        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)
     )
     return INK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.22 else PAPER
 
 
-def tint(colour: Any, strength: float = 0.25) -> tuple[float, float, float]:
-    """`colour` mixed with white: strength 1 is the colour itself, 0 is white."""
-    red, green, blue = (1 - strength * (1 - c) for c in to_rgb(colour))
+def tint(color: Any, strength: float = 0.25) -> tuple[float, float, float]:
+    """`color` mixed with white: strength 1 is the color itself, 0 is white."""
+    red, green, blue = (1 - strength * (1 - c) for c in to_rgb(color))
     return red, green, blue
 
 
-def dark(colour: Any) -> tuple[float, float, float]:
-    """`colour`, darkened where it is too light for thin lines and letters on white."""
-    red, green, blue = to_rgb(colour)
+def dark(color: Any) -> tuple[float, float, float]:
+    """`color`, darkened where it is too light for thin lines and letters on white."""
+    red, green, blue = to_rgb(color)
     while 0.3 * red + 0.6 * green + 0.1 * blue > 0.48:
         red, green, blue = 0.95 * red, 0.95 * green, 0.95 * blue
     return red, green, blue
 
 
-def bag_colour(bag: int) -> str:
-    """The colour of a bag, the same in every picture of the book."""
-    return COLOURS[bag % len(COLOURS)]
+def bag_color(bag: int) -> str:
+    """The color of a bag, the same in every picture of the book."""
+    return COLORS[bag % len(COLORS)]
 
 
 def bag_line(bag: int) -> Any:
-    """The line style of a bag, which tells bags apart without colour."""
+    """The line style of a bag, which tells bags apart without color."""
     return LINES[bag % len(LINES)]
 
 
@@ -218,34 +218,34 @@ def cells(
     decimals: int = 1,
     weight: str = "normal",
 ) -> np.ndarray:
-    """Draw an array as boxes with its values in them. Returns the centres (rows, columns, 2).
+    """Draw an array as boxes with its values in them. Returns the centers (rows, columns, 2).
 
     values: (columns,) for one row of boxes, or (rows, columns); numbers or strings. None is an
             empty box. Numbers that are not whole get `decimals` digits.
     x, y:   the top left corner.
-    fill:   one colour, or an array of colours of the shape of values, or one colour for each row.
+    fill:   one color, or an array of colors of the shape of values, or one color for each row.
     hatch:  one hatch, or as fill.
     """
     grid = np.atleast_2d(np.asarray(values, dtype=object))
     fills, hatches = _spread(fill, grid.shape), _spread(hatch, grid.shape)
-    centres = np.empty((*grid.shape, 2))
+    centers = np.empty((*grid.shape, 2))
     for row, column in np.ndindex(grid.shape):
-        colour, pattern = fills[row][column], hatches[row][column]
+        color, pattern = fills[row][column], hatches[row][column]
         corner = (x + column * width, y - (row + 1) * height)
         ax.add_patch(
-            Rectangle(corner, width, height, facecolor=colour, edgecolor=PAPER, linewidth=1.8)
+            Rectangle(corner, width, height, facecolor=color, edgecolor=PAPER, linewidth=1.8)
         )
         if pattern:
             ax.add_patch(
                 Rectangle(corner, width, height, fill=False, hatch=pattern, edgecolor=QUIET, lw=0)
             )
-        centre = (corner[0] + width / 2, corner[1] + height / 2)
-        centres[row, column] = centre
+        center = (corner[0] + width / 2, corner[1] + height / 2)
+        centers[row, column] = center
         text = show(grid[row, column], decimals)
-        box = {"boxstyle": "round,pad=0.15", "facecolor": colour, "linewidth": 0}
-        note(ax, *centre, text, colour=ink_on(colour), size=size, weight=weight,
+        box = {"boxstyle": "round,pad=0.15", "facecolor": color, "linewidth": 0}
+        note(ax, *center, text, color=ink_on(color), size=size, weight=weight,
              box=box if pattern and text else None)  # fmt: skip
-    return centres
+    return centers
 
 
 def _spread(what: Any, shape: tuple[int, ...]) -> list[list[Any]]:
@@ -278,7 +278,7 @@ def note(
     y: float,
     text: str,
     *,
-    colour: Any = INK,
+    color: Any = INK,
     size: float = SIZE,
     weight: str = "normal",
     align: str = "center",
@@ -287,9 +287,9 @@ def note(
     box: dict[str, Any] | None = None,
     mono: bool = False,
 ) -> None:
-    """A text at (x, y), centred there unless `align` ("left", "right") says otherwise."""
+    """A text at (x, y), centered there unless `align` ("left", "right") says otherwise."""
     family = "DejaVu Sans Mono" if mono else FONT["family"]
-    ax.text(x, y, text, color=colour, fontsize=size, fontweight=weight, ha=align, va=vertical,
+    ax.text(x, y, text, color=color, fontsize=size, fontweight=weight, ha=align, va=vertical,
             rotation=rotation, bbox=box, family=family, zorder=4, parse_math=False)  # fmt: skip
 
 
@@ -309,7 +309,7 @@ def bag_brackets(
     x, y:    the lower left corner of the strip; a position is `width` wide.
 
     An empty bag has no positions to bracket: a small ring marks the cut where it lies, one step
-    lower, so that its name does not run into its neighbours'.
+    lower, so that its name does not run into its neighbors'.
     """
     names = [f"bag {bag}" for bag in range(len(offsets) - 1)] if names is None else names
     feet = np.empty((len(names), 2))
@@ -317,18 +317,18 @@ def bag_brackets(
         begin, end = int(offsets[bag]), int(offsets[bag + 1])
         left, right = x + begin * width, x + end * width
         middle, foot = (left + right) / 2, y - depth - 0.1
-        colour = dark(bag_colour(bag))
+        color = dark(bag_color(bag))
         if begin == end:
             foot -= 0.85 + 0.45 * sum(int(o) == begin for o in offsets[:bag])
-            ax.plot([middle, middle], [y + 1.0, foot + 0.14], color=colour, lw=1.2, ls=":")
-            ax.plot(middle, foot, "o", mec=colour, mfc=PAPER, ms=6, mew=1.5)
-            note(ax, middle + 0.22, foot, f"{name}: empty", colour=colour, align="left")
+            ax.plot([middle, middle], [y + 1.0, foot + 0.14], color=color, lw=1.2, ls=":")
+            ax.plot(middle, foot, "o", mec=color, mfc=PAPER, ms=6, mew=1.5)
+            note(ax, middle + 0.22, foot, f"{name}: empty", color=color, align="left")
         else:
             inset = 0.09
             xs = [left + inset, left + inset, right - inset, right - inset]
-            ax.plot(xs, [y - 0.1, foot, foot, y - 0.1], color=colour, lw=2.2,
+            ax.plot(xs, [y - 0.1, foot, foot, y - 0.1], color=color, lw=2.2,
                     solid_joinstyle="round", ls=bag_line(bag))  # fmt: skip
-            note(ax, middle, foot - 0.28, name, colour=colour, weight="bold")
+            note(ax, middle, foot - 0.28, name, color=color, weight="bold")
             foot -= 0.5
         feet[bag] = middle, foot
     return feet
@@ -338,8 +338,8 @@ def positions(ax: Axes, count: int, x: float, y: float, *, width: float = 1.0) -
     """Small position numbers 0, 1, 2, ... above a strip whose top left corner is (x, y)."""
     for position in range(count):
         middle = x + (position + 0.5) * width
-        note(ax, middle, y + 0.24, str(position), colour=QUIET, size=7.5)
-    side_note(ax, x, y + 0.24, "position", colour=QUIET, size=7.5, mono=False)
+        note(ax, middle, y + 0.24, str(position), color=QUIET, size=7.5)
+    side_note(ax, x, y + 0.24, "position", color=QUIET, size=7.5, mono=False)
 
 
 def side_note(ax: Axes, x: float, y: float, text: str, **options: Any) -> None:
@@ -384,7 +384,7 @@ def arrow(
     start: Sequence[float],
     end: Sequence[float],
     *,
-    colour: Any = INK,
+    color: Any = INK,
     line: Any = "-",
     bend: float = 0.0,
     lw: float = 1.6,
@@ -396,7 +396,7 @@ def arrow(
             (end[0], end[1]),
             arrowstyle="-|>",
             mutation_scale=11,
-            color=colour,
+            color=color,
             linestyle=line,
             linewidth=lw,
             connectionstyle=f"arc3,rad={bend}",
@@ -413,7 +413,7 @@ def flow(
     start: Sequence[float],
     end: Sequence[float],
     *,
-    colour: Any = INK,
+    color: Any = INK,
     line: Any = "-",
     lw: float = 1.6,
 ) -> None:
@@ -422,11 +422,11 @@ def flow(
     tip = x1 - 0.22
     t = np.linspace(0, 1, 60)
     ease = t * t * (3 - 2 * t)
-    ax.plot(x0 + (tip - x0) * t, y0 + (y1 - y0) * ease, color=colour, ls=line, lw=lw, zorder=2)
+    ax.plot(x0 + (tip - x0) * t, y0 + (y1 - y0) * ease, color=color, ls=line, lw=lw, zorder=2)
     ax.add_patch(
         Polygon(
             [(x1, y1), (tip - 0.06, y1 + 0.13), (tip - 0.06, y1 - 0.13)],
-            color=colour,
+            color=color,
             lw=0,
             zorder=3,
         )  # fmt: skip

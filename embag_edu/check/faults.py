@@ -383,7 +383,7 @@ class TwoDimensionalTurned(Fault, caught_by="bags.two_dimensional"):
 # ---- empty bags -----------------------------------------------------------------------------
 
 
-class EmptyTakesNeighbour(Fault, caught_by="bags.empty"):
+class EmptyTakesNeighbor(Fault, caught_by="bags.empty"):
     """an empty bag takes the next row, as np.add.reduceat does"""
 
     def empty(self, call: Call, bag: int) -> Any:
@@ -788,7 +788,7 @@ class StridesIgnored(Fault, caught_by="bags.strides"):
 # ---- the backward ---------------------------------------------------------------------------
 
 
-class NeighboursGradient(Fault, caught_by="backward.sum backward.max backward.psw"):
+class NeighborsGradient(Fault, caught_by="backward.sum backward.max backward.psw"):
     """each bag uses the upstream gradient of the next bag"""
 
     def upstream(self, call: Call, grad_output: np.ndarray) -> np.ndarray:

@@ -286,7 +286,7 @@ LEDGER: tuple[Entry, ...] = (
         "max and NaN",
         "A NaN wins a maximum only if it is first in its bag. The page calls mode max equivalent "
         "to Embedding and torch.max, which returns any NaN.",
-        "The same rule as torch's operator: embag_edu follows the behaviour, not the sentence.",
+        "The same rule as torch's operator: embag_edu follows the behavior, not the sentence.",
         "not reported",
         """
         weight = torch.tensor([[1.0], [float("nan")]])

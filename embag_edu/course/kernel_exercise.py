@@ -18,7 +18,7 @@ from embag_edu.check.compare import difference
 from embag_edu.cuda_on_cpu import (
     CompileError,
     KernelFault,
-    NotModelled,
+    NotModeled,
     RawKernel,
     Report,
     settings,
@@ -86,7 +86,7 @@ class KernelTask:
                         return said
         except CompileError as error:
             return f"{NO_COMPILE}\n\n{error}"
-        except NotModelled as error:
+        except NotModeled as error:
             return f"{NOT_HERE}\n\n{error}"
         except (TypeError, ValueError) as error:
             return f"{REFUSED}\n\n{error}"

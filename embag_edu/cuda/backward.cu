@@ -17,8 +17,8 @@
 //   3 add_packs       a warp: a bag             B D w                  N D / PACK hot
 //   4 add_joined      a warp: 32 positions      N D w                  J D        at most N / 32
 //
-// J: in every 32 neighbouring positions the different rows, added up. None of them is
-// deterministic. 2 fixes the repeated reads of 1, 3 the number of atomics (PACK neighbours in one,
+// J: in every 32 neighboring positions the different rows, added up. None of them is
+// deterministic. 2 fixes the repeated reads of 1, 3 the number of atomics (PACK neighbors in one,
 // on sm_90), 4 the queue before the hot row: equal rows of a warp are added up before anybody goes
 // to memory.
 //
@@ -134,9 +134,9 @@ __global__ void add_rows(const T* grad_output, const I* indices, const long long
   }
 }
 
-// ---- 3: PACK neighbours in one atomic -----------------------------------------------------------
+// ---- 3: PACK neighbors in one atomic -----------------------------------------------------------
 
-// PACK neighbouring numbers, moved at once. Its address must be a multiple of its bytes, up to 16.
+// PACK neighboring numbers, moved at once. Its address must be a multiple of its bytes, up to 16.
 template <class T, int PACK>
 struct alignas(sizeof(T) * PACK < 16 ? sizeof(T) * PACK : 16) Pack {
   T element[PACK];
@@ -225,7 +225,7 @@ __global__ void add_pairs(const T* grad_output, const I* indices, const long lon
 
 // ---- 4: equal rows of a warp joined before the atomic -------------------------------------------
 
-// A lane holds one of 32 neighbouring positions. __match_any_sync tells each lane which lanes hold
+// A lane holds one of 32 neighboring positions. __match_any_sync tells each lane which lanes hold
 // the same row; the first of them leads. Row after row, all lanes together add up the parts of the
 // leader's row, a column each, and send one atomic.
 template <class T, class A, class I>

@@ -41,7 +41,7 @@ extern "C" __global__ void copy_strided(const float* input, float* output, int s
 }
 
 // The sum of every bag. One thread for each element (bag, d) of the output (B, D) walks its bag.
-// offsets (B + 1,) hold the end too. Neighbouring threads have neighbouring d.
+// offsets (B + 1,) hold the end too. Neighboring threads have neighboring d.
 // Deterministic: a thread adds in the order of the bag, and nobody else writes its element.
 extern "C" __global__ void bag_sum(const float* weight, const long long* indices,
                                    const long long* offsets, float* output, int B, int D) {
@@ -57,7 +57,7 @@ extern "C" __global__ void bag_sum(const float* weight, const long long* indices
   output[bag * D + d] = sum;
 }
 
-// The same sums; only the mapping differs: neighbouring threads have neighbouring bags.
+// The same sums; only the mapping differs: neighboring threads have neighboring bags.
 // Kept to be counted: its reads of weight and its writes are scattered.
 extern "C" __global__ void bag_sum_crossed(const float* weight, const long long* indices,
                                            const long long* offsets, float* output, int B, int D) {

@@ -75,11 +75,11 @@ enum { SUM, WEIGHTED, MEAN };  // KIND; WEIGHTED is a sum with per_sample_weight
 template <typename T> struct Wide { typedef float Type; };
 template <> struct Wide<double> { typedef double Type; };
 
-// PACK neighbouring elements of a row, loaded or stored at once.
+// PACK neighboring elements of a row, loaded or stored at once.
 template <typename T, int PACK> struct __align__(sizeof(T) * PACK) Pack { T element[PACK]; };
 
 // ---- Version 1: a thread for each element of the output -----------------------------------------
-// Neighbouring threads have neighbouring features, so a warp reads 32 neighbouring elements of a
+// Neighboring threads have neighboring features, so a warp reads 32 neighboring elements of a
 // row: 4 full sectors. But each thread reads the index for itself, and waits for it before each
 // row.
 
@@ -109,7 +109,7 @@ __global__ void bag_sum_1(const T* weight, const I* indices, const long long* of
 }
 
 // ---- Version 2: a warp for each bag, 16 bytes a load --------------------------------------------
-// A lane holds PACK neighbouring features: 4 floats are 16 bytes, the most that one load brings. A
+// A lane holds PACK neighboring features: 4 floats are 16 bytes, the most that one load brings. A
 // warp then covers a tile of 32 * PACK features; a longer row takes several warps, one for each
 // tile. Where rows do not start at multiples of 16 bytes, the host takes a smaller PACK, down to 1.
 
@@ -144,7 +144,7 @@ __global__ void bag_sum_2(const T* weight, const I* indices, const long long* of
 
 // ---- What versions 3 to 7 share -----------------------------------------------------------------
 
-// LANES neighbouring lanes of a warp, a team, work on one bag; each has its own PACK features, d.
+// LANES neighboring lanes of a warp, a team, work on one bag; each has its own PACK features, d.
 template <int LANES> struct Team {
   static __device__ int lane() { return threadIdx.x % LANES; }
   static __device__ long long number() {
@@ -375,7 +375,7 @@ bag_sum_6(const T* weight, const I* indices, const long long* offsets, const T* 
   if (d == 0) open_bag[piece] = open;
 }
 
-// Before the pieces of a bag are added, 64 neighbours that lie within it are added to one. A bag of
+// Before the pieces of a bag are added, 64 neighbors that lie within it are added to one. A bag of
 // a million positions in 4,000 pieces is then 64 of these and a few single ones: no long wait at
 // the end. A thread for each (group of 64, d); most find a piece that is not within a bag, and
 // leave.

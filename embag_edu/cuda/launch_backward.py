@@ -259,7 +259,7 @@ def add_rows(work: Work) -> Any:
 
 
 def add_packs(work: Work) -> Any:
-    """3: neighbours in one atomic."""
+    """3: neighbors in one atomic."""
     sums = work.zeros(work.call.accumulator)
     parameters = (*work.types, work.call.indices.dtype, pack_of(work.upstream))
     return rounded(work, by_bag(work, "add_packs", sums, parameters))

@@ -112,7 +112,7 @@ def address(array: Any) -> int:
 
 
 def pack_of(*arrays: Any) -> int:
-    """How many neighbouring elements of a row one load may take: 1, 2, 4 or 8.
+    """How many neighboring elements of a row one load may take: 1, 2, 4 or 8.
 
     A load of k bytes must start at a multiple of k. So k must divide the bytes of a row and the
     address of each array; k is a power of two and at most WIDEST.

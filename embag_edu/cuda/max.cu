@@ -29,7 +29,7 @@
 template <typename T> struct Wide { typedef float Type; };
 template <> struct Wide<double> { typedef double Type; };
 
-// PACK neighbouring elements of a row, loaded or stored at once.
+// PACK neighboring elements of a row, loaded or stored at once.
 template <typename T, int PACK> struct __align__(sizeof(T) * PACK) Pack { T element[PACK]; };
 
 // ---- Version 1: a thread for each element of the output -----------------------------------------

@@ -12,7 +12,7 @@
 //   norm  = (sum of |x|^p)^(1/p) in double, rounded to T.  p = 0: how many x are not 0.
 //           p = inf: the largest |x|; p = -inf: the smallest. NaN if any x is, or p.
 //   scale = max_norm / (norm + 1e-7) in double, rounded to T.  x = x * scale, rounded to T.
-// A lane adds up its features in order; then neighbours at distance 16, 8, 4, 2, 1 add theirs. That
+// A lane adds up its features in order; then neighbors at distance 16, 8, 4, 2, 1 add theirs. That
 // is done in double, so that norm is the same number, to the last bit of a float, as in any order.
 //
 // instances: renorm<float, long long>, renorm<double, int>, renorm<__half, int>

@@ -1,7 +1,7 @@
 // segments.cu: the gradient of weight by sorting, the same bits in every run (chapter 11).
 //
 // The positions are sorted by their row; positions of one row keep their order. Then each row of
-// the gradient is a sum over neighbours, a "run". With the runs as bags, backward is a forward:
+// the gradient is a sum over neighbors, a "run". With the runs as bags, backward is a forward:
 //     the table is grad_output, the indices are `sources`, the weights are `shares`.
 //
 // keys[i], sources[i], shares[i]: entry i in sorted order: its row, the row of grad_output that it
@@ -229,7 +229,7 @@ __global__ void join_pieces(const A* partial, const K* partial_keys, T* grad_wei
 
 // ---- 7: packs, several pieces to a warp, four reads in flight -----------------------------------
 
-// PACK neighbouring numbers, moved at once. Its address must be a multiple of its bytes, up to 16.
+// PACK neighboring numbers, moved at once. Its address must be a multiple of its bytes, up to 16.
 template <class T, int PACK>
 struct alignas(sizeof(T) * PACK < 16 ? sizeof(T) * PACK : 16) Pack {
   T element[PACK];
@@ -251,7 +251,7 @@ __device__ K target_of(const Piece<K>& piece, const K* keys, long long i, K key)
   return key == piece.before ? K(-2) : key == piece.after ? K(-3) : key;
 }
 
-// A piece belongs to `team` neighbouring lanes, a power of two up to 32: as many as a row has
+// A piece belongs to `team` neighboring lanes, a power of two up to 32: as many as a row has
 // packs, so that rows of few features leave no lane idle. blockIdx.y counts the parts of a longer
 // row. The lanes read the keys, sources and shares of `team` entries, one each, and hand them
 // round. Rows of grad_output are read four at a time, before the first is added: that keeps the

@@ -45,7 +45,7 @@ __global__ void dot_elements(const T* grad_output, const T* weight, const I* ind
   if (lane == 0) grad[position] = T(sum);
 }
 
-// PACK neighbouring numbers, moved at once. Its address must be a multiple of its bytes, up to 16.
+// PACK neighboring numbers, moved at once. Its address must be a multiple of its bytes, up to 16.
 template <class T, int PACK>
 struct alignas(sizeof(T) * PACK < 16 ? sizeof(T) * PACK : 16) Pack {
   T element[PACK];

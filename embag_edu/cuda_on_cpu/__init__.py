@@ -12,7 +12,7 @@ from embag_edu.cuda_on_cpu.counts import Report, compare
 from embag_edu.cuda_on_cpu.device import Device, device
 from embag_edu.cuda_on_cpu.faults import KernelFault
 from embag_edu.cuda_on_cpu.launch import RawKernel, RawModule, Settings, settings
-from embag_edu.cuda_on_cpu.source import NotModelled
+from embag_edu.cuda_on_cpu.source import NotModeled
 from embag_edu.cuda_on_cpu.toolchain import CompileError, CompilerMissing
 
 __all__ = [
@@ -20,7 +20,7 @@ __all__ = [
     "CompilerMissing",
     "Device",
     "KernelFault",
-    "NotModelled",
+    "NotModeled",
     "RawKernel",
     "RawModule",
     "Report",

@@ -342,7 +342,7 @@ SENTENCES: dict[str, Callable[[dict, Launched], tuple[str, str]]] = {
     "misaligned": _misaligned,
     "read-only": _read_only,
     "wild pointer": _wild,
-    "uninitialised shared memory": _unwritten,
+    "uninitialized shared memory": _unwritten,
     "race": _race,
     "divergent barrier": _divergent,
     "deadlock": _deadlock,

@@ -107,8 +107,8 @@ class RawModule:
         if code is None or path is not None:
             raise ValueError("path: compiled GPU code cannot run here; pass the source as code=")
         if translate_cucomplex or enable_cooperative_groups or jitify:
-            raise source.NotModelled(
-                0, "translate_cucomplex, enable_cooperative_groups and jitify are not modelled"
+            raise source.NotModeled(
+                0, "translate_cucomplex, enable_cooperative_groups and jitify are not modeled"
             )
         self.code, self.options, self.backend = code, tuple(options), backend
         self.name_expressions = None if name_expressions is None else tuple(name_expressions)
@@ -304,8 +304,8 @@ class RawKernel:
         the parameters. shared_mem: bytes of `extern __shared__` memory. stream: there is one only.
         """
         if enable_cooperative_groups:
-            raise source.NotModelled(
-                0, "enable_cooperative_groups is not modelled: start a second kernel"
+            raise source.NotModeled(
+                0, "enable_cooperative_groups is not modeled: start a second kernel"
             )
         limit = int(self.max_dynamic_shared_size_bytes)
         shape = check_shape(self.name, grid, block, shared_mem, self.max_threads_per_block, limit)

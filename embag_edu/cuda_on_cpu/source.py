@@ -29,7 +29,7 @@ class SourceError(ValueError):
         self.line = line
 
 
-class NotModelled(SourceError):
+class NotModeled(SourceError):
     """The source is valid CUDA, but uses a part of it that does not exist on the CPU."""
 
 
@@ -347,7 +347,7 @@ def _end(found: Sequence[Token], i: int) -> int:
 def kernels(code: str, options: Sequence[str] | None = None) -> dict[str, Kernel]:
     """All `__global__` functions of the source, by name.
 
-    Of several with one name, the last counts. Explicit instantiations and specialisations are
+    Of several with one name, the last counts. Explicit instantiations and specializations are
     passed over: they have the parameters of their template.
     """
     found = _visible(code, options)
@@ -367,7 +367,7 @@ def _kernel(found: list[Token], i: int) -> Kernel | None:
     at = _parenthesis(found, max(first, i))
     name = found[at - 1]
     if found[at].text != "(" or not _WORD.fullmatch(name.text):
-        return None  # an explicit specialisation, name<float>(...), or half a declaration
+        return None  # an explicit specialization, name<float>(...), or half a declaration
     head = found[first:at]
     listed = _split(found[at + 1 : _close(found, at)])
     return Kernel(
@@ -765,15 +765,15 @@ def _dynamic(statement: list[Token], line: int) -> str:
 # ---- What does not exist on the CPU ----
 
 _RUNTIME = "is a call of the host's side: do it in Python, before or after the launch"
-_TEXTURE = "textures and surfaces are not modelled: read a plain array, with __ldg if you like"
-_TENSOR = "tensor cores are not modelled: multiply with plain loops over shared memory"
-_GROUPS = "cooperative groups are not modelled: use __syncthreads, __syncwarp and the shuffles"
-_LIBCUDA = "the library cuda:: is not modelled: use the built-in atomics, fences and barriers"
-_PTX = f"inline PTX is not modelled: write CUDA C++, or keep it for the GPU by #ifndef {MACRO}"
+_TEXTURE = "textures and surfaces are not modeled: read a plain array, with __ldg if you like"
+_TENSOR = "tensor cores are not modeled: multiply with plain loops over shared memory"
+_GROUPS = "cooperative groups are not modeled: use __syncthreads, __syncwarp and the shuffles"
+_LIBCUDA = "the library cuda:: is not modeled: use the built-in atomics, fences and barriers"
+_PTX = f"inline PTX is not modeled: write CUDA C++, or keep it for the GPU by #ifndef {MACRO}"
 _HEADERS = {
-    "cub/": "CUB is not modelled: write the step with shared memory and warp shuffles",
-    "thrust/": "Thrust is not modelled: write the step as a kernel, or do it in NumPy",
-    "curand": "cuRAND is not modelled: draw the numbers with NumPy and pass an array",
+    "cub/": "CUB is not modeled: write the step with shared memory and warp shuffles",
+    "thrust/": "Thrust is not modeled: write the step as a kernel, or do it in NumPy",
+    "curand": "cuRAND is not modeled: draw the numbers with NumPy and pass an array",
     "cooperative_groups": _GROUPS,
     "mma.h": _TENSOR,
     "cuda/": _LIBCUDA,
@@ -785,15 +785,15 @@ _NAMES = {
     **dict.fromkeys(("nvcuda", "wmma", "mma_sync", "load_matrix_sync"), _TENSOR),
     "<<<": "a kernel cannot launch another: launch it from Python",
     "cooperative_groups": _GROUPS,
-    "__managed__": "managed memory is not modelled: pass an array to the kernel",
-    "__cluster_dims__": "clusters of blocks are not modelled: use single blocks",
+    "__managed__": "managed memory is not modeled: pass an array to the kernel",
+    "__cluster_dims__": "clusters of blocks are not modeled: use single blocks",
 }
 _TEXTURE_CALL = re.compile(r"(tex|surf)(1D|2D|3D|Cubemap)\w*|texture")
 _RUNTIME_CALL = re.compile(r"cuda[A-Z]\w*")
 
 
 def refuse(code: str, options: Sequence[str] | None = None) -> None:
-    """Raise NotModelled for the first thing in the source that does not exist on the CPU."""
+    """Raise NotModeled for the first thing in the source that does not exist on the CPU."""
     found = _tokens(code, options)
     for token, after in zip(found, [*found[1:], None], strict=False):
         sentence = _refusal(token.text, after.text if after else "")
@@ -802,7 +802,7 @@ def refuse(code: str, options: Sequence[str] | None = None) -> None:
             header = named[1] if named else ""
             sentence = next((s for h, s in _HEADERS.items() if header.startswith(h)), "")
         if sentence:
-            raise NotModelled(token.line, sentence)
+            raise NotModeled(token.line, sentence)
 
 
 def _refusal(text: str, after: str) -> str:

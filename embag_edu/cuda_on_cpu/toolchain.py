@@ -185,7 +185,7 @@ def build(
     """The library of these kernels, from the cache or made now.
 
     expressions: kernel names and template instances; kernel number k is exported as launch_k.
-    Raises CompileError in the lines of `code`, CompilerMissing, source.NotModelled, ValueError.
+    Raises CompileError in the lines of `code`, CompilerMissing, source.NotModeled, ValueError.
     """
     source.refuse(code, options)
     kept = tuple(check_options(options))
@@ -281,13 +281,13 @@ def _compile(folder: Path, job: Job) -> Path:
     _run(job.command(*words, *WATCHED, *own, "-S", "-o", folder / "kernel.s"), job.code)
     # latin-1: clang writes bytes of debug information that are no UTF-8, and they must stay.
     assembly = (folder / "kernel.s").read_text(encoding="latin-1")
-    labelled = folder / "labelled.s"
-    labelled.write_text("\n".join(_labelled(assembly)) + "\n", encoding="latin-1")
-    _run(job.command("-c", labelled, "-o", made), job.code)
+    labeled = folder / "labeled.s"
+    labeled.write_text("\n".join(_labeled(assembly)) + "\n", encoding="latin-1")
+    _run(job.command("-c", labeled, "-o", made), job.code)
     return made
 
 
-def _labelled(assembly: str) -> Iterator[str]:
+def _labeled(assembly: str) -> Iterator[str]:
     """A label behind every call of the runtime, and a table of labels and source lines.
 
     The compiler says in .loc which file and line an instruction comes from. Inside a piece of our

@@ -1,12 +1,12 @@
 """Real reviews, and the four steps from a text to the arguments of EmbeddingBag.
 
     reviews()                        22,628 records: text, department, rating, ...
-    tokenise("I love it!")           ['i', 'love', 'it']
+    tokenize("I love it!")           ['i', 'love', 'it']
     vocabulary(texts).encode(words)  [5, 42, 6]: one row number of the table for each word
     bags(id_lists)                   (input, offsets): the bags end to end, and where each begins
     padded(id_lists)                 the same bags as one 2-D array, short rows filled up
 
-Only NumPy and the standard library are used. Where the file comes from, and under which licence
+Only NumPy and the standard library are used. Where the file comes from, and under which license
 (CC0), is said in README.md beside this module.
 """
 
@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["PAD", "UNK", "Review", "Vocabulary", "bags", "padded", "reviews", "tokenise"]
+__all__ = ["PAD", "UNK", "Review", "Vocabulary", "bags", "padded", "reviews", "tokenize"]
 __all__ += ["vocabulary"]
 
 PATH = Path(__file__).parent / "clothing_reviews.csv.gz"
@@ -96,13 +96,13 @@ def _review(row: dict[str, str]) -> Review:
 WORD = re.compile(r"[a-z]+(?:'[a-z]+)*")  # letters; an apostrophe stays inside a word: don't
 
 
-def tokenise(text: str) -> list[str]:
+def tokenize(text: str) -> list[str]:
     """The words of a text, in lower case, in their order; repeats stay.
 
     A word is a run of the letters a to z, with apostrophes inside it kept. Digits, punctuation
     and all else only separate words.
 
-    >>> tokenise("Don't buy it: I'm 5'8\\", it's TINY!")
+    >>> tokenize("Don't buy it: I'm 5'8\\", it's TINY!")
     ["don't", 'buy', 'it', "i'm", "it's", 'tiny']
     """
     return WORD.findall(text.lower())
@@ -140,7 +140,7 @@ class Vocabulary:
 
     def encode(self, text: str | Iterable[str]) -> list[int]:
         """The ids of a text's words, or of a list of words. An unknown word becomes UNK."""
-        words = tokenise(text) if isinstance(text, str) else text
+        words = tokenize(text) if isinstance(text, str) else text
         return [self.ids.get(word, UNK) for word in words]
 
     def decode(self, ids: Iterable[int]) -> list[str]:
@@ -163,7 +163,7 @@ def vocabulary(texts: Iterable[str], min_count: int = 3) -> Vocabulary:
     """
     if isinstance(texts, str):
         raise TypeError("texts is one string; give a list of texts, such as [text]")
-    counted = Counter(chain.from_iterable(tokenise(text) for text in texts))
+    counted = Counter(chain.from_iterable(tokenize(text) for text in texts))
     kept = sorted((-count, word) for word, count in counted.items() if count >= min_count)
     rare = sum(count for count in counted.values() if count < min_count)
     words = ("<pad>", "<unk>", *(word for _, word in kept))

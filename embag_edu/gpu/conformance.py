@@ -12,7 +12,7 @@ import numpy as np
 
 from embag_edu import cuda
 from embag_edu.cuda_on_cpu import Device, device, nvrtc, settings, source, toolchain
-from embag_edu.cuda_on_cpu.conformance import Case, features, kinds, neighbours
+from embag_edu.cuda_on_cpu.conformance import Case, features, kinds, neighbors
 from embag_edu.cuda_on_cpu.conformance import run as run_case
 from embag_edu.gpu.facts import architecture
 from embag_edu.gpu.plan import FAILED, PASSED, SKIPPED, Plan, Result
@@ -42,7 +42,7 @@ class Table:
 def tables() -> tuple[Table, ...]:
     """Every source file whose kernels a GPU can run. (Those of faults.cu would harm it.)"""
     folder = "cuda_on_cpu/conformance"
-    near = neighbours.source()
+    near = neighbors.source()
     tables = (
         Table(
             "features",
@@ -53,11 +53,11 @@ def tables() -> tuple[Table, ...]:
         ),
         Table("kinds", f"{folder}/kinds.cu", kinds.SOURCE, tuple(kinds.NAMES), tuple(kinds.CASES)),
         Table(
-            "neighbours",
-            f"{folder}/neighbours.cu",
+            "neighbors",
+            f"{folder}/neighbors.cu",
             near,
             tuple(source.instances(near)),
-            tuple(map(as_case, neighbours.NEIGHBOURS)),
+            tuple(map(as_case, neighbors.NEIGHBORS)),
         ),
     )
     return tables + tuple(project_table(path) for path in sorted(cuda.HERE.glob("*.cu")))
@@ -69,8 +69,8 @@ def project_table(path: Path) -> Table:
     return Table(path.stem, f"cuda/{path.name}", code, tuple(source.instances(code)))
 
 
-def as_case(row: neighbours.Neighbour) -> Case:
-    """A neighbour in the form of the other tables: its arrays get the arguments' dtypes."""
+def as_case(row: neighbors.Neighbor) -> Case:
+    """A neighbor in the form of the other tables: its arrays get the arguments' dtypes."""
 
     def expect(*args: Any) -> dict[int, np.ndarray]:
         return {i: np.asarray(a).astype(args[i].dtype) for i, a in row.expect(args).items()}

@@ -5,7 +5,7 @@
 - Bags one after another. Where indices, offsets or weights differ, the bags of all members stand in
   one long input. Member k reads its own rows: those from k * V on, if the tables differ too.
 
-A member whose indices or offsets are out of range must not reach into its neighbour's: such numbers
+A member whose indices or offsets are out of range must not reach into its neighbor's: such numbers
 become -1, which the call refuses.
 
 A rule takes (info, in_dims, *arguments), where in_dims says which dimension of each argument counts

@@ -26,7 +26,7 @@ class EmbeddingBag(torch.nn.EmbeddingBag):
     """
 
     # A subclass, because a program may ask isinstance(module, torch.nn.EmbeddingBag): to choose how
-    # to initialise, to shard or not to decay a table. And what is inherited can't drift: the
+    # to initialize, to shard or not to decay a table. And what is inherited can't drift: the
     # parameters, their draws, the checks of padding_idx, state_dict, attributes.
 
     implementation: str = "auto"

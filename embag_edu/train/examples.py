@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embag_edu.data import Review, Vocabulary, tokenise, vocabulary
+from embag_edu.data import Review, Vocabulary, tokenize, vocabulary
 
 DEPARTMENTS = ("Tops", "Dresses", "Bottoms", "Intimate", "Jackets", "Trend")
 LABELS = {"department": DEPARTMENTS, "recommended": ("no", "yes")}
@@ -46,7 +46,7 @@ def split(records: Sequence[Review], part: float = 0.2, seed: int = 0) -> Split:
         raise ValueError(f"part is {part}; it must lie between 0 and 1, such as 0.2")
     groups: dict[tuple[str, ...], list[int]] = {}
     for at, record in enumerate(records):
-        groups.setdefault(tuple(tokenise(record.text)[:OPENING]), []).append(at)
+        groups.setdefault(tuple(tokenize(record.text)[:OPENING]), []).append(at)
     members = list(groups.values())
     held_out: list[int] = []
     for group in np.random.default_rng(seed).permutation(len(members)):
@@ -61,7 +61,7 @@ def split(records: Sequence[Review], part: float = 0.2, seed: int = 0) -> Split:
 
 
 def hashed_ngrams(words: Sequence[str], n: int, buckets: int) -> list[int]:
-    """A bucket, 0 <= bucket < buckets, for each run of n neighbouring words.
+    """A bucket, 0 <= bucket < buckets, for each run of n neighboring words.
 
     There are too many pairs of words to give each a row: a hash chooses it, and some share one.
     CRC-32, since Python's own hash() of a string differs from one process to the next.
@@ -114,7 +114,7 @@ def read_with(texts: Sequence[str], buckets: int = 1 << 16, min_count: int = 3) 
 
 
 def _ids(known: Vocabulary, buckets: int, text: str) -> np.ndarray:
-    words = tokenise(text)
+    words = tokenize(text)
     pairs = hashed_ngrams(words, 2, buckets) if buckets else []
     return np.array([*known.encode(words), *(len(known) + pair for pair in pairs)], np.int64)
 

@@ -1,4 +1,4 @@
-"""What a trained table holds: neighbours, a map in two dimensions, the effect of a word.
+"""What a trained table holds: neighbors, a map in two dimensions, the effect of a word.
 
 nearest(table, known, "jeans")      the words whose rows point the same way
 flat = plane(table[rows])           (n, 2): where to draw them
@@ -42,11 +42,11 @@ def nearest(
 def plane(rows: np.ndarray) -> tuple[np.ndarray, float]:
     """Rows (n, D) in the plane in which they spread most, (n, 2), and the part of variance kept.
 
-    Principal components by the singular value decomposition of the centred rows. The sign of an
+    Principal components by the singular value decomposition of the centered rows. The sign of an
     axis is a matter of taste: here its largest entry is positive.
     """
-    centred = rows - rows.mean(axis=0)
-    left, sizes, _ = np.linalg.svd(centred.astype(np.float64), full_matrices=False)
+    centered = rows - rows.mean(axis=0)
+    left, sizes, _ = np.linalg.svd(centered.astype(np.float64), full_matrices=False)
     flat = left[:, :2] * sizes[:2]
     signs = np.sign(flat[np.abs(flat).argmax(axis=0), [0, 1]])
     return flat * signs, float((sizes[:2] ** 2).sum() / (sizes**2).sum())

@@ -40,12 +40,12 @@ def _draw_step(
                     linestyle=line, linewidth=1.2)  # fmt: skip
     ax.add_patch(box)
     middle, top = x + WIDE / 2, ground + tall
-    style.note(ax, middle, top - 0.5, what, weight="bold", colour=ink, size=12)
-    style.note(ax, middle, top - 1.15, how, colour=ink, size=style.SMALL)
-    style.note(ax, middle, top - 1.75, chapters, colour=ink, size=style.SMALL)
+    style.note(ax, middle, top - 0.5, what, weight="bold", color=ink, size=12)
+    style.note(ax, middle, top - 1.15, how, color=ink, size=style.SMALL)
+    style.note(ax, middle, top - 1.75, chapters, color=ink, size=style.SMALL)
     said = "▶ here now" if here else "planned"
     style.note(ax, middle, top + 0.35, said, weight="bold" if here else "normal",
-               colour=style.INK if here else style.QUIET)  # fmt: skip
+               color=style.INK if here else style.QUIET)  # fmt: skip
 
 
 def _alt() -> str:

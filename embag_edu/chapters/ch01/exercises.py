@@ -371,11 +371,11 @@ EMPTY_BUG = Exercise(
         Wrong(
             _guarded_at_the_end,
             "Empty bags at the end are right now, but one in the middle or at the start still "
-            "takes its neighbour's row.",
+            "takes its neighbor's row.",
         ),
         Wrong(
             bag_sums_with_bug,
-            "An empty bag has taken a row that belongs to its neighbour (or the call has "
+            "An empty bag has taken a row that belongs to its neighbor (or the call has "
             "raised). Nothing is mended yet.",
         ),
         Wrong(

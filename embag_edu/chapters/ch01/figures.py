@@ -96,9 +96,9 @@ class _Scene:
         return style.Picture(figure, self.alt())
 
     def draw_strip(self, ax: Axes, x: float, y: float) -> None:
-        """The words, the positions, the ids in their bags' colours, and the cuts between them."""
+        """The words, the positions, the ids in their bags' colors, and the cuts between them."""
         padding = [i == self.padding_idx for i in self.ids]
-        fills = [style.FAINT if p else style.bag_colour(int(b))
+        fills = [style.FAINT if p else style.bag_color(int(b))
                  for p, b in zip(padding, self.bag_of, strict=True)]  # fmt: skip
         hatches = ["////" if p else "" for p in padding]
         if len(self.ids):
@@ -124,7 +124,7 @@ class _Scene:
         wide = self.features * WIDE
         style.note(ax, x, y + 0.4, "weight", mono=True, align="left")
         style.note(ax, x + 1.75, y + 0.4, "only the rows in use", align="left", size=style.SMALL,
-                   colour=style.QUIET)  # fmt: skip
+                   color=style.QUIET)  # fmt: skip
         starts = {}
         for line, row in enumerate(self.rows):
             hatch = "////" if row == self.padding_idx else ""
@@ -141,17 +141,17 @@ class _Scene:
         step = max(1.6, len(self.rows) / max(self.num_bags, 1))
         style.note(ax, x, y + 0.4, "output", mono=True, align="left")
         style.note(ax, x + 1.75, y + 0.4, f"one row for each bag, mode {self.mode}", align="left",
-                   size=style.SMALL, colour=style.QUIET)  # fmt: skip
+                   size=style.SMALL, color=style.QUIET)  # fmt: skip
         for bag in range(self.num_bags):
-            top, colour = y - bag * step - (step - 1) / 2, style.bag_colour(bag)
+            top, color = y - bag * step - (step - 1) / 2, style.bag_color(bag)
             row = [None] * self.features if self.output is None else self.output[bag]
-            style.cells(ax, row, x, top, width=WIDE, fill=colour, weight="bold",
+            style.cells(ax, row, x, top, width=WIDE, fill=color, weight="bold",
                         decimals=self.decimals, size=style.SIZE + 1 - self.decimals)  # fmt: skip
             for used in sorted(set(self.counted(bag))):
-                style.flow(ax, starts[used], (x - 0.12, top - 0.5), colour=style.dark(colour),
+                style.flow(ax, starts[used], (x - 0.12, top - 0.5), color=style.dark(color),
                            line=style.bag_line(bag))  # fmt: skip
             end = x + self.features * WIDE + 0.25
-            style.note(ax, end, top - 0.26, f"bag {bag}", colour=style.dark(colour),
+            style.note(ax, end, top - 0.26, f"bag {bag}", color=style.dark(color),
                        weight="bold", align="left")  # fmt: skip
             style.note(ax, end, top - 0.72, self.formula(bag), align="left", size=style.SMALL)
 
@@ -205,10 +205,10 @@ README_TEXTS = ("Love this top!", "I love this dress!", "Great fit")  # three wh
 
 def readme_picture() -> style.Picture:
     """Three of the shortest reviews as bags, over a small table: the README's picture."""
-    from embag_edu.data import bags, reviews, tokenise, vocabulary
+    from embag_edu.data import bags, reviews, tokenize, vocabulary
 
     known = vocabulary(review.text for review in reviews())
-    words = [word for text in README_TEXTS for word in tokenise(text)]
+    words = [word for text in README_TEXTS for word in tokenize(text)]
     input, offsets = bags([known.encode(text) for text in README_TEXTS])
     random = np.random.default_rng(7)
     weight = random.integers(-9, 10, (len(known), 3)) / 10

@@ -28,7 +28,7 @@ class BagControl(widgets.VBox):
     offsets: (B,) the starts at the beginning, 0 first.
     weight:  (V, D).
 
-    Offsets can't decrease: a slider that is moved past its neighbour takes the neighbour along.
+    Offsets can't decrease: a slider that is moved past its neighbor takes the neighbor along.
     A small call is drawn in about a tenth of a second.
     """
 
@@ -70,7 +70,7 @@ class BagControl(widgets.VBox):
         )
 
     def _moved(self, change: Any) -> None:
-        """A slider was moved: take its neighbours along where it ran into them, then draw once."""
+        """A slider was moved: take its neighbors along where it ran into them, then draw once."""
         if self._pushing:
             return
         self._pushing = True

@@ -359,7 +359,7 @@ WHY = {
     "d": "A 2-D input already says where its bags end. Offsets beside it are a wrong value.",
     "e": "With max_norm, torch reads the rows earlier, in order to measure them, and stumbles "
     "there: over an index, in Python's sense of the word.",
-    "f": "Equal neighbours among the offsets make an empty bag, also at the very end.",
+    "f": "Equal neighbors among the offsets make an empty bag, also at the very end.",
     "g": "Two arguments are wrong here. Which of the two does torch look at first?",
 }
 
@@ -654,7 +654,7 @@ EXERCISES = (
             "In a and d the total itself is a float16: ask where an addition is no longer seen. "
             "In b, c and e only the last step is.",
             "An addition is lost when it is half of the spacing or less (and half rounds to the "
-            "even neighbour). For ones that is at 2048; for twos, at twice that.",
+            "even neighbor). For ones that is at 2048; for twos, at twice that.",
         ),
         wrong=ROUNDINGS_WRONG,
         points=2,

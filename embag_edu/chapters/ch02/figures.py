@@ -69,24 +69,24 @@ class _Bag:
 
     def draw_heads(self, ax: Axes) -> None:
         for x, text in ((0.7, "position"), (1.9, "id")):
-            style.note(ax, x, -0.6, text, size=style.SMALL, colour=style.QUIET)
-        style.note(ax, 2.5, -0.6, "word", size=style.SMALL, colour=style.QUIET, align="left")
+            style.note(ax, x, -0.6, text, size=style.SMALL, color=style.QUIET)
+        style.note(ax, 2.5, -0.6, "word", size=style.SMALL, color=style.QUIET, align="left")
         if self.psw is not None:
-            style.note(ax, self.left - 0.85, -0.6, "weight", size=style.SMALL, colour=style.QUIET)
+            style.note(ax, self.left - 0.85, -0.6, "weight", size=style.SMALL, color=style.QUIET)
         for feature in range(self.call.embedding_dim):
             x = self.left + (feature + 0.5) * WIDE
-            style.note(ax, x, -0.6, f"feature {feature}", size=style.SMALL, colour=style.QUIET)
+            style.note(ax, x, -0.6, f"feature {feature}", size=style.SMALL, color=style.QUIET)
 
     def draw_position(self, ax: Axes, position: int, y: float) -> None:
         """One line: position, id, word, its weight, its row, and what becomes of it."""
         counts = position in self.counted
         ink = style.INK if counts else style.QUIET
-        style.note(ax, 0.7, y - 0.5, str(position), colour=style.QUIET)
-        style.note(ax, 1.9, y - 0.5, str(self.ids[position]), colour=ink)
-        style.note(ax, 2.5, y - 0.5, self.words[position], colour=ink, align="left")
+        style.note(ax, 0.7, y - 0.5, str(position), color=style.QUIET)
+        style.note(ax, 1.9, y - 0.5, str(self.ids[position]), color=ink)
+        style.note(ax, 2.5, y - 0.5, self.words[position], color=ink, align="left")
         if self.psw is not None:
             factor = f"{style.show(float(self.psw[position]), 1)} ×"
-            style.note(ax, self.left - 0.85, y - 0.5, factor, colour=ink)
+            style.note(ax, self.left - 0.85, y - 0.5, factor, color=ink)
         row = self.call.weight[self.ids[position]]
         style.cells(ax, _numbers(row), self.left, y, width=WIDE, fill=self.fills(position),
                     hatch="" if counts else "////")  # fmt: skip
@@ -95,10 +95,10 @@ class _Bag:
             ax.add_patch(Rectangle(corner, WIDE - 0.1, 0.9, fill=False, lw=2.2, ec=style.INK))
         end = self.left + self.call.embedding_dim * WIDE + 0.3
         style.note(ax, end, y - 0.5, self.fate(position), align="left", size=style.SMALL,
-                   colour=ink)  # fmt: skip
+                   color=ink)  # fmt: skip
 
     def fills(self, position: int) -> list[Any]:
-        """The colours of a row's cells."""
+        """The colors of a row's cells."""
         features = self.call.embedding_dim
         if position not in self.counted:
             return [style.FAINT] * features

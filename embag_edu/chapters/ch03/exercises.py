@@ -138,7 +138,7 @@ def _mean(
         counted = [row for row in everything if row != padding_idx]
         size = {"length": len(everything), "sum": 1, "distinct": len(set(counted))}
         for row in everything if mistake == "padding row" else counted:
-            source = (bag + 1) % len(grad_output) if mistake == "neighbour" else bag
+            source = (bag + 1) % len(grad_output) if mistake == "neighbor" else bag
             share = grad_output[source] / max(size.get(mistake, len(counted)), 1)
             grad_weight[row] = share if mistake == "=" else grad_weight[row] + share
     return grad_weight
@@ -309,7 +309,7 @@ SCENE: dict[str, Any] = {  # the one call that all four pieces of evidence come 
 SCENE_UPSTREAM = np.array([[6.0, 60.0], [12.0, -24.0]])
 
 SUSPECTS: dict[str, tuple[str, type[faults.Steps]]] = {
-    "a": ("each bag uses the gradient of the next bag", faults.NeighboursGradient),
+    "a": ("each bag uses the gradient of the next bag", faults.NeighborsGradient),
     "b": ("the features of grad_output are reversed", faults.GradientFeaturesReversed),
     "c": ("a repeated row keeps only its last gradient", faults.LastWriteWins),
     "d": ("the mean's gradient is not divided", faults.MeanGradientNotDivided),
@@ -401,7 +401,7 @@ EXERCISES = (
                   "That is the gradient of a sum: a mean divides by the positions of the bag."),
             Wrong(partial(_mean, mistake="="),
                   "A row that occurs again loses what it had: add with +=."),
-            Wrong(partial(_mean, mistake="neighbour"),
+            Wrong(partial(_mean, mistake="neighbor"),
                   "Each bag uses the upstream gradient of the bag after it."),
             Wrong(partial(_mean, mistake="last bag"),
                   "The last bag is missing: it ends where the input ends."),

@@ -162,17 +162,17 @@ class _Flow:
         style.note(ax, x, top + 0.5, "grad_output", mono=True, align="left")
         for bag in range(call.num_bags):
             y = top - bag * STEP - (tall - call.num_bags * STEP) / 2 - (STEP - 1) / 2
-            colour = style.bag_colour(bag)
-            style.cells(ax, self.upstream[bag], x, y, width=WIDE, fill=colour, weight="bold",
+            color = style.bag_color(bag)
+            style.cells(ax, self.upstream[bag], x, y, width=WIDE, fill=color, weight="bold",
                         decimals=self.decimals)  # fmt: skip
             style.note(ax, x - 0.2, y - 0.28, f"bag {bag}", align="right", weight="bold",
-                       colour=style.dark(colour))  # fmt: skip
+                       color=style.dark(color))  # fmt: skip
             span = call.indices[call.offsets[bag] : call.offsets[bag + 1]]
             rows = f"rows {' '.join(map(str, span))}" if len(span) else "empty"
             style.note(ax, x - 0.2, y - 0.75, rows, align="right", size=style.SMALL)
             for row in self.reached(bag):
                 end = (x + wide + 3.85, self.row_top(top, tall, row) - 0.5)
-                style.flow(ax, (x + wide + 0.1, y - 0.5), end, colour=style.dark(colour),
+                style.flow(ax, (x + wide + 0.1, y - 0.5), end, color=style.dark(color),
                            line=style.bag_line(bag))  # fmt: skip
 
     def row_top(self, top: float, tall: float, row: int) -> float:

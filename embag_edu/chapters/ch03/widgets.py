@@ -19,7 +19,7 @@ BAGS, FEATURES = 3, 2
 
 UPSTREAMS = ("all ones", "one-hot", "random", "my own")
 FAULTS: dict[str, type[faults.Fault]] = {
-    "the next bag's gradient": faults.NeighboursGradient,
+    "the next bag's gradient": faults.NeighborsGradient,
     "features reversed": faults.GradientFeaturesReversed,
     "ones instead of grad_output": faults.GradientOfOnes,
     "= instead of +=": faults.LastWriteWins,

@@ -1,4 +1,4 @@
-"""The exercises of chapter 04: vectorised forward."""
+"""The exercises of chapter 04: vectorized forward."""
 
 from __future__ import annotations
 
@@ -508,7 +508,7 @@ def _sorts_the_input(input, weight, offsets, mode):
 RIGHT: dict[str, Bag] = {
     "the loops": _by_loops,
     "one that adds a bag's rows from the last to the first": _from_the_end,
-    "the package's vectorised bag": _in_pieces,
+    "the package's vectorized bag": _in_pieces,
 }
 FAULTS: tuple[tuple[Bag, str], ...] = (
     (_next_row, "Do all bags of your calls have a position?"),

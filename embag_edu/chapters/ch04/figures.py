@@ -24,14 +24,14 @@ def reduceat_picture(values: Sequence[float], offsets: Sequence[int]) -> style.P
     found = np.add.reduceat(np.array(values), np.array(offsets)).tolist()
     figure, ax = style.board(len(values) + 10.5, 6.8)
     bag_of = np.repeat(np.arange(len(bags)), np.diff(cuts)).tolist()
-    fill = [style.bag_colour(bag) for bag in bag_of]
+    fill = [style.bag_color(bag) for bag in bag_of]
     style.positions(ax, len(values), 5, -0.6)
     style.cells(ax, list(values), 5, -0.6, fill=fill)
     style.side_note(ax, 5, -1.1, "gathered")
     style.bag_brackets(ax, cuts, 5, -1.6)
-    colours = [style.bag_colour(bag) for bag in range(len(bags))]
+    colors = [style.bag_color(bag) for bag in range(len(bags))]
     for y, name, row in ((-4.2, "reduceat", found), (-5.5, "the bags", right)):
-        style.cells(ax, row, 5, y, width=1.6, fill=colours)
+        style.cells(ax, row, 5, y, width=1.6, fill=colors)
         style.side_note(ax, 5, y - 0.5, name)
     wrong = [bag for bag in range(len(bags)) if found[bag] != right[bag]]
     for bag in wrong:
@@ -67,7 +67,7 @@ def matrix_picture(
     figure, ax = style.board(len(table) + 12.5, len(table) + 5.6)
     _product(ax, matrix, table)
     y = -len(table) - 1.9
-    fill = [style.bag_colour(bag) for bag in bag_of.tolist()]
+    fill = [style.bag_color(bag) for bag in bag_of.tolist()]
     for name, row in (("data", _plain(psw)), ("indices", _plain(ids))):
         style.cells(ax, row, 4.5, y, fill=fill)
         style.side_note(ax, 4.5, y - 0.5, name)
@@ -90,21 +90,21 @@ def _product(ax: Axes, matrix: np.ndarray, table: np.ndarray) -> None:
     features = table.shape[1]
     middle = -1 - rows / 2
     y = middle + bags / 2
-    fill = [[style.bag_colour(b) if v else style.FAINT for v in row] for b, row in
+    fill = [[style.bag_color(b) if v else style.FAINT for v in row] for b, row in
             enumerate(matrix)]  # fmt: skip
     texts = [[text if text != "0" else None for text in _plain(row)] for row in matrix]
     style.cells(ax, texts, 1, y, fill=fill)
     style.note(ax, 1 + rows / 2, y + 0.35, f"A ({bags}, {rows})", mono=True)
     style.note(ax, rows + 1.6, middle, "@", weight="bold", size=13)
     for row in range(rows):
-        style.note(ax, rows + 2.5, -1.5 - row, str(row), colour=style.QUIET, size=7.5)
-        style.note(ax, 1.5 + row, y - bags - 0.25, str(row), colour=style.QUIET, size=7.5)
+        style.note(ax, rows + 2.5, -1.5 - row, str(row), color=style.QUIET, size=7.5)
+        style.note(ax, 1.5 + row, y - bags - 0.25, str(row), color=style.QUIET, size=7.5)
     style.cells(ax, [_plain(row) for row in table], rows + 2.8, -1, width=1.3, fill=style.PALE)
     style.note(ax, rows + 2.8 + 0.65 * features, -0.6, "weight", mono=True)
     left = rows + 3.6 + 1.3 * features
     style.note(ax, left, middle, "=", weight="bold", size=13)
-    colours = [style.bag_colour(bag) for bag in range(bags)]
-    style.cells(ax, [_plain(row) for row in matrix @ table], left + 0.6, y, width=1.5, fill=colours)
+    colors = [style.bag_color(bag) for bag in range(bags)]
+    style.cells(ax, [_plain(row) for row in matrix @ table], left + 0.6, y, width=1.5, fill=colors)
     style.note(ax, left + 0.6 + 0.75 * features, y + 0.35, "output", mono=True)
 
 
@@ -151,7 +151,7 @@ def pieces_picture(lengths: Sequence[int], limit: int, embedding_dim: int = 64) 
                    size=style.SMALL)  # fmt: skip
         y -= 0.8
     style.note(ax, left, y - 0.3, f"D = {embedding_dim}, float32", align="left", size=style.SMALL,
-               colour=style.QUIET)  # fmt: skip
+               color=style.QUIET)  # fmt: skip
     return style.Picture(figure, _pieces_alt(offsets, limit, cut, bytes_of_a_row))
 
 
@@ -173,7 +173,7 @@ def _strip(ax: Axes, x: float, y: float, unit: float, offsets: np.ndarray, begin
     for position in range(begin, end):
         bag = int(np.searchsorted(offsets, position, "right")) - 1
         ax.add_patch(Rectangle((x + position * unit, y - 0.55), unit, 0.55, lw=1.2,
-                               fc=style.bag_colour(bag), ec=style.PAPER))  # fmt: skip
+                               fc=style.bag_color(bag), ec=style.PAPER))  # fmt: skip
         if position == offsets[bag]:
             ax.plot([x + position * unit] * 2, [y + 0.06, y - 0.61], color=style.INK, lw=1.8)
 

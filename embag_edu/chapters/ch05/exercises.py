@@ -353,7 +353,7 @@ EXERCISES = (
                   "The first segment is missing: it starts at 0, where no row comes before."),
             Wrong(partial(_sorted, mistake="all V rows"),
                   "There is a segment for each row of the table. A row that does not occur has no "
-                  "segment; reduceat gives it its neighbour's."),
+                  "segment; reduceat gives it its neighbor's."),
             Wrong(partial(_sorted, mistake="last wins"),
                   "A row keeps its last share only: the shares of a segment must be added up."),
             Wrong(partial(_sorted, mistake="at the front"),

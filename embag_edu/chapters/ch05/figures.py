@@ -20,7 +20,7 @@ def segments_picture(
     """The positions of a call as they stand, and below them sorted by row, cut into segments.
 
     input:   (N,) row numbers; up to 16 read well.
-    offsets: (B,) bag starts: positions get their bag's colour and brackets. None: one colour, and
+    offsets: (B,) bag starts: positions get their bag's color and brackets. None: one color, and
              the row that occurs most is marked.
     words:   (V,) the word of each row, written at its segment.
     """
@@ -51,8 +51,8 @@ def _looks(rows: np.ndarray, offsets: Any) -> tuple[list[Any], list[Any]]:
     if offsets is not None:
         ends = np.append(offsets, len(rows))
         bag = np.repeat(np.arange(len(offsets)), np.diff(ends)).tolist()
-        colours = [style.bag_colour(b) for b in bag]
-        return colours, [(style.bag_colour(b), style.bag_line(b)) for b in bag]
+        colors = [style.bag_color(b) for b in bag]
+        return colors, [(style.bag_color(b), style.bag_line(b)) for b in bag]
     names, counts = np.unique(rows, return_counts=True)
     hot = names[counts.argmax()] if counts.max() > 1 else None
     fills = [HOT if row == hot else style.FAINT for row in rows]
@@ -63,10 +63,10 @@ def _looks(rows: np.ndarray, offsets: Any) -> tuple[list[Any], list[Any]]:
 def _bags_above(ax: Axes, offsets: Any, count: int, left: float, top: float) -> None:
     ends = np.append(offsets, count)
     for bag, (begin, end) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
-        middle, colour = left + (begin + end) / 2, style.dark(style.bag_colour(bag))
+        middle, color = left + (begin + end) / 2, style.dark(style.bag_color(bag))
         xs = [left + begin + 0.1, left + end - 0.1]
-        ax.plot(xs, [top + 0.2] * 2, color=colour, lw=2.2, ls=style.bag_line(bag))
-        style.note(ax, middle, top + 0.65, f"bag {bag}", colour=colour, weight="bold")
+        ax.plot(xs, [top + 0.2] * 2, color=color, lw=2.2, ls=style.bag_line(bag))
+        style.note(ax, middle, top + 0.65, f"bag {bag}", color=color, weight="bold")
 
 
 def _thread(ax: Axes, start: tuple[float, float], end: tuple[float, float], look: Any) -> None:
@@ -154,9 +154,9 @@ def frequency_picture(
     figure, ax = style.figure(7.2, 3.8)
     looks = ((".", style.BLUE, 4), ("x", style.dark(style.AMBER), 3.5))
     floor = 1e-12
-    for (name, error), (marker, colour, size) in zip(errors.items(), looks, strict=False):
+    for (name, error), (marker, color, size) in zip(errors.items(), looks, strict=False):
         shown = often & (np.asarray(error) > floor)
-        ax.loglog(counts[shown], np.asarray(error)[shown], marker, color=colour, ms=size, mew=0.8,
+        ax.loglog(counts[shown], np.asarray(error)[shown], marker, color=color, ms=size, mew=0.8,
                   label=name, rasterized=True)  # fmt: skip
     order = np.flatnonzero(often)[np.argsort(counts[often])]
     ax.loglog(counts[order], bound[order], ".", color=style.QUIET, ms=1.5,
@@ -175,7 +175,7 @@ def frequency_picture(
         f"occurs. Added {one}, the error rises with the count, and the most frequent word "
         f"({', '.join(labels.values())}) has the largest. "
         + (f"Added {others[0]}, those of frequent words stay far lower. " if others else "")
-        + "The grey points of the bound lie above all others.",
+        + "The gray points of the bound lie above all others.",
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from embag_edu.chapters import style
 
-LOOKS = {"uniform": ("o", style.BLUE), "zipf 1.05": ("s", style.RED)}  # marker and colour
+LOOKS = {"uniform": ("o", style.BLUE), "zipf 1.05": ("s", style.RED)}  # marker and color
 
 
 # ---- skew -----------------------------------------------------------------------------------
@@ -121,9 +121,9 @@ def _floor(record: dict[str, Any], entry: dict[str, Any]) -> float:
 def _ladder(ax: Axes, entries: Sequence[dict[str, Any]], floor: float) -> None:
     own = {"vectorized": (style.AMBER, "////"), "torch": (style.BLUE, "")}
     for line, entry in enumerate(entries):
-        colour, hatch = own.get(entry["contestant"], (style.PALE, ""))
+        color, hatch = own.get(entry["contestant"], (style.PALE, ""))
         median, (low, high) = entry["median_ms"], entry["quartiles_ms"]
-        ax.barh(line, median, color=colour, hatch=hatch, edgecolor=style.INK, height=0.66)
+        ax.barh(line, median, color=color, hatch=hatch, edgecolor=style.INK, height=0.66)
         ax.plot([low, high], [line, line], color=style.INK, lw=2.2)
         ax.text(max(high, median) * 1.12, line, f"{median:.3g} ms", va="center",
                 fontsize=style.SMALL)  # fmt: skip
@@ -148,7 +148,7 @@ def roofline_picture(
     xs: list[float] = [0.1]
     heights: list[float] = []
     told = []
-    for skew, (marker, colour) in LOOKS.items():
+    for skew, (marker, color) in LOOKS.items():
         name = f"{shape} {skew} sum"
         if name not in recorded(record):
             continue
@@ -158,9 +158,9 @@ def roofline_picture(
             additions = entry["counts"]["N"] * entry["counts"]["D"]
             speed = additions / entry["median_ms"] / 1e6
             x, x_once = (additions / entry["bytes"][k] for k in ("logical", "compulsory"))
-            ax.plot([x, x_once], [speed] * 2, ":", color=colour, lw=1)
-            ax.plot(x, speed, marker, color=colour, ms=8)
-            ax.plot(x_once, speed, marker, mec=colour, mfc=style.PAPER, ms=8, mew=1.6)
+            ax.plot([x, x_once], [speed] * 2, ":", color=color, lw=1)
+            ax.plot(x, speed, marker, color=color, ms=8)
+            ax.plot(x_once, speed, marker, mec=color, mfc=style.PAPER, ms=8, mew=1.6)
             ax.annotate(f"{entry['contestant']}, {skew}", (x_once, speed), (9, 0),
                         textcoords="offset points", va="center", fontsize=style.SMALL)  # fmt: skip
             xs, heights = [*xs, x, x_once], [*heights, speed]

@@ -124,7 +124,7 @@ PATTERNS = (  # what lane i reads, the bytes of an element, the elements; what t
         "x[31 - i]: the lanes go backwards. Does a sector care who asks for which of its bytes?",
     ),
     ("x[i / 4]", 4, _LANE // 4, "x[i / 4]: four lanes share each number; how many numbers?"),
-    ("x[4 * i]", 4, 4 * _LANE, "x[4 * i]: neighbours are 16 bytes apart, two in a sector."),
+    ("x[4 * i]", 4, 4 * _LANE, "x[4 * i]: neighbors are 16 bytes apart, two in a sector."),
 )
 SECTORS = [len(np.unique(size * at // 32)) for _, size, at, _ in PATTERNS]
 NOT_SECTORS = f"A list of {len(PATTERNS)} whole numbers is wanted, one for each pattern."
@@ -153,7 +153,7 @@ PREDICT = Exercise(
     SECTORS,
     hints=(
         "Write down the first and the last byte that the lanes ask for, and the distance between "
-        "neighbours.",
+        "neighbors.",
         "A sector begins at a multiple of 32. Count the sectors that hold at least one byte that "
         "is asked for, each once.",
         "If the bytes lie without gaps from a to b, the sectors are those of a // 32 to b // 32. "
@@ -325,7 +325,7 @@ BOUNDS = Exercise(
     DIFFERENCES.replace(_GUARD, "if (i < n - 1)"),
     hints=(
         "Launch it: the fault names the array, the thread and the block. Which i is that?",
-        "Which i is the last one that has a neighbour to its right?",
+        "Which i is the last one that has a neighbor to its right?",
         "The guard is right for a kernel that touches element i only. This one touches i + 1 too, "
         "so the bound must be lower, by as much.",
     ),
@@ -560,7 +560,7 @@ SCATTERED = (
     "The result is right, and the warps' addresses are scattered: too many sectors. Which of r and "
     "c must change from one thread to the next?"
 )
-LOOPS = "One thread walks along a row: at each step, neighbours are a whole row apart."
+LOOPS = "One thread walks along a row: at each step, neighbors are a whole row apart."
 WRONG_SIZE = (
     "r and c leave the matrix: divide by the number of columns, for that is how many elements a "
     "row has."
@@ -622,7 +622,7 @@ COALESCE = Exercise(
     ADD_ROW_RIGHT,
     hints=(
         "Write down r and c for threads 0, 1 and 2, and the addresses that they touch.",
-        "Neighbouring threads should touch neighbouring addresses. In memory, c runs fastest.",
+        "Neighboring threads should touch neighboring addresses. In memory, c runs fastest.",
         "Let the remainder give the column and the quotient the row; both by the length of a row.",
     ),
     wrong=(

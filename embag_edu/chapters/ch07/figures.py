@@ -35,7 +35,7 @@ def grid_picture(n: int, block: int, grid: int) -> style.Picture:
     left = 3.4
     style.side_note(ax, left, -0.6, "threadIdx.x", size=style.SMALL)
     for thread in range(block):
-        style.note(ax, left + thread + 0.5, -0.6, str(thread), colour=style.QUIET, size=7.5)
+        style.note(ax, left + thread + 0.5, -0.6, str(thread), color=style.QUIET, size=7.5)
     for b in range(grid):
         _draw_block(ax, left, -1.0 - b, b, block, n)
     style.note(
@@ -50,18 +50,18 @@ def _draw_block(ax: Axes, x: float, y: float, b: int, block: int, n: int) -> Non
     for thread in range(block):
         i = b * block + thread
         if i < n:
-            style.cells(ax, [i], x + thread, y, fill=style.bag_colour(b))
+            style.cells(ax, [i], x + thread, y, fill=style.bag_color(b))
             continue
         ax.add_patch(Rectangle((x + thread + 0.06, y - 0.94), 0.88, 0.88, fill=False, lw=1.1,
                                ls=(0, (2.5, 2)), ec=style.QUIET))  # fmt: skip
-        style.note(ax, x + thread + 0.5, y - 0.5, str(i), colour=style.QUIET, size=style.SMALL)
+        style.note(ax, x + thread + 0.5, y - 0.5, str(i), color=style.QUIET, size=style.SMALL)
 
 
 def _draw_elements(ax: Axes, x: float, y: float, n: int, block: int, grid: int) -> None:
     style.side_note(ax, x, y - 0.5, "array")
     for i in range(n):
         done = i < grid * block
-        fill, hatch = (style.bag_colour(i // block), "") if done else (style.PAPER, "/////")
+        fill, hatch = (style.bag_color(i // block), "") if done else (style.PAPER, "/////")
         style.cells(ax, [i], x + 0.7 * i, y, width=0.7, size=7, fill=fill, hatch=hatch)
         if not done:
             ax.add_patch(Rectangle((x + 0.7 * i + 0.04, y - 0.96), 0.62, 0.92, fill=False, lw=1,
@@ -86,7 +86,7 @@ def _grid_alt(n: int, block: int, grid: int) -> str:
         f"{_many(grid, 'block')} of {_many(block, 'thread')}, a row for each block, over an array "
         f"of {_many(n, 'element')}. "
         f"A thread's number is i = block number times {block} plus its place in the block, and "
-        f"element i has the colour of its block. {_grid_told(n, block, grid)}."
+        f"element i has the color of its block. {_grid_told(n, block, grid)}."
     )
 
 
@@ -117,7 +117,7 @@ def lanes(count: LineCount) -> style.Picture:
     )
     style.note(ax, 1, -11.0, f"{count.array}: {told}", align="left", weight="bold")
     style.note(ax, 37, -11.0, "dark: asked for; hatched: moved for nothing", align="right",
-               size=style.SMALL, colour=style.QUIET)  # fmt: skip
+               size=style.SMALL, color=style.QUIET)  # fmt: skip
     return style.Picture(figure, _lanes_alt(count, asked, touched, told))
 
 
@@ -143,7 +143,7 @@ def _draw_sectors(
         _draw_sector(ax, x, width, sector, asked, size)
         if number % every == 0:
             style.note(ax, x, -9.9, f"{sector * SECTOR:,}", align="left", size=7,
-                       colour=style.QUIET)  # fmt: skip
+                       color=style.QUIET)  # fmt: skip
         x, before = x + width, sector
     return left_of
 
@@ -225,7 +225,7 @@ def mapping_picture(B: int = 4, D: int = 8, together: int = 8) -> style.Picture:
             ax.add_patch(Rectangle((x + d + 0.08, -2.32 - bag), 0.84, 0.84, fill=False, lw=1.6,
                                    ec=style.INK, zorder=3))  # fmt: skip
         style.note(ax, x + D / 2, -0.4, name, mono=True)
-        style.note(ax, x + D / 2, -1.05, "d = 0, 1, 2, ...", size=style.SMALL, colour=style.QUIET)
+        style.note(ax, x + D / 2, -1.05, "d = 0, 1, 2, ...", size=style.SMALL, color=style.QUIET)
         rows = int(first.any(axis=1).sum())
         style.note(ax, x + D / 2, -B - 1.95, f"one warp: {_many(rows, 'bag')}", size=style.SMALL)
         x += D + 2.2
@@ -236,6 +236,6 @@ def mapping_picture(B: int = 4, D: int = 8, together: int = 8) -> style.Picture:
         f"Two tables of {B} bags and {D} features; each place holds the number of the thread that "
         f"computes it. With bag = element / D the first {together} threads, outlined, lie in one "
         f"row, side by side in memory. With bag = element % B they go down the columns, through "
-        f"{int((crossed < together).any(axis=1).sum())} bags: neighbours in number are {D} "
+        f"{int((crossed < together).any(axis=1).sum())} bags: neighbors in number are {D} "
         "elements apart in memory.",
     )

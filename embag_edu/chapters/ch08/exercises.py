@@ -14,7 +14,7 @@ NAN = float("nan")
 
 
 def pack_for(D, w, address):
-    """How many neighbouring elements one load may take."""
+    """How many neighboring elements one load may take."""
     size = 16
     while size > w and (D * w % size or address % size):
         size //= 2
@@ -296,7 +296,7 @@ TWO_PASS = Exercise(
             "The parts cover the bag, but not as in bag_sum_5: there, the rest is spread over all "
             "parts, and the last is not longer by it.",
         ),
-        Wrong(_in_turns, "A part is a stretch of neighbours, not every S-th row."),
+        Wrong(_in_turns, "A part is a stretch of neighbors, not every S-th row."),
     ),
     atol=0.0,
     rtol=0.0,
@@ -467,7 +467,7 @@ LENGTHS = (40, 3, 0, 32, 20, 1)
 REQUESTS, SECTORS = 130, 1700  # for 96 positions in 6 bags
 NARROW = (
     "The result is right. But the warp asks for a row more than once: 512 bytes are 32 loads of "
-    "16. Let a lane take 4 neighbouring features, as a float4."
+    "16. Let a lane take 4 neighboring features, as a float4."
 )
 ONE_INDEX = (
     "The result is right, and the rows cost one request each. But so do the indices: let the lanes "
@@ -662,7 +662,7 @@ def _ring_fault(fault: KernelFault, code: str) -> str:
         return NO_BATCH
     if fault.kind == "async copy":
         return ON_ITS_WAY if "__pipeline_wait_prior(0)" in code else AT_THE_END
-    outside = "array index", "uninitialised shared memory"
+    outside = "array index", "uninitialized shared memory"
     return NEVER_PUT if fault.kind in outside else ""
 
 

@@ -186,12 +186,12 @@ def lanes_picture(version: int, D: int, L: int) -> style.Picture:
 
 def _draw_warp(ax: Axes, plan: Plan) -> None:
     style.note(ax, 1, -0.6, "lanes of the first warp: above the lane, below its first feature d",
-               align="left", size=style.SMALL, colour=style.QUIET)  # fmt: skip
+               align="left", size=style.SMALL, color=style.QUIET)  # fmt: skip
     for lane in range(WARP):
         d, bag = int(plan.d[0, lane]), int(plan.bag[0, lane])
         x = 1 + lane * 33 / WARP
-        style.note(ax, x + 0.5, -1.4, str(lane), size=6.5, colour=style.QUIET)
-        fill, hatch = (style.bag_colour(bag), "") if d >= 0 else (style.PAPER, "/////")
+        style.note(ax, x + 0.5, -1.4, str(lane), size=6.5, color=style.QUIET)
+        fill, hatch = (style.bag_color(bag), "") if d >= 0 else (style.PAPER, "/////")
         label = str(d) if d >= 0 else ""
         style.cells(ax, [label], x, -1.8, width=33 / WARP, size=6.5, fill=fill, hatch=hatch)
     edges = [0, *(np.flatnonzero(np.diff(plan.bag[0])) + 1), WARP]
@@ -231,7 +231,7 @@ def flight_picture(rows: int = 8, U: int = 4) -> style.Picture:
         style.arrow(ax, (x, end), (x + width, end))
         style.note(ax, x + width - 0.4, end - 0.7, "time", align="right", size=style.SMALL)
     told = "hatched: the row is under way; solid: it is added. Drawn, not measured."
-    style.note(ax, 1, -rows * 0.9 - 3.6, told, align="left", size=style.SMALL, colour=style.QUIET)
+    style.note(ax, 1, -rows * 0.9 - 3.6, told, align="left", size=style.SMALL, color=style.QUIET)
     return style.Picture(
         figure,
         f"Two time lines for {rows} rows, drawn and not measured. With one load at a time each row "
@@ -286,7 +286,7 @@ def ring_picture(rows: int = 12, U: int = 4) -> style.Picture:
         _, under = flight.under_way()
         told.append((int((under[:-1] == 0).sum()), float(flight.added[-1])))
     note = "hatched: the row is under way; solid: it is added. Drawn, not measured."
-    style.note(ax, 1, -rows * 0.7 - 6.9, note, align="left", size=style.SMALL, colour=style.QUIET)
+    style.note(ax, 1, -rows * 0.7 - 6.9, note, align="left", size=style.SMALL, color=style.QUIET)
     (gaps, end), (none, earlier) = told
     return style.Picture(
         figure,
@@ -316,7 +316,7 @@ def _draw_flight(ax: Axes, flight: Flight, x: float, U: int) -> None:
     style.note(ax, x + 16.2, low - 0.6, "time", align="right", size=style.SMALL)
 
 
-PARTS = (  # array, its colour and hatch
+PARTS = (  # array, its color and hatch
     ("weight", style.BLUE, ""),
     ("indices", style.AMBER, "////"),
     ("output", style.TEAL, "...."),
@@ -339,9 +339,9 @@ def ladder_picture(rungs: Sequence[Rung], N: int, D: int) -> style.Picture:
 
 def _draw_bars(ax: Axes, rungs: Sequence[Rung], name: str, N: int) -> None:
     left = np.zeros(len(rungs))
-    for array, colour, hatch in PARTS:
+    for array, color, hatch in PARTS:
         share = np.array([_share(rung, name, array) / N for rung in rungs])
-        ax.barh(range(len(rungs)), share, left=left, color=colour, hatch=hatch, height=0.62,
+        ax.barh(range(len(rungs)), share, left=left, color=color, hatch=hatch, height=0.62,
                 edgecolor=style.PAPER, label=array)  # fmt: skip
         left += share
     for y, value in enumerate(left):

@@ -525,7 +525,7 @@ AGAIN = (
     "the table each time. Keep it in a variable, beside its row."
 )
 SPREAD = (
-    "The result is right. But neighbouring lanes ask for floats that are not neighbours, so that a "
+    "The result is right. But neighboring lanes ask for floats that are not neighbors, so that a "
     "request touches twice the sectors that it needs, and the row is asked for twice."
 )
 PADDING_READ = (

@@ -104,7 +104,7 @@ def _draw_step(
     middle, enters = x + wide / 2, step.why in ("enters", "larger")
     fill = style.AMBER if won else style.PAPER if value is None else style.FAINT
     bold = ["normal", "bold"]
-    style.note(ax, middle, -0.6, f"position {i}", colour=style.QUIET, size=7.5)
+    style.note(ax, middle, -0.6, f"position {i}", color=style.QUIET, size=7.5)
     style.cells(ax, [_number(value)], x, -1.0, width=wide, fill=fill, weight=bold[won],
                 hatch="/////" if value is None else "")  # fmt: skip
     style.note(ax, middle, -2.5, step.why, size=style.SMALL, weight=bold[enters])
@@ -162,9 +162,9 @@ def claims_picture(rows: Sequence[int], order: Sequence[int], V: int = 8) -> sty
     figure, ax = style.board(15.8 + V, 2.9 + 1.2 * len(made), unit=0.36)
     heads = ((1.5, "comes"), (4.6, "position"), (7.4, "its row"), (V + 12.4, "so the warp"))
     for x, name in (*heads, (9.4 + V / 2, "the bits of `claimed`, afterwards")):
-        style.note(ax, x, -0.8, name, size=style.SMALL, colour=style.QUIET)
+        style.note(ax, x, -0.8, name, size=style.SMALL, color=style.QUIET)
     for row in range(V):
-        style.note(ax, 9.9 + row, -1.6, str(row), size=7.5, colour=style.QUIET)
+        style.note(ax, 9.9 + row, -1.6, str(row), size=7.5, color=style.QUIET)
     for at, claim in enumerate(made):
         y = -2.0 - 1.2 * at
         style.note(ax, 1.5, y - 0.5, f"{at + 1}.")

@@ -119,16 +119,16 @@ def join_picture(rows: Sequence[int]) -> style.Picture:
         raise ValueError(f"rows holds {len(rows)}; a picture shows 1 to {MOST_LANES} lanes")
     n, different = len(rows), list(dict.fromkeys(rows))
     figure, ax = style.board(n + 7.2, 10.6)
-    x, colour = 3.6, {row: style.bag_colour(k) for k, row in enumerate(different)}
-    fills = [colour[row] for row in rows]
+    x, color = 3.6, {row: style.bag_color(k) for k, row in enumerate(different)}
+    fills = [color[row] for row in rows]
     style.side_note(ax, x, -1.5, "row of the lane", mono=False)
     for lane in range(n):
-        style.note(ax, x + lane + 0.5, -0.6, str(lane), colour=style.QUIET, size=7.5)
+        style.note(ax, x + lane + 0.5, -0.6, str(lane), color=style.QUIET, size=7.5)
     style.cells(ax, list(rows), x, -1.0, fill=fills)
     left = x + (n - len(different)) / 2
     for y, name in ((-5.0, "one by one"), (-10.0, "joined")):
         style.side_note(ax, x, y + 0.5, name, mono=False)
-        _draw_rows(ax, left, y, different, colour)
+        _draw_rows(ax, left, y, different, color)
     hits = Counter(rows)
     for lane, row in enumerate(rows):
         to = left + different.index(row) + 0.5
@@ -154,8 +154,8 @@ def join_picture(rows: Sequence[int]) -> style.Picture:
     )
 
 
-def _draw_rows(ax: Axes, x: float, y: float, rows: Sequence[int], colour: dict) -> None:
-    style.cells(ax, list(rows), x, y + 1, fill=[colour[row] for row in rows])
+def _draw_rows(ax: Axes, x: float, y: float, rows: Sequence[int], color: dict) -> None:
+    style.cells(ax, list(rows), x, y + 1, fill=[color[row] for row in rows])
     ax.add_patch(Rectangle((x, y), len(rows), 1, fill=False, lw=1.4, ec=style.INK, zorder=3))
 
 

@@ -620,7 +620,7 @@ DETECTIVE = Exercise(
     hints=(
         "Which rows are wrong? Look where the borders of pieces lie, and which runs they cut.",
         "Only cut rows wrong: too much, too little, or another divisor? All rows wrong: is the "
-        "difference a share of a neighbour, or does nothing fit the bags?",
+        "difference a share of a neighbor, or does nothing fit the bags?",
         "Too little in cut rows: a tail. Too much: a head counted twice, or each part divided by "
         "its own length; compute both. Bags with padding give too little: the size. A row has "
         "the first share of the next one: a run too long. Else the bags were not sorted along.",

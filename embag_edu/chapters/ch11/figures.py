@@ -153,8 +153,8 @@ def _draw_busiest(ax: Axes, load: Loads) -> None:
         "6: entries of a warp": (PIECE, style.tint(style.RED, 0.7), "xx"),
         "6: partial sums of a warp": (load.walk, style.tint(style.RED, 0.35), "xx"),
     }
-    for at, (name, (value, colour, hatch)) in enumerate(bars.items()):
-        ax.barh(-at, value, 0.7, color=colour, hatch=hatch, edgecolor=style.INK, lw=0.6)
+    for at, (name, (value, color, hatch)) in enumerate(bars.items()):
+        ax.barh(-at, value, 0.7, color=color, hatch=hatch, edgecolor=style.INK, lw=0.6)
         ax.text(value, -at, f" {value:,}", va="center", ha="left")
         ax.text(-0.02, -at, name, va="center", ha="right", transform=ax.get_yaxis_transform())
     ax.set(yticks=[], xlim=(0, 1.25 * max(load.hits, PIECE)), xlabel="the busiest has to do")
@@ -174,18 +174,18 @@ def pieces_picture(rows: Sequence[int], piece: int = 4) -> style.Picture:
     if not 1 <= len(keys) <= MOST_ENTRIES or keys != sorted(keys):
         raise ValueError(f"rows is {keys}; valid: 1 to {MOST_ENTRIES} rows, sorted")
     names = list(dict.fromkeys(keys))
-    colour = {row: style.bag_colour(k) for k, row in enumerate(names)}
+    color = {row: style.bag_color(k) for k, row in enumerate(names)}
     figure, ax = style.board(len(keys) + 5.6, 8.0)
     x, y = 5.0, -2.3
     style.side_note(ax, x, y + 0.9, "version 5: a warp a run", mono=False)
     _brackets(ax, _runs(keys), x, y + 0.15, 1)
-    style.cells(ax, keys, x, y, fill=[colour[row] for row in keys])
+    style.cells(ax, keys, x, y, fill=[color[row] for row in keys])
     style.side_note(ax, x, y - 0.5, "sorted rows", mono=False)
     spans = [(k, min(k + piece, len(keys))) for k in range(0, len(keys), piece)]
     style.side_note(ax, x, y - 1.9, "version 6: a warp a piece", mono=False)
     _brackets(ax, spans, x, y - 1.15, -1)
     style.side_note(ax, x, y - 4.0, "head and tail", mono=False)
-    used = [_draw_partials(ax, keys, span, x, y - 3.5, colour) for span in spans]
+    used = [_draw_partials(ax, keys, span, x, y - 3.5, color) for span in spans]
     return style.Picture(figure, _pieces_alt(keys, names, spans, used))
 
 
@@ -203,7 +203,7 @@ def _brackets(ax: Axes, spans: list[tuple[int, int]], x: float, y: float, side: 
 
 
 def _draw_partials(
-    ax: Axes, keys: list[int], span: tuple[int, int], x: float, y: float, colour: dict
+    ax: Axes, keys: list[int], span: tuple[int, int], x: float, y: float, color: dict
 ) -> list[int]:
     """The two places of a piece; returns the rows that leave a partial sum there."""
     begin, end = span
@@ -213,7 +213,7 @@ def _draw_partials(
     places = ((head, keys[begin], ""), (tail, keys[end - 1], ": 0" if filled else ""))
     middle = x + (begin + end) / 2
     for k, (used, row, more) in enumerate(places):
-        fill = colour[row] if used else style.FAINT
+        fill = color[row] if used else style.FAINT
         label = f"{row}{more}" if used else "–"
         style.cells(ax, [label], middle - 1.3 + 1.3 * k, y, width=1.3, fill=[fill])
     return [row for used, row, _ in places if used]

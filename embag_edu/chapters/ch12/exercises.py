@@ -560,13 +560,13 @@ FOLD = Exercise(
         Wrong(_rows_as_they_are, "All members read the first table: raise rows by V each."),
         Wrong(_offsets_as_they_are, "Offsets start again with each member: raise them as well."),
         Wrong(_offsets_by_rows, "Offsets count positions. They rise by the length of an input."),
-        Wrong(_checked_after, "Checked after raising, a row of a neighbour's looks fine."),
-        Wrong(_unchecked, "A row outside of its table has become a row of a neighbour's, or stays "
+        Wrong(_checked_after, "Checked after raising, a row of a neighbor's looks fine."),
+        Wrong(_unchecked, "A row outside of its table has become a row of a neighbor's, or stays "
               "outside by luck. Check before you raise."),
         Wrong(_upper_end_only, "A row of -1 has become the last row of the member before."),
         Wrong(_clamped, "Another row was taken in its place, silently. It must be refused: -1."),
         Wrong(_in_turns, "Members must stand one after another, not in turns: bags are stretches "
-              "of neighbours."),
+              "of neighbors."),
         Wrong(_in_place, "The input was raised in place; it belongs to the caller."),
     ),
     points=2,

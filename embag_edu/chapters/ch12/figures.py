@@ -91,9 +91,9 @@ def trilinear_picture() -> style.Picture:
     places = {"output": (9.5, -1.2), "weight": (3.6, -7.9), "weights": (15.4, -7.9)}
     looks = {"output": style.BLUE, "weight": style.AMBER, "weights": style.TEAL}
     for name, (x, y) in places.items():
-        colour = style.tint(looks[name], 0.35)
+        color = style.tint(looks[name], 0.35)
         box = FancyBboxPatch((x - 3.1, y - 0.8), 6.2, 1.6, boxstyle="round,pad=0.1",
-                             facecolor=colour, edgecolor=style.INK, lw=1.2)  # fmt: skip
+                             facecolor=color, edgecolor=style.INK, lw=1.2)  # fmt: skip
         ax.add_patch(box)
         style.note(ax, x, y + 0.28, CORNERS[name][0], mono=True, weight="bold")
         style.note(ax, x, y - 0.4, CORNERS[name][1], size=style.SMALL)
@@ -200,7 +200,7 @@ def _line_alt(n: int, tables: int, inputs: Any, shifted: Any, offsets: Any) -> s
 
 
 def _member(k: int) -> Any:
-    return style.tint(style.bag_colour(k), 0.4)
+    return style.tint(style.bag_color(k), 0.4)
 
 
 def _value(k: int, row: int, d: int) -> int:
@@ -290,8 +290,8 @@ def step_picture(record: Mapping[str, Any], name: str) -> style.Picture:
     figure, ax = style.figure(8.2, 2.5)
     for line, of in enumerate(parts.values()):
         left = 0.0
-        for part, colour in PARTS.items():
-            ax.barh(line, of[part], 0.6, left=left, color=colour, hatch=LOOKS[part],
+        for part, color in PARTS.items():
+            ax.barh(line, of[part], 0.6, left=left, color=color, hatch=LOOKS[part],
                     edgecolor=style.INK, lw=0.8, label=part if line == 0 else None)  # fmt: skip
             left += of[part]
         ax.text(left, line, f" {of['train']:.1f}", va="center")

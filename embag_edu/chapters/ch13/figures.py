@@ -54,8 +54,8 @@ def curves_picture(runs: Mapping[str, Sequence[float]], tolerance: float) -> sty
     above.plot(steps, reference, color=style.PALE, lw=7, label=first, solid_capstyle="round")
     looks = zip((style.BLUE, style.AMBER, style.RED, style.TEAL), style.MARKERS, strict=False)
     apart = {}
-    for at, ((name, losses), (colour, marker)) in enumerate(zip(others, looks, strict=False)):
-        n, shade = len(losses), style.dark(colour)
+    for at, ((name, losses), (color, marker)) in enumerate(zip(others, looks, strict=False)):
+        n, shade = len(losses), style.dark(color)
         found = np.abs(np.asarray(losses) - np.asarray(reference)[:n])
         apart[name] = float(found.max())
         marks = slice(8 * at, None, 8 * len(others))
@@ -90,10 +90,10 @@ def map_picture(
     """
     figure, ax = style.figure(7.2, 5.2)
     names = list(dict.fromkeys(groups))
-    for name, colour, marker in zip(names, style.COLOURS, style.MARKERS, strict=False):
+    for name, color, marker in zip(names, style.COLORS, style.MARKERS, strict=False):
         mine = np.array([group == name for group in groups])
-        ax.plot(*flat[mine].T, marker, color=style.dark(colour), ms=6, label=name,
-                mfc=colour)  # fmt: skip
+        ax.plot(*flat[mine].T, marker, color=style.dark(color), ms=6, label=name,
+                mfc=color)  # fmt: skip
     for (x, y), height, word in zip(flat, _apart(flat, words), words, strict=True):
         arrow = {"arrowstyle": "-", "lw": 0.6, "color": style.QUIET, "shrinkB": 3}
         ax.annotate(word, (x, y), (x + 0.015 * np.ptp(flat), height), fontsize=style.SMALL,
@@ -152,14 +152,14 @@ def effects_picture(words: Sequence[str], values: Any, title: str) -> style.Pict
 
 
 def nearest_picture(found: Mapping[str, Sequence[tuple[str, float]]]) -> style.Picture:
-    """For each word its neighbours, nearest first, with their cosines."""
+    """For each word its neighbors, nearest first, with their cosines."""
     longest = max(len(near) for near in found.values())
     figure, ax = style.board(4 * longest + 3.4, 1.6 * len(found) + 0.4, 0.36)
     for line, (word, near) in enumerate(found.items()):
         y = -1.1 - 1.6 * line
         style.note(ax, 2.6, y, word, weight="bold", align="right")
         for at, (name, cosine) in enumerate(near):
-            _neighbour(ax, 3.2 + 4 * at, y, name, cosine)
+            _neighbor(ax, 3.2 + 4 * at, y, name, cosine)
     told = "; ".join(f"{w}: {', '.join(name for name, _ in near)}" for w, near in found.items())
     return style.Picture(
         figure,
@@ -168,9 +168,9 @@ def nearest_picture(found: Mapping[str, Sequence[tuple[str, float]]]) -> style.P
     )
 
 
-def _neighbour(ax: Axes, x: float, y: float, name: str, cosine: float) -> None:
+def _neighbor(ax: Axes, x: float, y: float, name: str, cosine: float) -> None:
     style.cells(ax, [name], x, y + 0.5, width=3.8, size=style.SMALL)
-    style.note(ax, x + 1.9, y - 0.75, f"{cosine:.2f}", size=7.5, colour=style.QUIET)
+    style.note(ax, x + 1.9, y - 0.75, f"{cosine:.2f}", size=7.5, color=style.QUIET)
 
 
 def ranks_picture(scores: Any, truth: Any) -> style.Picture:

@@ -87,8 +87,8 @@ extern "C" __global__ void length_without_a_sign(const int* idx, const int* off,
   sums[blockIdx.x] = s;
 }
 
-// Element 0 has no left neighbour.
-extern "C" __global__ void no_left_neighbour(const int* ids, int* begins, int n) {
+// Element 0 has no left neighbor.
+extern "C" __global__ void no_left_neighbor(const int* ids, int* begins, int n) {
   int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i < n)
     begins[i] = ids[i] != ids[i - 1];  // FAULT
@@ -388,7 +388,7 @@ extern "C" __global__ void cursor_moved_too_soon(const int* idx, int* out, int n
   out[t] = s;
 }
 
-// ==== A warp that is not synchronised ============================================================
+// ==== A warp that is not synchronized ============================================================
 
 // A shuffle hands over a register. It orders no memory.
 extern "C" __global__ void shuffle_taken_for_a_barrier(const float* x, float* out) {
@@ -600,7 +600,7 @@ extern "C" __global__ void lock_given_back_by_a_store(const float* x, int* lock,
   *lock = 0;  // FAULT
 }
 
-// Shifting in place: the neighbour may have been overwritten already.
+// Shifting in place: the neighbor may have been overwritten already.
 extern "C" __global__ void shift_in_place(float* x, int n) {
   int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i + 1 < n)

@@ -22,7 +22,7 @@ SOURCE = Path(__file__).with_name("faults.cu")
 
 # A missing barrier is a race. But if the reader happens to come first there is nothing yet to race
 # with: the memory it reads was never written, which is as good a report.
-RACE_OR_TOO_EARLY = ("race", "uninitialised shared memory")
+RACE_OR_TOO_EARLY = ("race", "uninitialized shared memory")
 BEHIND_A_SHARED_ARRAY = ("array index", "out of bounds")
 OUTSIDE = ("out of bounds", "wild pointer")
 NOT_ALL_LANES = ("warp mask", "deadlock")
@@ -162,8 +162,8 @@ OUT_OF_BOUNDS = [
     Fault("length without a sign", "offsets that decrease", ("out of bounds",),
           "length_without_a_sign", (2,), (1,),
           lambda rng: (ints(1, 2, 3, 4), ints(0, 3, 2), room(2)), array="idx"),
-    Fault("no left neighbour", "ids[-1]", ("out of bounds",),
-          "no_left_neighbour", (1,), (32,),
+    Fault("no left neighbor", "ids[-1]", ("out of bounds",),
+          "no_left_neighbor", (1,), (32,),
           lambda rng: (ints(1, 1, 2, 2, 2), room(5), i32(5)), array="ids"),
     Fault("last float4 hangs over", "n is no multiple of 4", ("out of bounds",),
           "last_float4_hangs_over", (1,), (32,),
@@ -211,15 +211,15 @@ TOO_SMALL = [
           options=("-DROWS=128",)),
 ]  # fmt: skip
 
-UNINITIALISED = [
-    Fault("half-filled tile", "the last block has 36 elements", ("uninitialised shared memory",),
+UNINITIALIZED = [
+    Fault("half-filled tile", "the last block has 36 elements", ("uninitialized shared memory",),
           "half_filled_tile", (2,), (64,), lambda rng: (floats(100), empty(2), i32(100))),
-    Fault("sum without a zero", "nobody writes the zero", ("uninitialised shared memory",),
+    Fault("sum without a zero", "nobody writes the zero", ("uninitialized shared memory",),
           "sum_without_a_zero", (1,), (64,), lambda rng: (floats(64), empty(1))),
     Fault("thirty-two sums of four warps", "part[4:] is never written",
-          ("uninitialised shared memory",),
+          ("uninitialized shared memory",),
           "thirty_two_sums_of_four_warps", (1,), (128,), lambda rng: (floats(128), empty(1))),
-    Fault("bins half cleared", "100 bins, 64 threads", ("uninitialised shared memory",),
+    Fault("bins half cleared", "100 bins, 64 threads", ("uninitialized shared memory",),
           "bins_half_cleared", (1,), (64,),
           lambda rng: (np.arange(100, dtype=i32), room(1), i32(100))),
 ]  # fmt: skip
@@ -305,7 +305,7 @@ RACES = [
     Fault("lock given back by a store", "plain against atomic", ("race",),
           "lock_given_back_by_a_store", (3,), (32,),
           lambda rng: (floats(3), zeros(1), zeros(1, f32)), array="lock"),
-    Fault("shift in place", "the neighbour may be overwritten", ("race",),
+    Fault("shift in place", "the neighbor may be overwritten", ("race",),
           "shift_in_place", (1,), (32,), lambda rng: (floats(20), i32(20)), array="x"),
     Fault("table changed while read", "one block writes, another reads", ("race",),
           "table_changed_while_read", (2,), (8,),
@@ -346,7 +346,7 @@ COPIES = [
     Fault("waited for the other copy", "wait_prior(1) for the last copy", ("async copy",),
           "waited_for_the_other_copy", (1,), (64,), lambda rng: (floats(128), empty(64))),
     Fault("waited but no barrier", "own copy waited for, another's read",
-          ("race", "async copy", "uninitialised shared memory"),
+          ("race", "async copy", "uninitialized shared memory"),
           "waited_but_no_barrier", (1,), (64,), lambda rng: (floats(64), empty(64))),
 ]  # fmt: skip
 
@@ -428,6 +428,6 @@ AT_LAUNCH = [
 ]  # fmt: skip
 
 FAULTS: list[Fault] = [
-    *OUT_OF_BOUNDS, *MISALIGNED, *TOO_SMALL, *UNINITIALISED, *NO_BARRIER, *DIVERGENT, *RACES,
+    *OUT_OF_BOUNDS, *MISALIGNED, *TOO_SMALL, *UNINITIALIZED, *NO_BARRIER, *DIVERGENT, *RACES,
     *WARPS, *COPIES, *NO_END, *REST, *AT_LAUNCH,
 ]  # fmt: skip

@@ -322,7 +322,7 @@ extern "C" __global__ void atomic_inc_dec(unsigned* cells, unsigned* up, unsigne
   down[i] = atomicDec(&cells[1], limit);
 }
 
-// Any update can be made of compare-and-swap: here x * 5 + 1 on small neighbouring cells.
+// Any update can be made of compare-and-swap: here x * 5 + 1 on small neighboring cells.
 template <class T> __global__ void atomic_cas(T* cells, int n) {
   int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= n) return;

@@ -1,6 +1,6 @@
 """The launch and the right answer of every kernel in features.cu: CUDA's meaning, in NumPy.
 
-Not modelled, so not in the table: a plain cast `(int)x` of a float that does not fit. A GPU gives
+Not modeled, so not in the table: a plain cast `(int)x` of a float that does not fit. A GPU gives
 the nearest int, C++ leaves it undefined; __float2int_rz and its kin are right in both.
 """
 
@@ -41,7 +41,7 @@ def row(
 def narrow(x: np.ndarray, form: tuple[int, int], how: Callable = np.rint) -> np.ndarray:
     """Numbers -> the 16 bits of HALF or BFLOAT16; `how`: np.rint, np.trunc, np.ceil or np.floor."""
     digits, lowest = form
-    with np.errstate(invalid="ignore"):  # of a signalling NaN
+    with np.errstate(invalid="ignore"):  # of a signaling NaN
         x = np.asarray(x, F64)
     infinity = (0x7FFF >> digits) << digits
     finite = np.where(np.isfinite(x), x, 0.0)
@@ -84,7 +84,7 @@ def _float_bits(x: np.ndarray) -> np.ndarray:
 
 
 def some_floats(rng: np.random.Generator, form: tuple[int, int], n: int) -> np.ndarray:
-    """float32: random bits, 16-bit numbers, the middles between them and their neighbours."""
+    """float32: random bits, 16-bit numbers, the middles between them and their neighbors."""
     near = widen(rng.integers(0, 1 << 16, n), form).astype(F32).view(U32)
     half_step = U32(1) << U32(22 - form[0])
     middle = near + half_step
@@ -580,7 +580,7 @@ def _atomic_cas(cells, n):
 for _type in ("int", "unsigned", "unsigned long long", "unsigned short"):
     row(
         f"atomicCAS, {_type}",
-        "any update made of compare-and-swap; neighbours stay whole",
+        "any update made of compare-and-swap; neighbors stay whole",
         f"atomic_cas<{_type}>", 4, 64,
         lambda r, d=C_TYPES[_type]: (np.array([0, 1, 2, 3, 40], d), I32(250)), _atomic_cas,
     )  # fmt: skip

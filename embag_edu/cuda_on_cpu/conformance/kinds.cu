@@ -246,7 +246,7 @@ extern "C" __global__ void segmented_sum(const int* x, const int* head, int* y, 
   }
 }
 
-// 1-dimensional stencil: a block reads its part and the neighbours on both sides.
+// 1-dimensional stencil: a block reads its part and the neighbors on both sides.
 extern "C" __global__ void stencil(const float* x, float* y, int n) {
   const int radius = 3;
   extern __shared__ float part[];

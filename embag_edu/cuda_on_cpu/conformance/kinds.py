@@ -276,7 +276,7 @@ row(
 )  # fmt: skip
 row(
     "stencil with halo",
-    "a block reads its neighbours' edges",
+    "a block reads its neighbors' edges",
     "stencil", 4, 64, lambda r: (r.standard_normal(230).astype(F32), Out(230, F32), I32(230)),
     _stencil,
     shared_mem=4 * 70,

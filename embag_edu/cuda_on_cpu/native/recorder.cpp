@@ -124,7 +124,7 @@ static SyncVariable* variable_at(uint64_t address) {
     }
   return nullptr;
 }
-static void synchronise(uint64_t address) {  // an atomic takes what others released here, and releases
+static void synchronize(uint64_t address) {  // an atomic takes what others released here, and releases
   SyncVariable* v = any_fence ? variable_at(address) : nullptr;
   if (!v) return;
   Thread& t = me();
@@ -474,7 +474,7 @@ static void check_shared(uint64_t offset, unsigned bytes, Access access, int lin
   for (unsigned i = 0; i < bytes; i++) {
     if (pending[offset + i]) refuse("async copy", line, span, a, bytes, access);
     if (access == WRITE) written[offset + i] = 1;
-    else if (!written[offset + i]) refuse("uninitialised shared memory", line, span, a, bytes, access);
+    else if (!written[offset + i]) refuse("uninitialized shared memory", line, span, a, bytes, access);
   }
 }
 static int check_place(uint64_t a, unsigned bytes, Access access, int line) {
@@ -510,7 +510,7 @@ void record(const volatile void* pointer, unsigned bytes, Access access, int tol
     check_race(shadow[span], a - watch.start[span], bytes, access, pc, span);
     if (access == ATOMIC) hits[span][(a - watch.start[span]) / 4]++;
   }
-  if (access == ATOMIC) synchronise(a);
+  if (access == ATOMIC) synchronize(a);
   if (access != READ && span >= 0) me().wrote = now;
   note(a, bytes, access, span, pc);
 }

@@ -1,1 +1,1 @@
-#error "cooperative_groups.h is not modelled on the CPU: use __syncthreads(), __syncwarp(mask) and the __shfl_*_sync functions instead."
+#error "cooperative_groups.h is not modeled on the CPU: use __syncthreads(), __syncwarp(mask) and the __shfl_*_sync functions instead."

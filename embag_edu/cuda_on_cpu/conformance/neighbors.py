@@ -1,6 +1,6 @@
 """Correct kernels, each near to a faulty one: the checked mode must find nothing in them.
 
-The kernels are in `neighbours.cu`. Inputs are small whole numbers, so that every sum is exact in
+The kernels are in `neighbors.cu`. Inputs are small whole numbers, so that every sum is exact in
 any order of the threads.
 """
 
@@ -16,12 +16,12 @@ import numpy as np
 
 from embag_edu.cuda_on_cpu.conformance.faults import Make, empty, floats, ints, room, rows, zeros
 
-SOURCE = Path(__file__).with_name("neighbours.cu")
+SOURCE = Path(__file__).with_name("neighbors.cu")
 Expect = Callable[[tuple[Any, ...]], dict[int, np.ndarray]]
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class Neighbor:
     """One correct launch. expect(arguments before the launch) -> {position: array after it}."""
 
     name: str
@@ -37,7 +37,7 @@ class Neighbour:
 
 @cache
 def source() -> str:
-    """The text of neighbours.cu."""
+    """The text of neighbors.cu."""
     return SOURCE.read_text(encoding="utf-8")
 
 
@@ -63,7 +63,7 @@ def scattered(grad: np.ndarray, idx: np.ndarray, off: np.ndarray, dw: np.ndarray
     return out
 
 
-def three_neighbours(x: np.ndarray) -> np.ndarray:
+def three_neighbors(x: np.ndarray) -> np.ndarray:
     """x[i - 1] + x[i] + x[i + 1], zeros outside."""
     wide = np.pad(x, 1)
     return wide[:-2] + wide[1:-1] + wide[2:]
@@ -127,139 +127,139 @@ LONG_BAGS = ints(0, 80, 80, 99)
 # ---- the table -----------------------------------------------------------------------------------
 
 BARRIERS = [
-    Neighbour("reverse", "a barrier before reading", "reverse", (1,), (64,),
+    Neighbor("reverse", "a barrier before reading", "reverse", (1,), (64,),
               lambda rng: (floats(64), empty(64)), lambda a: {1: a[0][::-1]}),
-    Neighbour("tile used twice", "a barrier before writing again", "tile_used_twice", (1,), (64,),
+    Neighbor("tile used twice", "a barrier before writing again", "tile_used_twice", (1,), (64,),
               lambda rng: (floats(64), floats(128)[64:].copy(), empty(64)),
               lambda a: {2: (a[0] + a[1])[::-1]}),
-    Neighbour("staged rows", "two barriers in a loop", "staged_rows", (3,), (40,),
+    Neighbor("staged rows", "two barriers in a loop", "staged_rows", (3,), (40,),
               lambda rng: (floats(10, 40), rows(rng, 10, 99), LONG_BAGS.copy(), empty(3, 40),
                            i32(40)),
               lambda a: {3: bag_sums(*a[:3])}),
-    Neighbour("tree", "a barrier at each level", "tree", (1,), (128,),
+    Neighbor("tree", "a barrier at each level", "tree", (1,), (128,),
               lambda rng: (floats(128), empty(1)), lambda a: {1: total(a[0])}),
-    Neighbour("sums of warps", "only those written are read", "sums_of_warps", (1,), (128,),
+    Neighbor("sums of warps", "only those written are read", "sums_of_warps", (1,), (128,),
               lambda rng: (floats(128), empty(1)), lambda a: {1: total(a[0])}),
-    Neighbour("shared total", "atomics, barrier, plain reads", "shared_total", (1,), (64,),
+    Neighbor("shared total", "atomics, barrier, plain reads", "shared_total", (1,), (64,),
               lambda rng: (floats(64), empty(64)), lambda a: {1: total(a[0], 64)}),
-    Neighbour("maximum and sum", "one array for both", "maximum_and_sum", (1,), (64,),
+    Neighbor("maximum and sum", "one array for both", "maximum_and_sum", (1,), (64,),
               lambda rng: (floats(64), empty(64)),
               lambda a: {1: total(a[0].max() - a[0], 64)}),
-    Neighbour("guard without barrier", "early return", "guard_without_barrier", (2,), (64,),
+    Neighbor("guard without barrier", "early return", "guard_without_barrier", (2,), (64,),
               lambda rng: (floats(100), empty(100), i32(100)), lambda a: {1: 2 * a[0]}),
-    Neighbour("guard around the barrier", "nobody returns early", "guard_around_the_barrier",
+    Neighbor("guard around the barrier", "nobody returns early", "guard_around_the_barrier",
               (2,), (64,), lambda rng: (floats(100), empty(2), i32(100)),
               lambda a: {1: np.array([a[0][:64].sum(), a[0][64:].sum()])}),
-    Neighbour("barrier in an even loop", "all go round as often", "barrier_in_an_even_loop",
+    Neighbor("barrier in an even loop", "all go round as often", "barrier_in_an_even_loop",
               (1,), (32, 8), lambda rng: (floats(12, 32), empty(32), i32(12)),
               lambda a: {1: a[0].sum(0)}),
-    Neighbour("barrier in an even branch", "a whole block takes it", "barrier_in_an_even_branch",
+    Neighbor("barrier in an even branch", "a whole block takes it", "barrier_in_an_even_branch",
               (3,), (32,), lambda rng: (floats(96), empty(96)),
               lambda a: {1: mirrored_even_blocks(a[0])}),
-    Neighbour("scan", "read, barrier, write, barrier", "scan", (1,), (64,),
+    Neighbor("scan", "read, barrier, write, barrier", "scan", (1,), (64,),
               lambda rng: (rows(rng, 10, 64), room(64)), lambda a: {1: np.cumsum(a[0])}),
-    Neighbour("barrier that counts", "__syncthreads_count", "barrier_that_counts", (1,), (48,),
+    Neighbor("barrier that counts", "__syncthreads_count", "barrier_that_counts", (1,), (48,),
               lambda rng: (rows(rng, 10, 48) - 3, room(48)),
               lambda a: {1: np.full(48, (a[0] >= 0).sum())}),
 ]  # fmt: skip
 
 TILES = [
-    Neighbour("halo", "a tile with guards at both ends", "halo", (2,), (32,),
+    Neighbor("halo", "a tile with guards at both ends", "halo", (2,), (32,),
               lambda rng: (floats(50), empty(50), i32(50)),
-              lambda a: {1: three_neighbours(a[0])}),
-    Neighbour("transpose", "a padded tile", "transpose", (2, 2), (32, 8),
+              lambda a: {1: three_neighbors(a[0])}),
+    Neighbor("transpose", "a padded tile", "transpose", (2, 2), (32, 8),
               lambda rng: (floats(40, 50), empty(50, 40), i32(40), i32(50)),
               lambda a: {1: a[0].T}),
-    Neighbour("two arrays in dynamic memory", "the wider type first",
+    Neighbor("two arrays in dynamic memory", "the wider type first",
               "two_arrays_in_dynamic_memory", (1,), (8,),
               lambda rng: (floats(8, 4), rng.permutation(8).astype(i32), empty(8, 4), i32(8)),
               lambda a: {2: a[0][a[1]]}, shared_mem=8 * 20),
-    Neighbour("union used twice", "the same bytes, two types", "union_used_twice", (1,), (64,),
+    Neighbor("union used twice", "the same bytes, two types", "union_used_twice", (1,), (64,),
               lambda rng: (floats(64), rows(rng, 10, 64), empty(64)),
               lambda a: {2: a[0][::-1] + np.roll(a[1], -1).astype(np.float32)}),
-    Neighbour("two buffers", "asynchronous copies", "two_buffers", (1,), (64,),
+    Neighbor("two buffers", "asynchronous copies", "two_buffers", (1,), (64,),
               lambda rng: (floats(5, 64), empty(64), i32(5)),
               lambda a: {1: a[0].sum(0)[::-1]}),
 ]  # fmt: skip
 
 WARPS = [
-    Neighbour("part of a warp", "__syncwarp for a warp's own part", "part_of_a_warp", (1,), (128,),
+    Neighbor("part of a warp", "__syncwarp for a warp's own part", "part_of_a_warp", (1,), (128,),
               lambda rng: (floats(128), empty(128)), lambda a: {1: rounds_of_warps(a[0])}),
-    Neighbour("tree of a warp", "__syncwarp at each level", "tree_of_a_warp", (1,), (32,),
+    Neighbor("tree of a warp", "__syncwarp at each level", "tree_of_a_warp", (1,), (32,),
               lambda rng: (floats(64), empty(1)), lambda a: {1: total(a[0])}),
-    Neighbour("rows from hand to hand", "shuffles only", "rows_from_hand_to_hand", (3,), (32,),
+    Neighbor("rows from hand to hand", "shuffles only", "rows_from_hand_to_hand", (3,), (32,),
               lambda rng: (floats(10, 20), rows(rng, 10, 99), LONG_BAGS.copy(), empty(3, 20),
                            i32(20)),
               lambda a: {3: bag_sums(*a[:3])}),
-    Neighbour("mask of those who come", "made before the branch", "mask_of_those_who_come",
+    Neighbor("mask of those who come", "made before the branch", "mask_of_those_who_come",
               (1,), (32,), lambda rng: (rows(rng, 5, 20), room(20), i32(20)),
               lambda a: {1: largest_and_how_often(a[0])}),
-    Neighbour("partial warp", "48 threads", "partial_warp", (1,), (48,),
+    Neighbor("partial warp", "48 threads", "partial_warp", (1,), (48,),
               lambda rng: (floats(48), empty(48)), lambda a: {1: of_each_warp(a[0])}),
-    Neighbour("halves of a warp", "own mask, own width", "halves_of_a_warp", (1,), (32,),
+    Neighbor("halves of a warp", "own mask, own width", "halves_of_a_warp", (1,), (32,),
               lambda rng: (floats(32), empty(32)), lambda a: {1: halves(a[0])}),
-    Neighbour("one atomic for equal rows", "__match_any_sync", "one_atomic_for_equal_rows",
+    Neighbor("one atomic for equal rows", "__match_any_sync", "one_atomic_for_equal_rows",
               (1,), (32,), lambda rng: (rows(rng, 10, 32), zeros(10)),
               lambda a: {1: np.bincount(a[0], minlength=10)}),
 ]  # fmt: skip
 
 GLOBAL = [
-    Neighbour("bag mean", "an empty bag, an empty loop", "bag_mean", (1,), (32,),
+    Neighbor("bag mean", "an empty bag, an empty loop", "bag_mean", (1,), (32,),
               lambda rng: (floats(10, 8), rows(rng, 10, 10), BAGS.copy(), empty(3, 8), i32(3),
                            i32(8)),
               lambda a: {3: bag_means(*a[:3])}, tolerance=1e-6),
-    Neighbour("bag sum with float4", "aligned rows", "bag_sum_float4", (3,), (2,),
+    Neighbor("bag sum with float4", "aligned rows", "bag_sum_float4", (3,), (2,),
               lambda rng: (floats(10, 8), rows(rng, 10, 10), BAGS.copy(), empty(3, 8)),
               lambda a: {3: bag_sums(*a[:3])}),
-    Neighbour("backward", "atomicAdd", "backward", (3,), (8,),
+    Neighbor("backward", "atomicAdd", "backward", (3,), (8,),
               lambda rng: (floats(3, 8), rows(rng, 6, 10), BAGS.copy(), empty(6, 8), i32(8)),
               lambda a: {3: scattered(*a[:4])}),
-    Neighbour("own rows in place", "blocks with disjoint rows", "own_rows_in_place", (4,), (8,),
+    Neighbor("own rows in place", "blocks with disjoint rows", "own_rows_in_place", (4,), (8,),
               lambda rng: (floats(4, 8), i32(8)), lambda a: {0: 8 * a[0]}),
-    Neighbour("one table for all", "read by everybody", "one_table_for_all", (2,), (32,),
+    Neighbor("one table for all", "read by everybody", "one_table_for_all", (2,), (32,),
               lambda rng: (floats(50), floats(7), empty(50), i32(50)),
               lambda a: {2: one_table(*a[:2])}),
-    Neighbour("stride of the grid", "each element once", "stride_of_the_grid", (2,), (32,),
+    Neighbor("stride of the grid", "each element once", "stride_of_the_grid", (2,), (32,),
               lambda rng: (floats(150), empty(150), i32(150)), lambda a: {1: a[0] ** 2}),
-    Neighbour("bytes and half-words", "neighbours in one word", "bytes_and_half_words",
+    Neighbor("bytes and half-words", "neighbors in one word", "bytes_and_half_words",
               (1,), (64,),
               lambda rng: (np.arange(64, dtype=np.uint8), np.arange(64, dtype=np.int16)),
               lambda a: {0: a[0] + 1, 1: a[1] * 2}),
-    Neighbour("bytes in a tile", "neighbours in one word", "bytes_in_a_tile", (1,), (64,),
+    Neighbor("bytes in a tile", "neighbors in one word", "bytes_in_a_tile", (1,), (64,),
               lambda rng: (np.arange(64, dtype=np.uint8), zeros(64, np.uint8)),
               lambda a: {1: a[0][::-1]}),
-    Neighbour("histogram", "all bins cleared", "histogram", (2,), (64,),
+    Neighbor("histogram", "all bins cleared", "histogram", (2,), (64,),
               lambda rng: (rows(rng, 100, 300), zeros(100), i32(300)),
               lambda a: {1: np.bincount(a[0], minlength=100)}),
-    Neighbour("a place for each", "atomicAdd gives places", "a_place_for_each", (2,), (32,),
+    Neighbor("a place for each", "atomicAdd gives places", "a_place_for_each", (2,), (32,),
               lambda rng: (zeros(1), room(50), i32(50)),
               lambda a: {0: np.array([64]), 1: np.full(50, 7)}),
-    Neighbour("count rows once", "atomicExch", "count_rows_once", (2,), (32,),
+    Neighbor("count rows once", "atomicExch", "count_rows_once", (2,), (32,),
               lambda rng: (rows(rng, 40, 60), zeros(40), zeros(1), i32(60)),
               lambda a: {1: np.bincount(a[0], minlength=40) > 0,
                          2: np.array([len(set(a[0].tolist()))])}),
-    Neighbour("bitmap", "atomicOr", "bitmap", (2,), (32,),
+    Neighbor("bitmap", "atomicOr", "bitmap", (2,), (32,),
               lambda rng: (rows(rng, 64, 50), zeros(2, u32), i32(50)),
               lambda a: {1: bits_of(a[0], 2)}),
 ]  # fmt: skip
 
 BETWEEN_BLOCKS = [
-    Neighbour("last block adds up", "fence before the ticket", "last_block_adds_up", (4,), (32,),
+    Neighbor("last block adds up", "fence before the ticket", "last_block_adds_up", (4,), (32,),
               lambda rng: (floats(4), empty(4), zeros(1, u32), empty(1)),
               lambda a: {1: 2 * a[0], 2: np.array([4]), 3: total(2 * a[0])}),
-    Neighbour("last block adds up rows", "and a barrier", "last_block_adds_up_rows", (3,), (64,),
+    Neighbor("last block adds up rows", "and a barrier", "last_block_adds_up_rows", (3,), (64,),
               lambda rng: (floats(3, 64), empty(3, 64), zeros(1, u32), empty(64)),
               lambda a: {1: a[0], 2: np.array([3]), 3: a[0].sum(0)[::-1]}),
-    Neighbour("one fence for the block", "behind the barrier", "one_fence_for_the_block",
+    Neighbor("one fence for the block", "behind the barrier", "one_fence_for_the_block",
               (3,), (64,),
               lambda rng: (floats(3, 64), empty(3, 64), zeros(1, u32), empty(64)),
               lambda a: {1: a[0], 2: np.array([3]), 3: a[0].sum(0)[::-1]}),
-    Neighbour("lock with fences", "taken and given back by atomics", "lock_with_fences",
+    Neighbor("lock with fences", "taken and given back by atomics", "lock_with_fences",
               (3,), (32,), lambda rng: (floats(3), zeros(1), zeros(1, np.float32)),
               lambda a: {1: np.zeros(1), 2: total(a[0])}),
-    Neighbour("message and flag", "two warps of a block", "message_and_flag", (1,), (64,),
+    Neighbor("message and flag", "two warps of a block", "message_and_flag", (1,), (64,),
               lambda rng: (floats(1), empty(1), zeros(1), empty(1)),
               lambda a: {1: a[0], 2: np.ones(1), 3: 2 * a[0]}),
 ]  # fmt: skip
 
-NEIGHBOURS: list[Neighbour] = [*BARRIERS, *TILES, *WARPS, *GLOBAL, *BETWEEN_BLOCKS]
+NEIGHBORS: list[Neighbor] = [*BARRIERS, *TILES, *WARPS, *GLOBAL, *BETWEEN_BLOCKS]

@@ -1,5 +1,5 @@
-// Correct kernels, each the neighbour of a faulty one in faults.cu: nothing may be reported here.
-// neighbours.py has their inputs and what they must compute. Names as in faults.cu.
+// Correct kernels, each the neighbor of a faulty one in faults.cu: nothing may be reported here.
+// neighbors.py has their inputs and what they must compute. Names as in faults.cu.
 #include <cuda_pipeline.h>
 
 // ==== Barriers ===================================================================================
@@ -382,7 +382,7 @@ extern "C" __global__ void stride_of_the_grid(const float* x, float* out, int n)
     out[i] = x[i] * x[i];
 }
 
-// Neighbouring bytes and half-words belong to different threads: no race.
+// Neighboring bytes and half-words belong to different threads: no race.
 extern "C" __global__ void bytes_and_half_words(unsigned char* bytes, short* halves) {
   int t = threadIdx.x;
   bytes[t] = bytes[t] + 1;
