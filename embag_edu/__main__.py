@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from embag_edu import IMPLEMENTATIONS
+from embag_edu.text import aligned
 
 COMMANDS = {
     "check": "hold an EmbeddingBag against the conformance table",
@@ -53,7 +54,7 @@ def run_check(words: list[str]) -> int:
 
     try:
         if given.list or not given.implementation:
-            print("\n".join(f"{c.name:42} {c.says}" for c in find(given.only)))
+            print(aligned((c.name, c.says) for c in find(given.only)))
             return 0 if given.list else 2
         pair = [f for f in (given.implementation, given.backward) if f]
         report = check(

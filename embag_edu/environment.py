@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import Any
 
 from embag_edu import __version__
+from embag_edu.text import aligned
 
 CUPY_BUILDS = ("cupy-cuda13x", "cupy-cuda12x", "cupy")
 PACKAGES = ("numpy", "torch", "matplotlib", "jupyterlab", "ipywidgets", "ml_dtypes")
@@ -34,7 +35,7 @@ def report() -> str:
         "cupy": _cupy(),
         "GPU": _gpu(),
     }
-    return "\n".join(f"{name:<12}{fact}" for name, fact in facts.items())
+    return aligned(facts.items())
 
 
 def _system() -> str:

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from embag_edu.check.checker import check
+from embag_edu.text import aligned
 
 YES = "yes"
 BACKEND = "aot_eager"  # everything of torch.compile but the code generation, which is not ours
@@ -62,20 +63,17 @@ def answer(column: Callable[[Entrant], None], entrant: Entrant) -> str:
 
 def as_text(found: dict[str, dict]) -> str:
     """The table, with the reasons below it."""
-    columns = list(next(iter(found.values())))
-    width = max(map(len, found)) + 2
-    lines = [" " * width + "  ".join(columns)]
+    rows = [["", *next(iter(found.values()))]]
     reasons: list[str] = []
     for name, answers in found.items():
-        cells = []
-        for column in columns:
-            said = answers[column]
+        row = [name]
+        for column, said in answers.items():
             if said != YES:
                 reasons.append(f"({len(reasons) + 1}) {name}, {column}: {said}")
                 said = f"no ({len(reasons)})"
-            cells.append(said.ljust(len(column)))
-        lines.append(name.ljust(width) + "  ".join(cells).rstrip())
-    return "\n".join([*lines, "", *reasons]).rstrip()
+            row.append(said)
+        rows.append(row)
+    return "\n".join([aligned(rows), "", *reasons]).rstrip()
 
 
 # ---- calls that the columns make ------------------------------------------------------------
