@@ -153,7 +153,7 @@ def make_call(
 
 
 def check_backward(call: Call, grad_output: np.ndarray) -> None:
-    """Raise what torch raises when a backward starts: a bad upstream gradient, or spec row 15."""
+    """Raise what torch raises when a backward starts: a bad one, or spec 3, row 15."""
     _check_arrays(grad_output=grad_output)
     expected = (call.num_bags, call.embedding_dim)
     if grad_output.shape != expected:

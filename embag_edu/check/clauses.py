@@ -889,7 +889,7 @@ def _refused_calls() -> list[tuple[str, str, str, list[Case]]]:
         (
             "bags_of_nothing",
             "A 2-D input of no columns is refused.",
-            "spec 2, row 3c",
+            "spec 3, row 3c",
             [bad("3 by 0", input=np.zeros((3, 0), np.int64), offsets=LEFT_OUT)],
         ),
         (
