@@ -47,8 +47,8 @@ MISSED = [
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.parametrize("says, body, grid, block, kind", MISSED, ids=[m[0] for m in MISSED])
-def test_a_fault_once_missed(says, body, grid, block, kind, compiler, monkeypatch):
+@pytest.mark.parametrize("about, body, grid, block, kind", MISSED, ids=[m[0] for m in MISSED])
+def test_a_fault_once_missed(about, body, grid, block, kind, compiler, monkeypatch):
     monkeypatch.setenv("EMBAG_CXX", compiler)
     x, y, n = arrays(64, 32)
     include = "#include <cuda_pipeline.h>"
@@ -91,8 +91,8 @@ RIGHT = [
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.parametrize("says, body, grid, block, expect", RIGHT, ids=[r[0] for r in RIGHT])
-def test_a_kernel_once_reported_is_right(says, body, grid, block, expect, compiler, monkeypatch):
+@pytest.mark.parametrize("about, body, grid, block, expect", RIGHT, ids=[r[0] for r in RIGHT])
+def test_a_kernel_once_reported_is_right(about, body, grid, block, expect, compiler, monkeypatch):
     monkeypatch.setenv("EMBAG_CXX", compiler)
     before = "constexpr float SQUARES[8] = {0, 1, 4, 9, 16, 25, 36, 49};\n"
     before += "__noinline__ __device__ float pick(const float* t, int i) { return t[i]; }"

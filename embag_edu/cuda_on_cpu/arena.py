@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from embag_edu.cuda_on_cpu.faults import Launched
+from embag_edu.cuda_on_cpu.launched import Launched
 
 PAGE = 1 << 16  # recorder.cpp's PAGE: no page holds parts of two arrays
 MAX_ARENA = PAGE * (1 << 16)
@@ -27,7 +27,7 @@ class Span(NamedTuple):
     writable: bool
 
 
-class Plan:
+class Layout:
     """Where in the arena every array of a launch goes.
 
     Arrays that overlap in memory (x and x[1:]) overlap in the arena too. An array keeps its place

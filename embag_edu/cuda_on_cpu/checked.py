@@ -12,17 +12,19 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from embag_edu.cuda_on_cpu.arena import MAX_ARENA, Arena, Plan
-from embag_edu.cuda_on_cpu.faults import KernelFault, Launched
+from embag_edu.cuda_on_cpu.arena import MAX_ARENA, Arena, Layout
+from embag_edu.cuda_on_cpu.counts import Report, fault_of
+from embag_edu.cuda_on_cpu.faults import KernelFault
+from embag_edu.cuda_on_cpu.launched import Launched
+from embag_edu.cuda_on_cpu.settings import Settings
+from embag_edu.cuda_on_cpu.source import GlobalVariable
 from embag_edu.cuda_on_cpu.toolchain import variable_memory
-
-if TYPE_CHECKING:
-    from embag_edu.cuda_on_cpu.launch import RawModule, Settings
 
 SHADOW_LIMIT = 3 << 30  # bytes of notes on who touched what
 
@@ -116,19 +118,26 @@ _child = Child()
 
 
 def run(
-    file: Path, number: int, module: RawModule, launched: Launched, now: Settings, shared: int
+    file: Path,
+    number: int,
+    launched: Launched,
+    now: Settings,
+    shared: int,
+    own: Sequence[GlobalVariable],
+    values: dict[str, np.ndarray],
 ) -> dict:
     """Launch kernel `number` of the library; the recorder's report as a dict.
 
+    own, values: the module's variables, and what is known of their values; the launch changes it.
     Raises KernelFault where the launch did not come to an end.
     """
-    plan = Plan(launched)
-    launched.spans = plan.names
+    layout = Layout(launched)
+    launched.spans = layout.names
     with _child.lock:
-        variables = _variables(module, file, plan)
+        variables = _variables(file, own, values, layout)
         launched.variables = [v["name"] for v in variables]
-        arena = _child.room(plan.size)
-        _copy_in(arena, plan, launched, module, variables)
+        arena = _child.room(layout.size)
+        _copy_in(arena, layout, launched, variables, values)
         request = {
             "library": str(file),
             "kernel": number,
@@ -138,8 +147,8 @@ def run(
             "block": launched.block,
             "shared": shared,
             "order": now.order,
-            "spans": [(s.start, s.start + s.size, s.writable) for s in plan.spans],
-            "args": [_argument(i, v, plan) for i, v in enumerate(launched.values)],
+            "spans": [(s.start, s.start + s.size, s.writable) for s in layout.spans],
+            "args": [_argument(i, v, layout) for i, v in enumerate(launched.values)],
             "variables": variables,
             "log": now.log,
             "shadow_limit": SHADOW_LIMIT,
@@ -147,7 +156,7 @@ def run(
         }
         found = _answer(request, now.seconds, arena, launched)
         if not found["faults"] or not (now.raise_faults or found["stopped"]):
-            _copy_out(arena, plan, launched, module, variables)
+            _copy_out(arena, layout, launched, variables, values)
         return found
 
 
@@ -170,53 +179,63 @@ def _lost(kind: str, arena: Arena, launched: Launched, text: str) -> KernelFault
     numbers = "other_line other_thread other_block access other_access offset bytes".split()
     fault = {"kind": kind, "line": line, "thread": thread, "block": block, "text": text}
     fault |= dict.fromkeys(numbers, 0) | {"span": -2, "count": 1}
-    return KernelFault.of({"faults": [fault], "sites": [], "stopped": True}, launched)
+    return fault_of(Report(launched, {"faults": [fault], "sites": [], "stopped": True}))
 
 
-def _argument(i: int, value: Any, plan: Plan) -> int | str:
-    return plan.places[i] if i in plan.places else np.atleast_1d(value).tobytes().hex()
+def _argument(i: int, value: Any, layout: Layout) -> int | str:
+    return layout.places[i] if i in layout.places else np.atleast_1d(value).tobytes().hex()
 
 
-def _variables(module: RawModule, file: Path, plan: Plan) -> list[dict]:
+def _variables(
+    file: Path, own: Sequence[GlobalVariable], values: dict[str, np.ndarray], layout: Layout
+) -> list[dict]:
     """The module's own variables, with a place in the arena for their values."""
-    if not module._variables:
+    if not own:
         return []
     found = []
     library = ctypes.CDLL(str(file))
-    for i, v in enumerate(module._variables):
+    for i, v in enumerate(own):
         _, size, fixed = variable_memory(library, i)
-        known = v.name in module._values and not fixed
-        place = {"id": i, "name": v.name, "size": size, "offset": plan.size, "known": known}
+        known = v.name in values and not fixed
+        place = {"id": i, "name": v.name, "size": size, "offset": layout.size, "known": known}
         found.append(place | {"writable": not v.constant})
-        plan.size += -(-size // 256) * 256
+        layout.size += -(-size // 256) * 256
     return found
 
 
 def _copy_in(
-    arena: Arena, plan: Plan, launched: Launched, module: RawModule, variables: list[dict]
+    arena: Arena,
+    layout: Layout,
+    launched: Launched,
+    variables: list[dict],
+    values: dict[str, np.ndarray],
 ) -> None:
     arena.bytes[:24] = 0
-    for i, at in plan.places.items():
+    for i, at in layout.places.items():
         array = launched.values[i]
         arena.bytes[at : at + array.nbytes] = _bytes(array)
     for v in variables:
         if v["known"]:
-            arena.bytes[v["offset"] : v["offset"] + v["size"]] = module._values[v["name"]]
+            arena.bytes[v["offset"] : v["offset"] + v["size"]] = values[v["name"]]
 
 
 def _copy_out(
-    arena: Arena, plan: Plan, launched: Launched, module: RawModule, variables: list[dict]
+    arena: Arena,
+    layout: Layout,
+    launched: Launched,
+    variables: list[dict],
+    values: dict[str, np.ndarray],
 ) -> None:
-    for i, at in plan.places.items():
+    for i, at in layout.places.items():
         array = launched.values[i]
         if not launched.parameters[i].const and array.nbytes:
             _bytes(array)[:] = arena.bytes[at : at + array.nbytes]
     for v in variables:
         value = arena.bytes[v["offset"] : v["offset"] + v["size"]]
-        if v["name"] in module._values:
-            module._values[v["name"]][:] = value
+        if v["name"] in values:
+            values[v["name"]][:] = value
         else:
-            module._values[v["name"]] = value.copy()
+            values[v["name"]] = value.copy()
 
 
 def _bytes(array: np.ndarray) -> np.ndarray:

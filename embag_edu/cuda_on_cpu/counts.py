@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from embag_edu.cuda_on_cpu.faults import Launched, tell
+from embag_edu.cuda_on_cpu import source
+from embag_edu.cuda_on_cpu.faults import KernelFault, tell
+from embag_edu.cuda_on_cpu.launched import Launched, unravel
 
 READ, WRITE, ATOMIC, STEP = range(4)
 KINDS = ("read", "write", "atomic")
@@ -150,11 +152,9 @@ class Report:
     @property
     def accesses(self) -> list[Access]:
         """The single accesses, as many as settings(log=...) asked for, warp by warp."""
-        from embag_edu.cuda_on_cpu.faults import _unravel
-
         return [
             Access(
-                _unravel(block, self.launched.grid),
+                unravel(block, self.launched.grid),
                 self.launched.thread(thread),
                 line,
                 KINDS[kind],
@@ -222,7 +222,7 @@ class Report:
             parts.append("(some threads made more accesses than are counted: launch on less data)")
         if self.found.get("races_unchecked"):
             parts.append("(an array was too large to look for races in it)")
-        parts += ["", tell(self)] if self.found["faults"] else []
+        parts += ["", tell(self.launched, self.found)] if self.found["faults"] else []
         return "\n".join(parts)
 
     __repr__ = __str__
@@ -233,6 +233,18 @@ class Report:
             "\n".join(str(self).split("\n")[1 + len(self.table()) :]) if self.lines else str(self)
         )
         return f"<p>{text}</p>{_html(self.table())}<pre>{html.escape(rest)}</pre>"
+
+
+def fault_of(report: Report) -> KernelFault:
+    """The first fault of a launch that had one; its text tells of all."""
+    found, launched = report.found, report.launched
+    return KernelFault(tell(launched, found), found["faults"][0], launched, report)
+
+
+def raise_for(report: Report) -> None:
+    """Raise KernelFault if something was found."""
+    if report.found["faults"]:
+        raise fault_of(report)
 
 
 SUMMED = (
@@ -389,8 +401,6 @@ def compare(a: Report | object, b: Report | object) -> Comparison:
 
 def _body(report: Report) -> list[str]:
     """The source lines of the kernel itself: from its __global__ line to the brace that ends it."""
-    from embag_edu.cuda_on_cpu import source
-
     lines = report.launched.code.split("\n")
     first = source.kernels(report.launched.code)[report.launched.kernel.split("<")[0].strip()].line
     depth, begun, plain = 0, False, source.strip(report.launched.code).split("\n")

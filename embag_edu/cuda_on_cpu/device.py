@@ -22,6 +22,7 @@ from embag_edu.cuda_on_cpu.arguments import (
     quick,
 )
 from embag_edu.cuda_on_cpu.counts import Report
+from embag_edu.cuda_on_cpu.settings import settings
 
 
 class Device:
@@ -95,7 +96,7 @@ class Device:
             name_expressions=[kernel.name],
         ).get_function(kernel.name)
         twin.max_dynamic_shared_size_bytes = max(int(shared_mem), SHARED_DEFAULT)
-        with launch.settings(mode="checked"):
+        with settings(mode="checked"):
             twin(grid, block, copies, shared_mem=shared_mem)
         assert twin.report is not None
         return twin.report

@@ -2,107 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from embag_edu.cuda_on_cpu.counts import Report
-    from embag_edu.cuda_on_cpu.source import Parameter
+from embag_edu.cuda_on_cpu.launched import DYNAMIC, STATIC, Launched, unravel
 
-DYNAMIC, STATIC = -1, -10  # runtime.h: spans that are no arrays
 DOES = ("reads", "writes", "atomically updates")
-
-
-@dataclass
-class Launched:
-    """One launch, as much of it as is needed to speak of it."""
-
-    code: str
-    kernel: str
-    parameters: Sequence[Parameter]
-    values: Sequence[Any]
-    grid: tuple[int, ...]
-    block: tuple[int, ...]
-    spans: list[list[int]] = field(default_factory=list)  # the arguments in each piece of memory
-    variables: list[str] = field(default_factory=list)
-    shared_arrays: list[list] = field(default_factory=list)  # [names, bytes, line]
-
-    def text(self, line: int) -> str:
-        """A line of the source, without the spaces around it."""
-        lines = self.code.split("\n")
-        return lines[line - 1].strip() if 0 < line <= len(lines) else ""
-
-    def place(self, span: int) -> str:
-        """The name of an array: a parameter's, a variable's, or that of a shared array."""
-        if 0 <= span < len(self.spans):
-            return self.parameters[self.spans[span][0]].name
-        if 0 <= span - len(self.spans) < len(self.variables):
-            return self.variables[span - len(self.spans)]
-        if span <= STATIC and STATIC - span < len(self.shared_arrays):
-            return self.shared_arrays[STATIC - span][0]
-        return "dynamic shared memory" if span == DYNAMIC else ""
-
-    def array(self, span: int) -> np.ndarray | None:
-        """The array of a span, where it is an argument."""
-        return self.values[self.spans[span][0]] if 0 <= span < len(self.spans) else None
-
-    def thread(self, index: int) -> tuple[int, int, int]:
-        """threadIdx of the thread with this number in its block."""
-        return _unravel(index, self.block)
-
-    def at(self, thread: int, block: int) -> str:
-        """ "thread (3, 0, 0) of block (1, 0, 0)"."""
-        return f"thread {self.thread(thread)} of block {_unravel(block, self.grid)}"
-
-
-def _unravel(i: int, sizes: Sequence[int]) -> tuple[int, int, int]:
-    return i % sizes[0], i // sizes[0] % sizes[1], i // sizes[0] // sizes[1]
 
 
 class KernelFault(RuntimeError):
     """A kernel did something that CUDA does not allow, or that ends in another result every time.
 
     kind: "out of bounds", "race", ...; line, lines: in the source; array: the name of the parameter
-    or shared array; thread, block: three numbers each; report: all that was found and counted.
+    or shared array; thread, block: three numbers each; report: all that was found and counted (a
+    `counts.Report`).
     """
 
-    def __init__(self, text: str, fault: dict, launched: Launched, report: Report | None):
+    def __init__(self, text: str, fault: dict, launched: Launched, report: Any):
         super().__init__(text)
         self.kind: str = fault["kind"]
         self.line: int = fault["line"]
         self.lines = sorted({n for n in (fault["line"], fault["other_line"]) if n})
         self.array = launched.place(fault["span"])
         self.thread = launched.thread(fault["thread"])
-        self.block = _unravel(fault["block"], launched.grid)
-        self.report = report
+        self.block = unravel(fault["block"], launched.grid)
+        self.report: Any = report
         self._made_of = (text, fault, launched, report)
 
     def __reduce__(self):
         return KernelFault, self._made_of
 
-    @classmethod
-    def of(cls, found: dict, launched: Launched) -> KernelFault:
-        """The first fault of what was found."""
-        from embag_edu.cuda_on_cpu.counts import Report
 
-        report = Report(launched, found)
-        return cls(tell(report), found["faults"][0], launched, report)
-
-
-def raise_for(report: Report) -> None:
-    """Raise KernelFault if something was found."""
-    if report.found["faults"]:
-        raise KernelFault(tell(report), report.found["faults"][0], report.launched, report)
-
-
-def tell(report: Report) -> str:
+def tell(launched: Launched, found: dict) -> str:
     """All faults of a launch, a paragraph each."""
-    faults, launched = report.found["faults"], report.launched
+    faults = found["faults"]
     told = [f"kernel {launched.kernel}: {_paragraph(f, launched)}" for f in faults[:4]]
-    more = len(faults) - 4 + report.found.get("more_faults", 0)
+    more = len(faults) - 4 + found.get("more_faults", 0)
     return "\n\n".join(told + ([f"... and {more} more"] if more > 0 else []))
 
 

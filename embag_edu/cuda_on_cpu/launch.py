@@ -9,17 +9,15 @@ happens. Fast mode runs it in this process, on several cores, and looks at nothi
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,61 +25,12 @@ import numpy as np
 
 from embag_edu.cuda_on_cpu import source, toolchain
 from embag_edu.cuda_on_cpu.arguments import SHARED_DEFAULT, check_arguments, check_shape
-from embag_edu.cuda_on_cpu.counts import Report
-from embag_edu.cuda_on_cpu.faults import KernelFault, Launched, raise_for
+from embag_edu.cuda_on_cpu.checked import run
+from embag_edu.cuda_on_cpu.counts import Report, raise_for
+from embag_edu.cuda_on_cpu.faults import KernelFault
+from embag_edu.cuda_on_cpu.launched import Launched
+from embag_edu.cuda_on_cpu.settings import Settings, current
 from embag_edu.cuda_on_cpu.worker import Launch, prepare
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How kernels are run.
-
-    mode:         "checked", or "fast" (EMBAG_CUDA_MODE sets the default).
-    order:        0: threads and blocks one after another, in order. k > 0: the order of seed k; in
-                  checked mode threads are also interrupted at their accesses to memory.
-    seconds:      a checked kernel that takes longer is ended and reported as endless.
-    cores:        fast mode: how many cores share the blocks.
-    raise_faults: False: races are only listed in `kernel.report`, and what was written is kept.
-    log:          so many accesses are kept one by one, in `kernel.report.accesses`.
-    """
-
-    mode: str = os.environ.get("EMBAG_CUDA_MODE", "checked")
-    order: int = 0
-    seconds: float = float(os.environ.get("EMBAG_CUDA_SECONDS", 60))
-    cores: int = min(os.cpu_count() or 1, 8)
-    raise_faults: bool = True
-    log: int = 0
-
-    def __post_init__(self):
-        if self.mode not in ("checked", "fast"):
-            raise ValueError(f"mode is {self.mode!r}; valid: 'checked', 'fast'")
-        if not 0 <= self.order < 2**32:
-            raise ValueError(
-                f"order is {self.order!r}; valid: 0 (in order), or a seed up to 2**32 - 1"
-            )
-        if not self.seconds > 0 or not self.cores >= 1 or not 0 <= self.log <= 1_000_000:
-            raise ValueError(
-                f"seconds is {self.seconds!r}, cores {self.cores!r}, log {self.log!r}; valid: "
-                "seconds above 0, cores from 1, log from 0 to 1,000,000"
-            )
-
-
-_DEFAULT = Settings()
-_current: ContextVar[Settings] = ContextVar("settings", default=_DEFAULT)
-
-
-@contextlib.contextmanager
-def settings(**changes: Any) -> Iterator[Settings]:
-    """Run the kernels of a `with` block with other `Settings`: settings(mode="fast", order=3)."""
-    known = [f.name for f in fields(Settings)]
-    for name in changes:
-        if name not in known:
-            raise TypeError(f"there is no setting {name!r}; there are {', '.join(known)}")
-    token = _current.set(replace(_current.get(), **changes))
-    try:
-        yield _current.get()
-    finally:
-        _current.reset(token)
 
 
 class RawModule:
@@ -140,7 +89,7 @@ class RawModule:
 
     def compile(self, log_stream: Any = None) -> None:
         """Compile now, for the mode that is set; otherwise the first launch does it."""
-        self._library_file(_current.get().mode == "checked")
+        self._library_file(current().mode == "checked")
 
     def get_global(self, name: str) -> np.ndarray:
         """The memory of a __constant__ or __device__ variable, as bytes: `.view(dtype)` it.
@@ -280,7 +229,7 @@ class RawKernel:
         """What the compiler knows of the parameters' types, with the names of the source."""
         known = self._module._parameters
         if self.name not in known:
-            file = self._module._library_file(_current.get().mode == "checked")
+            file = self._module._library_file(current().mode == "checked")
             signature = getattr(ctypes.CDLL(str(file)), f"signature_{self._number}")
             signature.restype = ctypes.c_char_p
             read = source.parameters(self.code, self.name, self.options)
@@ -310,7 +259,7 @@ class RawKernel:
         limit = int(self.max_dynamic_shared_size_bytes)
         shape = check_shape(self.name, grid, block, shared_mem, self.max_threads_per_block, limit)
         values = check_arguments(self.name, self.parameters, args)
-        now = _current.get()
+        now = current()
         launched = Launched(self.code, self.name, self.parameters, values, *shape)
         self.report = None
         if now.mode == "fast":
@@ -319,11 +268,10 @@ class RawKernel:
             self._run_checked(launched, now, shared_mem)
 
     def _run_checked(self, launched: Launched, now: Settings, shared_mem: int) -> None:
-        from embag_edu.cuda_on_cpu.checked import run
-
-        file = self._module._library_file(checked=True)
+        module = self._module
+        file, own = module._library_file(checked=True), (module._variables, module._values)
         try:
-            found = run(file, self._number, self._module, launched, now, int(shared_mem))
+            found = run(file, self._number, launched, now, int(shared_mem), *own)
         except KernelFault as fault:
             self.report = fault.report
             raise

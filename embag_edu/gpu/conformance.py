@@ -77,7 +77,7 @@ def as_case(row: neighbors.Neighbor) -> Case:
 
     return Case(
         row.name,
-        row.says,
+        row.about,
         row.kernel,
         row.grid,
         row.block,

@@ -43,7 +43,7 @@ class Case:
     """
 
     name: str
-    says: str
+    about: str
     kernel: str
     grid: tuple[int, ...]
     block: tuple[int, ...]
@@ -72,11 +72,11 @@ def run(case: Case, module: Any, asarray: Callable, asnumpy: Callable, seed: int
     for position, array in enumerate(before):
         if not isinstance(array, np.ndarray):
             continue
-        found = asnumpy(args[position])
+        actual = asnumpy(args[position])
         if position in expected:
-            problem = _difference(case, position, expected[position], found)
+            problem = _difference(case, position, expected[position], actual)
         else:
-            problem = "" if _bits(found) == _bits(array) else "was changed, but is only an input"
+            problem = "" if _bits(actual) == _bits(array) else "was changed, but is only an input"
         if problem:
             return f"{case.name}: argument {position} {problem}"
     return ""
@@ -86,23 +86,25 @@ def _bits(array: np.ndarray) -> bytes:
     return np.ascontiguousarray(array).tobytes()
 
 
-def _difference(case: Case, position: int, expected: np.ndarray, found: np.ndarray) -> str:
-    if expected.dtype != found.dtype or expected.size != found.size:
-        return f"should be {expected.dtype}[{expected.size}], not {found.dtype}[{found.size}]"
-    expected, found = expected.reshape(-1), np.ascontiguousarray(found).reshape(-1)
+def _difference(case: Case, position: int, expected: np.ndarray, actual: np.ndarray) -> str:
+    if expected.dtype != actual.dtype or expected.size != actual.size:
+        return f"should be {expected.dtype}[{expected.size}], not {actual.dtype}[{actual.size}]"
+    expected, actual = expected.reshape(-1), np.ascontiguousarray(actual).reshape(-1)
     if position in case.order_free:
-        expected, found = np.sort(expected), np.sort(found)
+        expected, actual = np.sort(expected), np.sort(actual)
     if case.exact:
         width = expected.dtype.itemsize
-        same = (expected.view(np.uint8) == found.view(np.uint8)).reshape(-1, width).all(1)
+        same = (expected.view(np.uint8) == actual.view(np.uint8)).reshape(-1, width).all(1)
     else:  # a comparison with NaN is False: NaN can never pass
         with np.errstate(all="ignore"):
             wide, limit = expected.astype(np.float64), case.atol
-            same = np.abs(found - wide) <= limit + case.rtol * np.abs(wide)
+            same = np.abs(actual - wide) <= limit + case.rtol * np.abs(wide)
     if same.all():
         return ""
     i = int(np.flatnonzero(~same)[0])
-    return f"[{i}] is {found[i]}, should be {expected[i]}; {(~same).sum()} of {same.size} are wrong"
+    return (
+        f"[{i}] is {actual[i]}, should be {expected[i]}; {(~same).sum()} of {same.size} are wrong"
+    )
 
 
 def instances(source: str) -> list[str]:

@@ -40,7 +40,7 @@ class Fault:
     """
 
     name: str
-    says: str
+    about: str
     kind: tuple[str, ...]
     kernel: str
     grid: tuple[int, ...]
@@ -383,14 +383,14 @@ REST = [
 
 def _launch(
     name: str,
-    says: str,
+    about: str,
     position: int,
     value: Callable[[Any], Any],
     parameter: str,
     *error: type[Exception],
 ) -> Fault:
     """bag_sum with one wrong argument."""
-    return Fault(name, says, (), "bag_sum", (3,), (8,), bag_sum_but(position, value),
+    return Fault(name, about, (), "bag_sum", (3,), (8,), bag_sum_but(position, value),
                  error=error or (TypeError,), parameter=parameter)  # fmt: skip
 
 

@@ -22,7 +22,7 @@ HALF, BFLOAT16 = (10, -14), (7, -126)  # digits of the fraction, exponent of the
 
 def row(
     name: str,
-    says: str,
+    about: str,
     kernel: str,
     grid: Any,
     block: Any,
@@ -32,7 +32,7 @@ def row(
 ) -> None:
     """Add one row to the table."""
     grid, block = (g if isinstance(g, tuple) else (g,) for g in (grid, block))
-    CASES.append(Case(name, says, kernel, grid, block, make, expect, **more))
+    CASES.append(Case(name, about, kernel, grid, block, make, expect, **more))
 
 
 # ---- 16-bit numbers by whole-number arithmetic ---------------------------------------------------

@@ -16,7 +16,7 @@ _dtype: Any  # of the loops below
 
 def row(
     name: str,
-    says: str,
+    about: str,
     kernel: str,
     grid: Any,
     block: Any,
@@ -26,7 +26,7 @@ def row(
 ) -> None:
     """Add one row to the table."""
     grid, block = (g if isinstance(g, tuple) else (g,) for g in (grid, block))
-    CASES.append(Case(name, says, kernel, grid, block, make, expect, **more))
+    CASES.append(Case(name, about, kernel, grid, block, make, expect, **more))
 
 
 def ints(rng, n, low=-1000, high=1000, dtype=I32):

@@ -25,7 +25,7 @@ class Neighbor:
     """One correct launch. expect(arguments before the launch) -> {position: array after it}."""
 
     name: str
-    says: str
+    about: str
     kernel: str
     grid: tuple[int, ...]
     block: tuple[int, ...]

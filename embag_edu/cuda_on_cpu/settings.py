@@ -1,0 +1,67 @@
+"""How kernels are run: the settings, and the `with` block that changes them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How kernels are run.
+
+    mode:         "checked", or "fast" (EMBAG_CUDA_MODE sets the default).
+    order:        0: threads and blocks one after another, in order. k > 0: the order of seed k; in
+                  checked mode threads are also interrupted at their accesses to memory.
+    seconds:      a checked kernel that takes longer is ended and reported as endless.
+    cores:        fast mode: how many cores share the blocks.
+    raise_faults: False: races are only listed in `kernel.report`, and what was written is kept.
+    log:          so many accesses are kept one by one, in `kernel.report.accesses`.
+    """
+
+    mode: str = os.environ.get("EMBAG_CUDA_MODE", "checked")
+    order: int = 0
+    seconds: float = float(os.environ.get("EMBAG_CUDA_SECONDS", 60))
+    cores: int = min(os.cpu_count() or 1, 8)
+    raise_faults: bool = True
+    log: int = 0
+
+    def __post_init__(self):
+        if self.mode not in ("checked", "fast"):
+            raise ValueError(f"mode is {self.mode!r}; valid: 'checked', 'fast'")
+        if not 0 <= self.order < 2**32:
+            raise ValueError(
+                f"order is {self.order!r}; valid: 0 (in order), or a seed up to 2**32 - 1"
+            )
+        if not self.seconds > 0 or not self.cores >= 1 or not 0 <= self.log <= 1_000_000:
+            raise ValueError(
+                f"seconds is {self.seconds!r}, cores {self.cores!r}, log {self.log!r}; valid: "
+                "seconds above 0, cores from 1, log from 0 to 1,000,000"
+            )
+
+
+_DEFAULT = Settings()
+_current: ContextVar[Settings] = ContextVar("settings", default=_DEFAULT)
+
+
+@contextlib.contextmanager
+def settings(**changes: Any) -> Iterator[Settings]:
+    """Run the kernels of a `with` block with other `Settings`: settings(mode="fast", order=3)."""
+    known = [f.name for f in fields(Settings)]
+    for name in changes:
+        if name not in known:
+            raise TypeError(f"there is no setting {name!r}; there are {', '.join(known)}")
+    token = _current.set(replace(_current.get(), **changes))
+    try:
+        yield _current.get()
+    finally:
+        _current.reset(token)
+
+
+def current() -> Settings:
+    """The settings of the innermost `with settings(...)` block."""
+    return _current.get()
