@@ -23,7 +23,8 @@ from embag_edu.course import (
     notebooks,
 )
 from embag_edu.course import exercise as machinery
-from embag_edu.course.exercise import NotDoneYet, UnknownExercise, differ, find
+from embag_edu.course.differ import Allowed, differ, text
+from embag_edu.course.exercise import NotDoneYet, UnknownExercise, find
 
 BOOK = Path(__file__).parents[1] / "book"
 SOLUTIONS = sorted((BOOK / "solutions").glob("*.ipynb"))
@@ -53,13 +54,14 @@ def test_reference_passes_its_own_check(exercise, capsys):
 @pytest.mark.parametrize(("exercise", "i"), ALL_WRONG, ids=lambda v: getattr(v, "name", str(v)))
 def test_wrong_answer_is_rejected_with_its_own_sentence(exercise, i):
     wrong = exercise.wrong[i]
-    assert wrong.says in refusal(exercise, wrong.function)
+    told = wrong.message if exercise.judge else f"Likely cause: {wrong.message}"
+    assert told in refusal(exercise, wrong.function)
 
 
 @by_name
 def test_exercise_is_complete(exercise):
     assert len(exercise.wrong) >= 5
-    assert len({wrong.says for wrong in exercise.wrong}) == len(exercise.wrong)
+    assert len({wrong.message for wrong in exercise.wrong}) == len(exercise.wrong)
     assert len(exercise.hints) == 3 and all(len(h.split()) >= 4 for h in exercise.hints)
     assert exercise.points >= 1 and exercise.title
     names = [case.name for case in exercise.cases()]
@@ -192,7 +194,9 @@ def test_right_answer_prints_one_line(chapter, capsys):
 
 @pytest.mark.parametrize("i", range(6))
 def test_wrong_answers_are_told_why(i):
-    assert f"Likely cause: {LENGTHS.wrong[i].says}" in refusal(LENGTHS, LENGTHS.wrong[i].function)
+    assert f"Likely cause: {LENGTHS.wrong[i].message}" in refusal(
+        LENGTHS, LENGTHS.wrong[i].function
+    )
 
 
 def test_smallest_failing_call_is_shown_with_arguments_expected_and_found():
@@ -214,6 +218,26 @@ def test_smallest_failing_call_is_shown_with_arguments_expected_and_found():
 def test_a_mistake_that_nobody_foresaw_gets_no_invented_cause():
     said = refusal(LENGTHS, lambda offsets, n: lengths(offsets, n) * 7)
     assert "Likely cause" not in said and 'hint("01.lengths")' in said
+
+
+def test_a_cause_that_agrees_with_some_cases_only_is_called_possible():
+    """Both say 0 for 3, which is shown; the known mistake says 0 for 40 as well."""
+    cases = lambda: [Case("three", 3), Case("forty", [40])]  # noqa: E731
+    square = lambda x: x * x if x == 3 else 1600  # noqa: E731
+    wrong = (Wrong(lambda x: 0, "Nothing is squared."),)
+    exercise = Exercise("01.square", "square", square, cases, LENGTHS.hints, wrong=wrong)
+    assert "Likely cause: Nothing is squared." in refusal(exercise, lambda x: 0)
+    assert "Perhaps: Nothing is squared." in refusal(exercise, lambda x: 0 if x == 3 else 7)
+
+
+def test_an_error_in_other_words_is_no_certain_cause():
+    cases = lambda: [Case("three", 3)]  # noqa: E731
+    wrong = (Wrong(lambda x: x / 0, "Nothing goes into 0."),)
+    exercise = Exercise("01.square", "square", lambda x: x, cases, LENGTHS.hints, wrong=wrong)
+    assert "Likely cause: Nothing goes" in refusal(exercise, lambda x: 5 / 0)
+    assert "Perhaps: Nothing goes" in refusal(exercise, lambda x: x % 0)
+    said = refusal(exercise, lambda x: x["a"])
+    assert "Likely cause" not in said and "Perhaps" not in said
 
 
 def test_a_cause_that_would_fail_where_the_answer_passes_is_not_told():
@@ -250,6 +274,32 @@ def test_error_of_the_answer_is_shown_with_its_line():
 
     said = refusal(LENGTHS, mine)
     assert "IndexError" in said and "in your line: return offsets[99]" in said
+
+
+def test_a_name_that_no_cell_defined_is_explained():
+    def mine(offsets, n):
+        return lengths_of(offsets)  # noqa: F821
+
+    assert "Perhaps a cell above, which defines this name, was not run" in refusal(LENGTHS, mine)
+
+
+@pytest.mark.parametrize(
+    ("name", "mine", "message"),
+    [
+        (lengths, "01.lengths", 'check("01.lengths", lengths)'),
+        (lengths, "forward.sum", 'embag_edu.check.check(lengths, "forward.sum")'),
+        (np.ones(2), "01.lengths", "The name of the exercise comes first"),
+    ],
+)
+def test_arguments_of_check_that_are_swapped(name, mine, message):
+    with pytest.raises(ExerciseFailed) as caught:
+        check(name, mine)
+    assert message in str(caught.value)
+
+
+def test_a_clause_is_sent_to_the_other_check():
+    with pytest.raises(UnknownExercise, match="embag_edu.check.check"):
+        check("forward.sum", lengths)
 
 
 def test_none_and_results_instead_of_functions_are_explained():
@@ -314,15 +364,45 @@ def test_judge_decides_where_there_are_no_cases(capsys):
         ([1, 2], [1, 2, 3], "expected 2 of them, found 3"),
         ([[1], [2]], [[1], [5]], "x[1][0]: expected 2, found 5"),
         ((np.ones(2), 1), (np.ones(2), 1), ""),
-        ((np.ones(2), 1), np.ones(2), "expected a tuple of 2"),
+        ((np.ones(2), 1), 3, "expected a tuple of 2, found the int 3"),
         ({"a": 1}, {"a": 2}, "x['a']: expected 1, found 2"),
         ({"a": 1}, {"b": 1}, "expected {'a': 1}"),
-        (np.ones(2), [1.0, 1.0], "found a list"),
+        (np.ones(2), [1.0, 1.0], "found a list; np.array"),
+        (3, np.array([3]), "found an array of shape (1,)"),
+        ("a", np.str_("a"), ""),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, ""),
+        ((1, 2), np.array([1, 2]), ""),
+        (np.arange(3), np.arange(3, dtype=np.int32), ""),
+        (np.arange(3), np.arange(3.0), "expected dtype int64, found dtype float64"),
+        (np.arange(2), np.array([False, True]), "found dtype bool"),
+        (96, np.int64(97), "expected 96, found 97"),
+        (-2.0, -2.0 - 1e-12, "expected -2.0, found -2.000000000001"),
+        (np.array([-2.0]), np.array([-2.0 - 1e-12]), "expected -2, found -2.0000000000010001"),
+        (np.zeros((0, 3)), np.zeros(0), "expected shape (0, 3), found shape (0,)"),
     ],
 )
 def test_differ(expected, found, said):
     answer = differ(expected, found, name="x")
     assert said in answer and bool(answer) == bool(said)
+
+
+def test_sixteen_bits_may_be_one_step_off_where_anything_may():
+    one, next_one = np.ones(1, np.float16), np.nextafter(np.ones(1, np.float16), np.float16(2))
+    assert differ(one, next_one, Allowed(rtol=1e-6)) == ""
+    assert "expected 1, found 1.00195" in differ(
+        one, next_one + np.float16(0.001), Allowed(rtol=1e-6)
+    )
+    assert "expected 1, found 1.00097" in differ(one, next_one)
+
+
+def test_whole_numbers_of_a_dtype_that_the_task_names():
+    message = differ(np.arange(3), np.arange(3, dtype=np.int32), Allowed(same_ints=True))
+    assert "expected dtype int64, found dtype int32" in message
+
+
+def test_values_are_shown_as_python_writes_them():
+    assert text([np.int64(96), np.float64(0.5)]) == "[96, 0.5]"
+    assert text(np.zeros((0, 3))) == "array([], shape=(0, 3), dtype=float64)"
 
 
 def test_torch_tensors_are_compared_and_not_taken_for_arrays():
@@ -485,8 +565,8 @@ import numpy as np
 from embag_edu.course import Case, Exercise, exercise
 cases = lambda: [Case("two", np.array([0, 2]), 5)]
 reference = lambda offsets, n: np.diff(np.append(offsets, n))
-lengths = Exercise("01.lengths", "t", reference, cases, ("a", "b", "c"))
-exercise.register("01", lambda: (lengths,))
+only = Exercise("01.lengths", "t", reference, cases, ("a", "b", "c"))
+exercise.register("01", lambda: (only,))
 exercise._import_chapters = lambda: None
 """
 

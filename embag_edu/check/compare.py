@@ -71,11 +71,16 @@ def _describe(expected: np.ndarray, found: np.ndarray, wrong: np.ndarray, name: 
     for place in places[:SHOWN]:
         at = tuple(int(i) for i in place)
         index = ", ".join(map(str, at))
-        lines.append(f"  {name}[{index}]: expected {_show(expected[at])}, found {_show(found[at])}")
+        right, came = _show(expected[at], found[at])
+        lines.append(f"  {name}[{index}]: expected {right}, found {came}")
     if len(places) > SHOWN:
         lines.append(f"  ... and {len(places) - SHOWN} more")
     return "\n".join(lines)
 
 
-def _show(value: Any) -> str:
-    return f"{float(value):.9g}" if np.asarray(value).dtype.kind not in "biuUSO" else str(value)
+def _show(*values: Any) -> tuple[str, ...]:
+    """The values as text, with as many digits as it takes to tell them apart."""
+    if any(np.asarray(value).dtype.kind in "biuUSO" for value in values):
+        return tuple(map(str, values))
+    short, whole = (tuple(f"{float(v):.{digits}g}" for v in values) for digits in (9, 17))
+    return short if len(set(short)) == len(values) else whole

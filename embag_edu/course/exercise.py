@@ -2,7 +2,7 @@
 
 An exercise knows its right answer (`reference`), the calls on which an answer must agree with it
 (`cases`), and believable wrong answers, each with a sentence for the reader who gave it (`wrong`).
-When an answer fails on a case as one of the wrong ones does, the reader gets that sentence.
+When an answer fails as one of the wrong ones does, the reader gets that sentence.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from embag_edu.check.compare import difference
+from embag_edu.course.differ import EXACTLY, Allowed, differ, entry, text
 
 NAME = re.compile(r"\d\d\.[a-z][a-z0-9_]*")
 
@@ -52,7 +52,7 @@ class Wrong:
     """A small believable mistake: the answer that has it, and what to say to who made it."""
 
     function: Any
-    says: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,13 @@ class Exercise:
     hints      three: where to look, how to go about it, the answer's idea (not its text)
     wrong      answers that must be rejected, five or more
     points     what it counts in a course
-    atol, rtol how far a float may be off: |found - expected| <= atol + rtol * |expected|
+    atol, rtol how far a float may be off: |actual - expected| <= atol + rtol * |expected|; in
+               16 bits, one step of the dtype is always allowed
+    same_ints  True where the task names the dtype of whole numbers; else any width will do
     returns    the name of what is returned, or the names where it is a tuple
     in_place   True where the answer is to change its arguments: then they are compared too
+    tools      where the task excludes a tool: tools(mine) is called for an answer that passes all
+               cases, and returns '' when it was done as asked, else what to say
     unproved   a sentence: what an answer may still do wrong when it passes
     judge      for an exercise that is not "the same as reference" (write a test; find a counter-
                example): judge(mine) returns '' when mine is right, else what to say. `cases` is
@@ -87,6 +91,8 @@ class Exercise:
     rtol: float = 1e-5
     returns: str | tuple[str, ...] = "output"
     in_place: bool = False
+    same_ints: bool = False
+    tools: Callable[[Any], str] | None = None
     unproved: str = "other inputs than these cases."
     judge: Callable[[Any], str] | None = None
 
@@ -100,22 +106,27 @@ class Exercise:
         if self.judge is None and not self.cases():
             raise ValueError(f"{self.name}: give cases (or a judge)")
 
+    def allowed(self) -> Allowed:
+        """What the results of an answer may differ by from the right answer's."""
+        return Allowed(self.atol, self.rtol, self.same_ints)
 
-class ExerciseFailed(AssertionError):
-    """An answer that is not right. Its text says on which call, what was expected, and why.
 
-    In a notebook only that text is shown, not the way through the checker's own code.
-    """
+class _Short:
+    """An error of which a notebook shows the text alone, not the way through our own code."""
 
     def _render_traceback_(self) -> list[str]:
         return str(self).splitlines()
+
+
+class ExerciseFailed(_Short, AssertionError):
+    """An answer that is not right. Its text says on which call, what was expected, and why."""
 
 
 class NotDoneYet(ExerciseFailed):
     """There is no answer yet: the place for it is still as it was handed out."""
 
 
-class UnknownExercise(LookupError):
+class UnknownExercise(_Short, LookupError):
     """There is no exercise of this name."""
 
 
@@ -146,8 +157,8 @@ def register(chapter: str, load: Callable[[], Sequence[Exercise]]) -> None:
 
 @functools.cache
 def _import_chapters() -> None:
-    for entry in entry_points(group="embag_edu.course"):
-        entry.load()
+    for point in entry_points(group="embag_edu.course"):
+        point.load()
 
 
 def _chapters() -> list[str]:
@@ -173,6 +184,8 @@ def find(name: str) -> Exercise:
         if close
         else ("no chapter is known here: install the package (pip install -e . in its folder).")
     )
+    if isinstance(name, str) and not name[:1].isdecimal() and "." in name:
+        advice += " (Is it a clause? embag_edu.check.check(implementation, clause) checks those.)"
     raise UnknownExercise(f"there is no exercise {name!r}; {advice}")
 
 
@@ -208,7 +221,11 @@ def check(name: str | Exercise, mine: Any) -> None:
     The answer is called on each case with arguments of its own. What it returns must equal what
     the right answer returns, and (unless the exercise asks for it) its arguments must stay as they
     were. A failing answer is shown on the smallest case that it fails.
+
+    embag_edu.check.check is another function: it checks an implementation, its first argument.
     """
+    if isinstance(mine, str) and not isinstance(name, (str, Exercise)):
+        raise ExerciseFailed(_swapped(name, mine))
     exercise = name if isinstance(name, Exercise) else find(name)
     if mine is None or mine is ...:
         raise NotDoneYet(_not_done(exercise))
@@ -217,33 +234,53 @@ def check(name: str | Exercise, mine: Any) -> None:
         return
     if not callable(mine):
         raise ExerciseFailed(
-            f"{exercise.name}: check wants your function, and was given {_text(mine)}. Write its "
+            f"{exercise.name}: check wants your function, and was given {text(mine)}. Write its "
             "name without parentheses after it."
         )
     tried = [_try(exercise, mine, at) for at in range(len(exercise.cases()))]
     failures = [attempt for attempt in tried if attempt.problem]
     if failures:
         raise ExerciseFailed(_failure_text(exercise, failures, tried))
+    if exercise.tools is not None:
+        _refuse(exercise, exercise.tools(mine))
     count = "1 case" if len(tried) == 1 else f"{len(tried)} cases"
-    _print_right(exercise, f"{count} passed.")
+    _print_passed(exercise, f"{count} passed.")
+
+
+def _swapped(name: Any, mine: str) -> str:
+    """For check(mine, name), and for a clause that was meant for the other check."""
+    given = text(name)
+    if NAME.fullmatch(mine):
+        return (
+            f'The name of the exercise comes first here: check("{mine}", {given}).\n'
+            "(embag_edu.check.check, another function, takes an implementation first.)"
+        )
+    return (
+        f"This check wants the name of an exercise, then your answer; {mine!r} is no exercise.\n"
+        f'Is it a clause? The other check takes those: embag_edu.check.check({given}, "{mine}").'
+    )
 
 
 def _check_by_judge(exercise: Exercise, mine: Any) -> None:
     assert exercise.judge is not None
     try:
-        verdict = exercise.judge(mine)
+        message = exercise.judge(mine)
     except NotImplementedError:
         raise NotDoneYet(_not_done(exercise)) from None
     except ExerciseFailed:
         raise
     except Exception as error:
-        verdict = f"it raised {_raised(error, mine)}"
-    if verdict:
-        raise ExerciseFailed(f"{exercise.name}: not right yet.\n\n{verdict}\n\n{_help(exercise)}")
-    _print_right(exercise, "")
+        message = f"it raised {_raised(error, mine)}"
+    _refuse(exercise, message)
+    _print_passed(exercise, "")
 
 
-def _print_right(exercise: Exercise, passed: str) -> None:
+def _refuse(exercise: Exercise, message: str) -> None:
+    if message:
+        raise ExerciseFailed(f"{exercise.name}: not right yet.\n\n{message}\n\n{_help(exercise)}")
+
+
+def _print_passed(exercise: Exercise, passed: str) -> None:
     print(f"{exercise.name}: right. {passed}".rstrip(), f"Not shown by this: {exercise.unproved}")
 
 
@@ -269,23 +306,23 @@ class _Outcome:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """One case, as it was before, with the outcome of the reader's answer and the right one."""
+    """One case, as it was before, with the outcome of the reader's answer and the expected one."""
 
     at: int
     case: Case
-    mine: _Outcome
-    right: _Outcome
-    problem: str  # '' when mine is right
-    raised: str  # what mine raised, in words
+    actual: _Outcome
+    expected: _Outcome
+    problem: str  # '' when the answer is right
+    raised: str  # what the answer raised, in words
 
 
 def _try(exercise: Exercise, mine: Callable[..., Any], at: int) -> _Attempt:
-    case, right = exercise.cases()[at], _run(exercise.reference, exercise.cases()[at])
-    found = _run(mine, exercise.cases()[at], quiet=False)
-    if isinstance(found.error, NotImplementedError) or found.result is ...:
+    case, expected = exercise.cases()[at], _run(exercise.reference, exercise.cases()[at])
+    actual = _run(mine, exercise.cases()[at], quiet=False)
+    if isinstance(actual.error, NotImplementedError) or actual.result is ...:
         raise NotDoneYet(_not_done(exercise)) from None
-    raised = _raised(found.error, mine) if found.error else ""
-    return _Attempt(at, case, found, right, _problem(exercise, case, right, found), raised)
+    raised = _raised(actual.error, mine) if actual.error else ""
+    return _Attempt(at, case, actual, expected, _problem(exercise, case, expected, actual), raised)
 
 
 def _run(function: Callable[..., Any], case: Case, quiet: bool = True) -> _Outcome:
@@ -299,111 +336,38 @@ def _run(function: Callable[..., Any], case: Case, quiet: bool = True) -> _Outco
         return _Outcome(None, error, case)
 
 
-def _problem(exercise: Exercise, case: Case, right: _Outcome, found: _Outcome) -> str:
-    """In what an outcome departs from the right one; '' when it does not."""
-    if right.error is not None:
-        return _error_problem(right.error, found)
-    if found.error is not None:
+def _problem(exercise: Exercise, case: Case, expected: _Outcome, actual: _Outcome) -> str:
+    """In what an outcome departs from the expected one; '' when it does not."""
+    if expected.error is not None:
+        return _error_problem(expected.error, actual)
+    if actual.error is not None:
         return "an answer was expected, and an error came"
-    said = differ(right.result, found.result, exercise.atol, exercise.rtol, exercise.returns)
-    before = right.after if exercise.in_place else case
-    return said or _changed(exercise, before, found.after)
+    message = differ(expected.result, actual.result, exercise.allowed(), exercise.returns)
+    before = expected.after if exercise.in_place else case
+    return message or _changed(exercise, before, actual.after)
 
 
-def _error_problem(expected: Exception, found: _Outcome) -> str:
+def _error_problem(expected: Exception, actual: _Outcome) -> str:
     """For a case on which the right answer raises: the same type of error is wanted."""
-    if isinstance(found.error, type(expected)):
+    if isinstance(actual.error, type(expected)):
         return ""
     wanted = f"a {type(expected).__name__} ({expected})"
-    if found.error is None:
+    if actual.error is None:
         return f"expected {wanted}, but nothing was raised"
-    return f"expected {wanted}, found a {type(found.error).__name__}"
+    return f"expected {wanted}, found a {type(actual.error).__name__}"
 
 
 def _changed(exercise: Exercise, before: Case, after: Case) -> str:
     names = _argument_names(exercise, before)
+    allowed = exercise.allowed() if exercise.in_place else EXACTLY
     for name, was, now in zip(names, _values(before), _values(after), strict=True):
-        atol, rtol = (exercise.atol, exercise.rtol) if exercise.in_place else (0.0, 0.0)
-        said = "" if callable(was) else differ(was, now, atol, rtol, name)
-        if said and exercise.in_place:
-            return f"the arguments are not as they should be after the call. {said}"
-        if said:
-            return f"your function changed its argument {name}, which belongs to the caller. {said}"
+        message = "" if callable(was) else differ(was, now, allowed, name)
+        if message and exercise.in_place:
+            return f"the arguments are not as they should be after the call. {message}"
+        if message:
+            start = f"your function changed its argument {name}, which belongs to the caller."
+            return f"{start} {message}"
     return ""
-
-
-def differ(
-    expected: Any,
-    found: Any,
-    atol: float = 0.0,
-    rtol: float = 0.0,
-    name: str | tuple[str, ...] = "",
-) -> str:
-    """Say in words how `found` departs from `expected`; '' when it does not.
-
-    Arrays, torch tensors, numbers, and tuples, lists and dicts of them at any depth. A list may be
-    answered by a tuple or by an array; a Python number by a NumPy number.
-    """
-    label = name if isinstance(name, str) else "output"
-    if isinstance(expected, (tuple, list)):
-        return _differ_in_sequence(expected, found, atol, rtol, name)
-    if isinstance(expected, dict):
-        if not isinstance(found, dict) or list(expected) != list(found):
-            return f"{label}: expected {_text(expected)}, found {_text(found)}"
-        parts = (differ(expected[k], found[k], atol, rtol, f"{label}[{k!r}]") for k in expected)
-        return next((part for part in parts if part), "")
-    if hasattr(expected, "detach"):
-        if not hasattr(found, "detach"):
-            return f"{label}: expected a torch tensor, found {_kind(found)}"
-        return difference(_array(expected), _array(found), atol, rtol, label)
-    if hasattr(found, "detach"):
-        return f"{label}: expected {_kind(expected)}, found a torch tensor"
-    if isinstance(expected, np.ndarray):
-        return difference(expected, found, atol, rtol, label)
-    return _differ_in_scalar(expected, found, atol, rtol, label)
-
-
-def _array(tensor: Any) -> np.ndarray:
-    return np.asarray(tensor.detach().cpu())
-
-
-def _differ_in_sequence(
-    expected: Sequence[Any], found: Any, atol: float, rtol: float, name: str | tuple[str, ...]
-) -> str:
-    label = name if isinstance(name, str) else "output"
-    if isinstance(found, np.ndarray) and isinstance(expected, list) and found.ndim:
-        found = found.tolist()
-    if not isinstance(found, (tuple, list)):
-        wanted = f"a {type(expected).__name__} of {len(expected)}"
-        return f"{label}: expected {wanted}, found {_kind(found)}"
-    if len(found) != len(expected):
-        return f"{label}: expected {len(expected)} of them, found {len(found)}"
-    numbered = [f"{label}[{i}]" for i in range(len(expected))]
-    labels = numbered if isinstance(name, str) else name
-    parts = (
-        differ(e, f, atol, rtol, part) for e, f, part in zip(expected, found, labels, strict=True)
-    )
-    return next((part for part in parts if part), "")
-
-
-def _differ_in_scalar(expected: Any, found: Any, atol: float, rtol: float, label: str) -> str:
-    if isinstance(found, np.ndarray) and found.ndim == 0:
-        found = found[()]
-    truth = bool if isinstance(expected, (bool, np.bool_)) else None
-    if truth or not isinstance(expected, (int, float, np.number)):
-        same = isinstance(found, (bool, np.bool_)) if truth else type(expected) is type(found)
-        if not same or expected != found:
-            return f"{label}: expected {_text(expected)}, found {_text(found)}"
-        return ""
-    whole = isinstance(expected, (int, np.integer))
-    if isinstance(found, bool) or not isinstance(found, (int, float, np.number)):
-        return f"{label}: expected the number {expected}, found {_kind(found)}"
-    if whole and not isinstance(found, (int, np.integer)):
-        return f"{label}: expected the whole number {expected}, found {found!r}"
-    if whole:
-        return "" if int(found) == int(expected) else f"{label}: expected {expected}, found {found}"
-    said = difference(np.float64(expected), float(found), atol, rtol, label)
-    return said and f"{label}: expected {float(expected):.9g}, found {float(found):.9g}"
 
 
 # -------------------------------------------------------------------------- telling what is wrong
@@ -419,70 +383,80 @@ def _failure_text(exercise: Exercise, failures: list[_Attempt], tried: list[_Att
     lines = [f"{exercise.name}: not right yet. {which}", "", "called with"]
     names = _argument_names(exercise, worst.case)
     for name, value in zip(names, _values(worst.case), strict=True):
-        lines.append(_entry(f"    {name} = ", value))
+        lines.append(entry(f"    {name} = ", value))
     lines += [*_expected_and_found(worst), "", worst.problem]
-    cause = _likely_cause(exercise, tried, worst)
-    lines += ["", f"Likely cause: {cause}"] if cause else []
+    cause = _cause(exercise, tried, worst)
+    lines += ["", cause] if cause else []
     return "\n".join([*lines, "", _help(exercise)])
 
 
 def _expected_and_found(attempt: _Attempt) -> list[str]:
-    right, mine = attempt.right, attempt.mine
-    expected = f"an error: {_error(right.error)}" if right.error else right.result
-    found = f"an error: {attempt.raised}" if mine.error else mine.result
-    first = f"expected  {expected}" if right.error else _entry("expected  ", expected)
-    second = f"found     {found}" if mine.error else _entry("found     ", found)
-    return [first, second]
+    wanted, came = attempt.expected, attempt.actual
+    first = f"an error: {_error(wanted.error)}" if wanted.error else text(wanted.result)
+    second = f"an error: {attempt.raised}" if came.error else text(came.result)
+    indent = "\n" + " " * 10
+    return [f"expected  {first}".replace("\n", indent), f"found     {second}".replace("\n", indent)]
 
 
-def _likely_cause(exercise: Exercise, tried: list[_Attempt], worst: _Attempt) -> str:
-    """What to say: the sentence of the wrong answer that fails as this one does.
+def _cause(exercise: Exercise, tried: list[_Attempt], worst: _Attempt) -> str:
+    """What to say of the cause: the message of the wrong answer that fails as this one does.
 
     It must give the same outcome on the case that is shown, and be right wherever the reader's
-    answer is. If more than one does, the one that agrees on most of the failing cases is taken.
+    answer is. Where it gives the same outcome on all failing cases, it is called likely; where
+    only on some, there is a "perhaps".
     """
-    best, cause = 0, ""
+    most, message = 0.0, ""
     failures = [attempt for attempt in tried if attempt.problem]
     for wrong in exercise.wrong:
-        if not _same_mistake(exercise, wrong, worst):
+        if not _agreement(exercise, wrong, worst):
             continue
         if any(_fails(exercise, wrong, attempt) for attempt in tried if not attempt.problem):
             continue
-        agrees = sum(_same_mistake(exercise, wrong, attempt) for attempt in failures)
-        if agrees > best:
-            best, cause = agrees, wrong.says
-    if not cause and worst.mine.result is None and worst.mine.error is None:
-        cause = "the function ends without a `return`, so it returns None."
-    return cause
+        agrees = sum(_agreement(exercise, wrong, attempt) for attempt in failures)
+        if agrees > most:
+            most, message = agrees, wrong.message
+    if message:
+        return f"{'Likely cause' if most == len(failures) else 'Perhaps'}: {message}"
+    if worst.actual.result is None and worst.actual.error is None:
+        return "Perhaps: the function ends without a `return`, so it returns None."
+    return ""
 
 
 def _fails(exercise: Exercise, wrong: Wrong, attempt: _Attempt) -> bool:
     """Is the wrong answer wrong on this case?"""
     theirs = _run(wrong.function, exercise.cases()[attempt.at])
-    return bool(_problem(exercise, attempt.case, attempt.right, theirs))
+    return bool(_problem(exercise, attempt.case, attempt.expected, theirs))
 
 
-def _same_mistake(exercise: Exercise, wrong: Wrong, attempt: _Attempt) -> bool:
-    """Does the wrong answer, on this case, give the outcome that the reader's answer gave?"""
-    theirs, mine = _run(wrong.function, exercise.cases()[attempt.at]), attempt.mine
-    if not _problem(exercise, attempt.case, attempt.right, theirs):
-        return False
+def _agreement(exercise: Exercise, wrong: Wrong, attempt: _Attempt) -> float:
+    """1 where the wrong answer fails on this case with the outcome of the reader's answer.
+
+    A half where both raise the same type of error, in other words: the causes may differ.
+    """
+    theirs, mine = _run(wrong.function, exercise.cases()[attempt.at]), attempt.actual
+    if not _problem(exercise, attempt.case, attempt.expected, theirs):
+        return 0
     if theirs.error is not None or mine.error is not None:
-        return type(theirs.error) is type(mine.error)
+        same_type = type(theirs.error) is type(mine.error)
+        return (1 if str(theirs.error) == str(mine.error) else 0.5) if same_type else 0
+    allowed = exercise.allowed()
     return not (
-        differ(theirs.result, mine.result, exercise.atol, exercise.rtol)
-        or differ(_values(theirs.after), _values(mine.after), exercise.atol, exercise.rtol)
+        differ(theirs.result, mine.result, allowed)
+        or differ(_values(theirs.after), _values(mine.after), allowed)
     )
 
 
 def _raised(error: Exception, mine: Any) -> str:
     """An error in words, with the line of the reader's own code where it came up."""
+    said = _error(error)
     home = getattr(getattr(mine, "__code__", None), "co_filename", None)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == home]
-    if not frames:
-        return _error(error)
-    line = linecache.getline(frames[-1].filename, frames[-1].lineno or 0).strip()
-    return f"{_error(error)}\n          in your line: {line}" if line else _error(error)
+    if frames:
+        line = linecache.getline(frames[-1].filename, frames[-1].lineno or 0).strip()
+        said += f"\nin your line: {line}" if line else ""
+    if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
+        said += "\n(Perhaps a cell above, which defines this name, was not run.)"
+    return said
 
 
 def _error(error: Exception | None) -> str:
@@ -510,32 +484,3 @@ def _size(value: Any) -> int:
     if isinstance(value, (tuple, list)):
         return 1 + sum(map(_size, value))
     return len(value) if isinstance(value, (str, dict)) else 1
-
-
-def _entry(label: str, value: Any) -> str:
-    """`label` and a value; the further lines of a long value are set in under its first one."""
-    return label + _text(value).replace("\n", "\n" + " " * len(label))
-
-
-def _text(value: Any) -> str:
-    """A value as a reader can take it in: short ones whole, long ones by their shape and ends."""
-    if isinstance(value, np.ndarray):
-        short = np.array2string(value, separator=", ", threshold=60, edgeitems=3, precision=6)
-        kind = f"dtype={value.dtype}" if value.size <= 60 else f"{value.dtype} {value.shape}"
-        return f"array({short}, {kind})".replace("\n", "\n" + " " * 6)
-    if callable(value) and hasattr(value, "__name__"):
-        return str(value.__name__)
-    if isinstance(value, (tuple, list)) and any(hasattr(v, "shape") for v in value):
-        return "(" + ",\n ".join(map(_text, value)) + ")"
-    written = repr(value)
-    return written if len(written) <= 300 else f"{written[:280]} ... ({type(value).__name__})"
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "None (is a `return` missing?)"
-    if isinstance(value, np.ndarray):
-        return f"an array of shape {value.shape}"
-    if isinstance(value, (int, float, str, np.number)):
-        return f"the {type(value).__name__} {value!r}"
-    return f"a {type(value).__name__}"

@@ -282,6 +282,7 @@ FLATTEN = Exercise(
         ),
     ),
     points=2,
+    same_ints=True,
     returns=("input", "offsets"),
     unproved="what happens for an array without rows, or of the dtype int32.",
 )

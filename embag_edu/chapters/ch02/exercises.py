@@ -282,11 +282,6 @@ def _rescaled_in_half(row, max_norm):
     return row * row.dtype.type(max_norm / (norm + 1e-7)) if norm > max_norm else row
 
 
-def _rescaled_unrounded(row, max_norm):
-    norm = float(np.sqrt(np.sum(row.astype(np.float64) ** 2)))
-    return row * row.dtype.type(max_norm / (norm + 1e-7)) if norm > max_norm else row
-
-
 def _rescaled_in_place(row, max_norm):
     row[:] = rescaled(row, max_norm)
     return row
@@ -586,10 +581,11 @@ EXERCISES = (
         rescaled,
         _rescaled_cases,
         hints=(
-            "Two numbers are rounded to the row's dtype on the way. Which two?",
-            "Measure in float64, round the norm with row.dtype.type(...), compare with >.",
-            "The scale is max_norm over (norm plus 1e-7), rounded to the row's dtype before it "
-            "is multiplied. A row that is not longer than max_norm comes back as it is.",
+            "In which dtype do you add up the squares? float16 ends at 65504.",
+            "Measure in float64 and compare with >. A row that is not longer than max_norm comes "
+            "back as it is.",
+            "The scale is max_norm over (norm plus 1e-7). torch rounds norm and scale to the "
+            "row's dtype on the way: row.dtype.type(...) does that.",
         ),
         wrong=(
             Wrong(_rescaled_exactly, "The 1e-7 in the denominator is missing."),
@@ -600,10 +596,6 @@ EXERCISES = (
                 _rescaled_in_half,
                 "The squares are added in the row's own dtype; in float16 they overflow at 65504.",
             ),
-            Wrong(
-                _rescaled_unrounded,
-                "The norm is not rounded to the row's dtype before it is used.",
-            ),
             Wrong(_rescaled_in_place, "This exercise wants a new row; the old one must stay."),
             Wrong(_rescaled_double, "The row must keep its dtype."),
             Wrong(_rescaled_largest, "This is the largest value, the norm of p = inf."),
@@ -612,7 +604,7 @@ EXERCISES = (
         atol=0.0,
         rtol=1e-6,
         returns="row",
-        unproved="norm_type other than 2, and the last bit of a float32 row.",
+        unproved="norm_type other than 2, and the last bit, which torch's two roundings decide.",
     ),
     Exercise(
         "02.refusals",

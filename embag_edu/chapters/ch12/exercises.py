@@ -697,7 +697,7 @@ def _judge_fake(mine: Any) -> str:
         return ""
     name = missed[0]
     told = f"{len(missed)} of {len(table)} calls. {name}: expected {right[name]}; found "
-    causes = [w.says for w in FAKE_WRONG if all(_said(w.function, table[m]) == found[m]
+    causes = [w.message for w in FAKE_WRONG if all(_said(w.function, table[m]) == found[m]
                                                 for m in missed)]  # fmt: skip
     return "\n\n".join([told + found[name], *causes[:1]])
 

@@ -92,6 +92,7 @@ COLLATE = Exercise(
               "counts twice."),
     ),
     points=2,
+    same_ints=True,
     returns=("input", "offsets", "labels"),
     unproved="that a DataLoader calls it; give it one as collate_fn.",
 )  # fmt: skip
