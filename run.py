@@ -44,7 +44,7 @@ PIP_FAILURES = [
     (
         r"No matching distribution found for (\S+)",
         "pip found no build of {0} for Python {python} on {system}."
-        " README.md, under Set-up, says which systems can run this.",
+        " book/pages/setup.md says which systems can run this.",
     ),
 ]
 
@@ -242,7 +242,7 @@ def progress(line):
     elif line.startswith("Collecting nvidia-cublas"):
         say(
             "  This torch brings several GB of CUDA libraries. For the small CPU build press Ctrl-C"
-            " and see EMBAG_TORCH_INDEX in README.md."
+            " and see EMBAG_TORCH_INDEX in book/pages/settings.md."
         )
     elif line.startswith("Installing collected packages"):
         say(f"  installing {line.count(',') + 1} packages")

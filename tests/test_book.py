@@ -201,12 +201,3 @@ def test_links_between_pages_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#\s]+)\)", text_of(path)):
         if "://" not in target and not target.startswith("mailto:"):
             assert (path.parent / target).resolve().exists(), target
-
-
-def test_readme_links_and_chapters():
-    readme = (BOOK.parent / "README.md").read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#\s]+)\)", readme):
-        if "://" not in target:
-            assert (BOOK.parent / target).exists(), target
-    for path in CHAPTERS:
-        assert f"| {path.stem[:2]} " in readme, path.stem

@@ -4,9 +4,9 @@
     print(times.table("forward", "A"))
     times.times("forward", "A", "zipf 1.05")["version 8"]["median_ms"]
 
-Every time of a GPU in the book and in README.md comes from such a file; none is typed in.
+Every time of a GPU in the book comes from such a file; none is typed in.
 
-    python -m embag_edu.bench.recorded book/results/gpu.json     the table of README.md
+    python -m embag_edu.bench.recorded book/results/gpu.json     the table of book/pages/gpu.md
 """
 
 from __future__ import annotations
