@@ -12,7 +12,8 @@ from embag_edu.bench import recorded as module
 from embag_edu.bench.recorded import DTYPES, recorded
 from embag_edu.bench.workloads import Workload
 from embag_edu.chapters import recorded as pictures
-from embag_edu.gpu import first_kernel, times
+from embag_edu.gpu import first_kernel
+from embag_edu.gpu import times as timed
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 COPY = {
@@ -22,7 +23,7 @@ COPY = {
 }
 WHO = {
     "forward": [*(f"version {v}" for v in range(1, 9)), "version 8, L known", "torch"],
-    "backward": [*times.WAYS, "torch", "index_add_"],
+    "backward": [*timed.WAYS, "torch", "index_add_"],
     "sparse": ["ours", "ours, indices checked", "torch"],
 }
 
@@ -30,7 +31,7 @@ WHO = {
 def made_up():
     random, results = np.random.default_rng(0), [COPY]
     for step, names in WHO.items():
-        for work in times.workloads():
+        for work in timed.workloads():
             torch_ms = [float(random.uniform(1, 2))]
             contestants = {
                 n: first_kernel.summary([float(random.uniform(0.3, 2))], 10**9, 4e12, torch_ms)
@@ -43,12 +44,12 @@ def made_up():
     sweep = [
         {
             "name": "",
-            "workload": asdict(Workload(100_000, D, times.SWEEP_N // L, L)),
+            "workload": asdict(Workload(100_000, D, timed.SWEEP_N // L, L)),
             "forward": {"of_torch": 0.01 * D / L},
             "backward": {"of_torch": 0.5},
         }
-        for D in times.SWEEP_D
-        for L in times.SWEEP_L
+        for D in timed.SWEEP_D
+        for L in timed.SWEEP_L
     ]
     return {
         "made by": "python -m embag_edu gpu",
@@ -70,9 +71,9 @@ def times(tmp_path):
 
 
 def test_the_shapes_are_those_that_the_command_times():
-    assert module.SHAPES == times.SHAPES
-    assert {module.skew_of(asdict(work)) for work in times.workloads()} == set(module.SKEWS)
-    assert module.DTYPES == times.DTYPES
+    assert module.SHAPES == timed.SHAPES
+    assert {module.skew_of(asdict(work)) for work in timed.workloads()} == set(module.SKEWS)
+    assert module.DTYPES == timed.DTYPES
 
 
 def test_times_by_step_shape_skew_and_dtype(times):
