@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from embag_edu.cuda_on_cpu.arguments import check_arguments
-from embag_edu.cuda_on_cpu.source import parameters
+from embag_edu.cuda_on_cpu.signature import parameters
 
 X = np.zeros((2, 4), np.float32)
 

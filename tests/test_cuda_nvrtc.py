@@ -1,4 +1,4 @@
-"""NVIDIA's compiler takes every kernel of the project, and they need what is stored."""
+"""NVIDIA's compiler without a GPU: what it says of a source, and of each kernel."""
 
 import pytest
 
@@ -70,24 +70,6 @@ def test_options_and_standard():
     assert only_ptx.ok and only_ptx.ptx and not only_ptx.cubin and not only_ptx.resources
 
 
-@needs_nvrtc
-def test_resources_of_a_file(tmp_path):
-    path = tmp_path / "some.cu"
-    path.write_text("// instances: turn<float, 4>, turn<int, 2>\n" + CODE)
-    table, problems = nvrtc.resources([path], ("sm_80",))
-    assert problems == []
-    assert set(table["some.cu"]) == {"turn<float, 4>", "turn<int, 2>", "spill", "plain"}
-    assert set(table["some.cu"]["plain"]) == {"sm_80"}
-    path.write_text(CODE)
-    problems = nvrtc.resources([path], ("sm_80",))[1]
-    assert len(problems) == 1 and "some.cu: line 3: the template `turn` has no line" in problems[0]
-    path.write_text("__global__ void k() { x; }")
-    assert nvrtc.resources([path], ("sm_80",))[1][0].startswith("some.cu, sm_80: line 1: ")
-    path.write_text("// nothing yet")
-    assert nvrtc.resources([path]) == ({"some.cu": {}}, [])
-    assert nvrtc.resources([]) == ({}, [])
-
-
 LOG = """ptxas info    : 0 bytes gmem, 64 bytes cmem[3]
 ptxas info    : Compiling entry function '_Z1kIfEvv' for 'sm_75'
 ptxas info    : Function properties for _Z1kIfEvv
@@ -106,46 +88,11 @@ def test_reading_the_log():
     }
 
 
-def _table(**counts):
-    return {"a.cu": {"k": {"sm_80": {"registers": 30, "spill_stores": 8, **counts}}}}
-
-
-def test_compare(tmp_path):
-    stored = {"nvrtc": "13.0", "files": _table()}
-    assert nvrtc.compare(stored, _table(), "13.0") == ([], [])
-    found, remarks = nvrtc.compare(stored, _table(registers=31, spill_stores=0), "13.0")
-    assert found == [
-        "a.cu, k, sm_80: registers was 30, is 31",
-        "a.cu, k, sm_80: spill_stores was 8, is 0",
-    ]
-    found, remarks = nvrtc.compare(stored, _table(registers=31, spill_stores=0), "13.5")
-    assert found == [] and "this is 13.5" in remarks[0]
-    assert len(nvrtc.compare(stored, _table(spill_stores=12), "13.5")[0]) == 1
-    assert nvrtc.compare(stored, {}, "13.5")[0] == ["a.cu, k, sm_80: stored, but gone"]
-    assert nvrtc.compare({}, _table(), "13.5")[0] == ["a.cu, k, sm_80: not stored"]
-    path = tmp_path / "resources.json"
-    assert nvrtc.read_stored(path) == {}
-    nvrtc.write_stored(_table(), "13.0", path)
-    assert nvrtc.read_stored(path) == stored
-
-
-def test_without_the_wheels(monkeypatch, capsys):
+def test_without_the_wheels(monkeypatch):
     monkeypatch.setattr(nvrtc, "_find", lambda: (None, None))
     monkeypatch.setattr(nvrtc.sys, "platform", "linux")
     assert "pip install nvidia-cuda-nvrtc nvidia-cuda-runtime" in nvrtc.available()
     with pytest.raises(RuntimeError, match="pip install"):
         nvrtc.compile_check(CODE)
-    assert nvrtc.main([]) == 2 and "pip install" in capsys.readouterr().out
     monkeypatch.setattr(nvrtc.sys, "platform", "darwin")
     assert "macOS" in nvrtc.available()
-
-
-@needs_nvrtc
-def test_every_kernel_of_the_project_needs_what_is_stored():
-    """Also faults.cu: what is wrong in it is no matter of the compiler."""
-    if not nvrtc.project_files():
-        pytest.skip("the package has no .cu file yet")
-    table, problems = nvrtc.resources()
-    assert problems == []
-    differences, _ = nvrtc.compare(nvrtc.read_stored(), table, nvrtc.version())
-    assert differences == [], "python -m embag_edu.cuda_on_cpu.nvrtc --write stores the new values"

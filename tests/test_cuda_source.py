@@ -1,22 +1,15 @@
-"""source.py against a table of declarations: the plain ones, and those that are easy to misread."""
+"""What is read from a source: a table of plain declarations, and of easily misread ones."""
 
 import sys
 
 import numpy as np
 import pytest
 
-from embag_edu.cuda_on_cpu.source import (
-    NotModeled,
-    SourceError,
-    TemplateParameter,
-    global_variables,
-    instances,
-    kernels,
-    parameters,
-    refuse,
-    rewrite,
-    strip,
-)
+from embag_edu.cuda_on_cpu.refuse import NotModeled, refuse
+from embag_edu.cuda_on_cpu.rewrite import rewrite
+from embag_edu.cuda_on_cpu.signature import parameters
+from embag_edu.cuda_on_cpu.source import TemplateParameter, global_variables, instances, kernels
+from embag_edu.cuda_on_cpu.tokens import SourceError, strip
 
 LONG = "int32" if sys.platform == "win32" else "int64"
 

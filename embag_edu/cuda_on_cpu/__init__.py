@@ -12,8 +12,8 @@ from embag_edu.cuda_on_cpu.counts import Report, compare
 from embag_edu.cuda_on_cpu.device import Device, device
 from embag_edu.cuda_on_cpu.faults import KernelFault
 from embag_edu.cuda_on_cpu.launch import RawKernel, RawModule
+from embag_edu.cuda_on_cpu.refuse import NotModeled
 from embag_edu.cuda_on_cpu.settings import Settings, settings
-from embag_edu.cuda_on_cpu.source import NotModeled
 from embag_edu.cuda_on_cpu.toolchain import CompileError, CompilerMissing
 
 __all__ = [

@@ -92,7 +92,7 @@ def check_arguments(
     """The arguments of a launch, checked, with Python's numbers in the parameters' exact types.
 
     name:       of the kernel, for messages.
-    parameters: of the kernel, from source.parameters.
+    parameters: of the kernel, from signature.parameters.
     args:       NumPy or CuPy arrays (C-contiguous) for pointers; NumPy scalars, Python ints, bools
                 and (for a double) floats for values.
     bf16_ok:    whether ml_dtypes' bfloat16 is accepted; without it, only uint16 bits are.

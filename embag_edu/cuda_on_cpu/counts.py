@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from embag_edu.cuda_on_cpu import source
+from embag_edu.cuda_on_cpu import source, tokens
 from embag_edu.cuda_on_cpu.faults import KernelFault, tell
 from embag_edu.cuda_on_cpu.launched import Launched, unravel
 
@@ -403,7 +403,7 @@ def _body(report: Report) -> list[str]:
     """The source lines of the kernel itself: from its __global__ line to the brace that ends it."""
     lines = report.launched.code.split("\n")
     first = source.kernels(report.launched.code)[report.launched.kernel.split("<")[0].strip()].line
-    depth, begun, plain = 0, False, source.strip(report.launched.code).split("\n")
+    depth, begun, plain = 0, False, tokens.strip(report.launched.code).split("\n")
     for i in range(first - 1, len(lines)):
         depth += plain[i].count("{") - plain[i].count("}")
         begun = begun or "{" in plain[i]

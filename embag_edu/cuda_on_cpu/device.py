@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from embag_edu.cuda_on_cpu import cubin, launch, source, toolchain
+from embag_edu.cuda_on_cpu import cubin, launch, toolchain
 from embag_edu.cuda_on_cpu.arguments import (
     SHARED_DEFAULT,
     SHARED_MOST,
@@ -23,6 +23,8 @@ from embag_edu.cuda_on_cpu.arguments import (
 )
 from embag_edu.cuda_on_cpu.counts import Report
 from embag_edu.cuda_on_cpu.settings import settings
+from embag_edu.cuda_on_cpu.signature import parameters
+from embag_edu.cuda_on_cpu.source import Parameter
 
 
 class Device:
@@ -230,9 +232,9 @@ class TypedKernel:
 
 
 @functools.lru_cache(maxsize=512)
-def _parameters(code: str, name: str, options: tuple[str, ...]) -> list[source.Parameter]:
+def _parameters(code: str, name: str, options: tuple[str, ...]) -> list[Parameter]:
     """To read a long source takes longer than to launch a kernel of it."""
-    return source.parameters(code, name, options)
+    return parameters(code, name, options)
 
 
 def _typed_kernel(

@@ -29,6 +29,7 @@ from embag_edu.cuda_on_cpu.checked import run
 from embag_edu.cuda_on_cpu.counts import Report, raise_for
 from embag_edu.cuda_on_cpu.faults import KernelFault
 from embag_edu.cuda_on_cpu.launched import Launched
+from embag_edu.cuda_on_cpu.refuse import NotModeled
 from embag_edu.cuda_on_cpu.settings import Settings, current
 from embag_edu.cuda_on_cpu.worker import Launch, prepare
 
@@ -56,7 +57,7 @@ class RawModule:
         if code is None or path is not None:
             raise ValueError("path: compiled GPU code cannot run here; pass the source as code=")
         if translate_cucomplex or enable_cooperative_groups or jitify:
-            raise source.NotModeled(
+            raise NotModeled(
                 0, "translate_cucomplex, enable_cooperative_groups and jitify are not modeled"
             )
         self.code, self.options, self.backend = code, tuple(options), backend
@@ -80,7 +81,7 @@ class RawModule:
     def _no_kernel(self, name: str) -> str:
         there = f"there is no kernel {name!r} in the source; there are: "
         there += ", ".join(self._names) or "none"
-        kernel = self._kernels.get(name.split("<")[0].strip())
+        kernel = self._kernels.get(source.kernel_name(name))
         if kernel is not None and kernel.template_parameters:
             return f"{there}. Name the instances of a template in name_expressions"
         if kernel is not None:
@@ -199,8 +200,7 @@ class RawKernel:
     @property
     def max_threads_per_block(self) -> int:
         """1024, or what __launch_bounds__ says."""
-        kernel = self._module._kernels.get(self.name.split("<")[0].split("::")[-1].strip())
-        return (kernel and kernel.max_threads) or 1024
+        return (self._declaration and self._declaration.max_threads) or 1024
 
     @property
     def attributes(self) -> dict[str, int]:
@@ -232,10 +232,17 @@ class RawKernel:
             file = self._module._library_file(current().mode == "checked")
             signature = getattr(ctypes.CDLL(str(file)), f"signature_{self._number}")
             signature.restype = ctypes.c_char_p
-            read = source.parameters(self.code, self.name, self.options)
-            true = signature().decode().split()
-            known[self.name] = [_typed(p, t) for p, t in zip(read, true, strict=True)]
+            types = signature().decode().split()
+            kernel = self._declaration
+            unnamed = (source.Parameter("", "?"),) * len(types)
+            read = kernel.parameters if kernel else unnamed
+            known[self.name] = [_typed(p, t) for p, t in zip(read, types, strict=True)]
         return known[self.name]
+
+    @property
+    def _declaration(self) -> source.Kernel | None:
+        """What the source says of the kernel; None where a macro or a header declares it."""
+        return self._module._kernels.get(source.kernel_name(self.name))
 
     def __call__(
         self,
@@ -253,9 +260,7 @@ class RawKernel:
         the parameters. shared_mem: bytes of `extern __shared__` memory. stream: there is one only.
         """
         if enable_cooperative_groups:
-            raise source.NotModeled(
-                0, "enable_cooperative_groups is not modeled: start a second kernel"
-            )
+            raise NotModeled(0, "enable_cooperative_groups is not modeled: start a second kernel")
         limit = int(self.max_dynamic_shared_size_bytes)
         shape = check_shape(self.name, grid, block, shared_mem, self.max_threads_per_block, limit)
         values = check_arguments(self.name, self.parameters, args)

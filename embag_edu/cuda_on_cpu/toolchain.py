@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embag_edu.cuda_on_cpu import source
+from embag_edu.cuda_on_cpu.refuse import refuse
+from embag_edu.cuda_on_cpu.rewrite import rewrite
 
 HERE = Path(__file__).parent
 NATIVE = HERE / "native"
@@ -185,9 +187,9 @@ def build(
     """The library of these kernels, from the cache or made now.
 
     expressions: kernel names and template instances; kernel number k is exported as launch_k.
-    Raises CompileError in the lines of `code`, CompilerMissing, source.NotModeled, ValueError.
+    Raises CompileError in the lines of `code`, CompilerMissing, NotModeled, ValueError.
     """
-    source.refuse(code, options)
+    refuse(code, options)
     kept = tuple(check_options(options))
     job = Job(code, tuple(expressions), kept, checked, tuple(find_compiler()))
     return cached(job.key(), lambda folder: _make(folder, job)) / f"kernel{SUFFIX}"
@@ -203,7 +205,16 @@ def variable_memory(library: ctypes.CDLL, number: int) -> tuple[int, int, bool]:
 @functools.cache
 def _own_files() -> bytes:
     files = sorted([*NATIVE.glob("*.h"), *NATIVE.glob("*.cpp"), *NATIVE.glob("include/**/*.*h")])
-    return b"".join(f.read_bytes() for f in [*files, Path(__file__), HERE / "source.py"])
+    return b"".join(
+        f.read_bytes()
+        for f in [
+            *files,
+            Path(__file__),
+            HERE / "tokens.py",
+            HERE / "source.py",
+            HERE / "rewrite.py",
+        ]
+    )
 
 
 # ---- the cache ----
@@ -261,7 +272,7 @@ def _make(folder: Path, job: Job) -> Path:
     # A kernel may be called as a function of the C library is: `index`, `div`, `gamma`.
     extern_c = [k.name for k in source.kernels(job.code, job.options).values() if k.extern_c]
     head += [f"#define {name} cuda_kernel_{name}" for name in extern_c] + ['#include "kernel.cu"']
-    rewritten = source.rewrite(job.code, job.options)
+    rewritten = rewrite(job.code, job.options)
     (folder / "kernel.cu").write_text(rewritten, encoding="utf-8")
     (folder / "kernel.cpp").write_text("\n".join([*head, *ends, ""]), encoding="utf-8")
     with ThreadPoolExecutor(2) as both:  # the runtime and the kernel at the same time

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from embag_edu import cuda
-from embag_edu.cuda_on_cpu import Device, device, nvrtc, settings, source, toolchain
+from embag_edu.cuda.resources import read_stored
+from embag_edu.cuda_on_cpu import Device, device, settings, source, toolchain
 from embag_edu.cuda_on_cpu.conformance import Case, features, kinds, neighbors
 from embag_edu.cuda_on_cpu.conformance import run as run_case
 from embag_edu.gpu.facts import architecture
@@ -234,7 +235,7 @@ def repeated(plan: Plan, case: Case, module: Any) -> str:
 
 def resources(plan: Plan) -> Iterator[Result]:
     """What the driver says that each kernel needs, beside what is stored for its architecture."""
-    stored = nvrtc.read_stored()
+    stored = read_stored()
     arch = f"sm_{architecture(plan.gpu)}"
     for table, module, result in modules(plan):
         if not module:

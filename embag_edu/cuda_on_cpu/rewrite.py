@@ -1,0 +1,121 @@
+"""Makes of CUDA C++ what a C++ compiler takes: `__shared__` becomes plain C++."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from embag_edu.cuda_on_cpu.source import names_of
+from embag_edu.cuda_on_cpu.tokens import (
+    SourceError,
+    Token,
+    bare,
+    before,
+    begin_of,
+    end_of,
+    nesting,
+    split,
+    tokens,
+    written,
+)
+
+
+def rewrite(code: str, options: Sequence[str] | None = None) -> str:
+    """The source as a C++ compiler takes it: its `__shared__` declarations made plain C++.
+
+    `extern __shared__ T x[];` becomes a pointer to the launch's dynamic shared memory. Any other
+    becomes a struct of its variables, which `cuda_on_cpu::place` puts into the block's memory, and
+    a reference for each of them. Line numbers stay. Raises SourceError where CUDA has an error too.
+    """
+    found = tokens(code, options)
+    for token in found:
+        if token.directive and token.text == "__shared__":
+            raise SourceError(token.line, "__shared__ in a macro: write the declaration out")
+    visible = [token for token in found if not token.directive]
+    shared = [i for i, token in enumerate(visible) if token.text == "__shared__"]
+    edits: list[tuple[int, int, str]] = []
+    for count, i in enumerate(shared):
+        edits += _shared(code, visible, i, count)
+    for start, end, text in sorted(edits, reverse=True):
+        code = code[:start] + text + code[end:]
+    return code
+
+
+def _shared(code: str, found: list[Token], i: int, count: int) -> list[tuple[int, int, str]]:
+    """The edits (start, end, new text) of the declaration around the `__shared__` at `i`."""
+    first, last = begin_of(found, i), end_of(found, i)
+    statement, line = found[first:last], found[i].line
+    _check_place(found[i], [t.text for t in found[first:i]])
+    if found[last].text != ";":
+        raise SourceError(line, "this __shared__ declaration has no end: is a semicolon missing?")
+    begin, end = found[first].start, found[last].start
+    dropped = [t for t in statement if t.text in ("__shared__", "static", "extern")]
+    kept = [t for t in statement if t not in dropped]
+    if "extern" in [t.text for t in dropped]:
+        return [(begin, end + 1, _dynamic(kept, line) + "\n" * code.count("\n", begin, end))]
+    _check_no_value(kept, line)
+    edits = [(begin, begin, f"struct cuda_shared_{count} {{ ")]
+    edits += [(t.start, t.start + len(t.text), "") for t in dropped]
+    return [*edits, (end, end + 1, "; };" + _references(kept, count, line))]
+
+
+def _references(statement: list[Token], count: int, line: int) -> str:
+    """Where the struct lies in the block's memory, and a reference to each of its variables."""
+    names = [name.text for name in names_of(statement)]
+    if not names:
+        raise SourceError(
+            line, "this __shared__ declares no variable: `__shared__ float tile[32];`"
+        )
+    at = f"cuda_shared_at_{count}"
+    place = f'cuda_on_cpu::place<cuda_shared_{count}>("{", ".join(names)}", {line})'
+    return f" auto& {at} = {place};" + "".join(f" auto& {name} = {at}.{name};" for name in names)
+
+
+def _check_place(token: Token, prefix: list[str]) -> None:
+    if prefix.count("(") > prefix.count(")"):
+        raise SourceError(
+            token.line,
+            "__shared__ belongs to a variable, not to a parameter or a type: "
+            "a function takes shared memory as a plain pointer, `float* tile`",
+        )
+    if token.depth == 0:
+        raise SourceError(
+            token.line, "__shared__ outside of a function: declare it inside the kernel"
+        )
+    if not set(prefix) <= {"static", "extern", "volatile", "const"}:
+        raise SourceError(
+            token.line, "__shared__ must begin its declaration: `__shared__ float tile[32];`"
+        )
+
+
+def _check_no_value(statement: list[Token], line: int) -> None:
+    plain = bare(statement)
+    for i, (token, level) in enumerate(zip(plain, nesting(plain), strict=True)):
+        function = (
+            token.text == "(" and plain[i - 1].text != "decltype" and plain[i + 1].text != "*"
+        )
+        if level == 0 and (token.text in ("=", "{") or function):
+            raise SourceError(
+                line,
+                "a __shared__ variable cannot be given a value where it is declared, in CUDA "
+                "neither: let one thread store it, then call __syncthreads()",
+            )
+
+
+def _dynamic(statement: list[Token], line: int) -> str:
+    """`TYPE name[]` or `TYPE name[][32]` as a pointer to the dynamic shared memory."""
+    made = []
+    kind: list[Token] = []
+    for part in split(bare(statement)):
+        declared = before(part, "[")
+        shape = [t.text for t in part[len(declared) :]]
+        if shape[:2] != ["[", "]"] or len(declared) < (1 if kind else 2):
+            raise SourceError(
+                line, "`extern __shared__` declares an array without a size: `tile[]`"
+            )
+        kind = kind or declared[:-1]
+        name, text = declared[-1].text, written(kind)
+        bounds = "".join(shape[2:])
+        pointer = f"{text} (*{name}){bounds}" if bounds else f"{text}* {name}"
+        cast = f"({text} (*){bounds})" if bounds else f"({text}*)"
+        made.append(f"{pointer} = {cast}cuda_on_cpu::dynamic_shared();")
+    return " ".join(made)
