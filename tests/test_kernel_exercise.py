@@ -1,11 +1,14 @@
 """Exercises that are answered by CUDA source: what a reader is told."""
 
+import textwrap
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from embag_edu.course import kernel_exercise
 from embag_edu.course.kernel_exercise import KernelTask, Launch
-from embag_edu.cuda_on_cpu import CompilerMissing
+from embag_edu.cuda_on_cpu import CompilerMissing, KernelFault
 from embag_edu.cuda_on_cpu.toolchain import find_compiler
 
 try:
@@ -23,11 +26,15 @@ COPIED = "That is a copy."
 
 
 def launches():
-    x = np.arange(1, 41, dtype=np.float32)
-    return [Launch("40 numbers", 2, 32, (x, np.zeros(40, np.float32), 40), (1, 2 * x), {COPIED: x})]
+    def launch(n, block):
+        x = np.arange(1, n + 1, dtype=np.float32)
+        args = (x, kernel_exercise.unwritten(n), n)
+        return Launch(f"{n} numbers", -(-n // block), block, args, (1, 2 * x), {COPIED: x})
+
+    return [launch(40, 32), launch(40, 16), launch(1, 8)]
 
 
-TASK = KernelTask("twice", launches, lambda fault, code: f"A {fault.kind} fault.")
+TASK = KernelTask("07.axpy", "twice", launches, lambda fault, code: f"A {fault.kind} fault.")
 
 
 def test_a_right_source_passes_as_text_and_as_a_function():
@@ -45,11 +52,45 @@ def test_a_right_source_passes_as_text_and_as_a_function():
         (("twice", "thrice"), "there is no kernel 'twice' in the source; there are: thrice"),
         (("const float* x", "const double* x"), kernel_exercise.REFUSED),
         (('extern "C"', '#include <cub/cub.cuh>\nextern "C"'), kernel_exercise.NOT_HERE),
+        (("blockDim.x", "32"), kernel_exercise.FIXED_BLOCK),
+        (("y[i] =", "y[i] +="), kernel_exercise.ADDED_TO),
+        (("i < n", "i < n / 2"), kernel_exercise.NOT_WRITTEN),
+        (("y[i] =", "y[0, i] ="), ""),  # a comma that does no harm
+        (("x[i]", "x[i, 0]"), kernel_exercise.COMMA),
+        (("y[i] =", "atomicAdd(y[i], 1.0f); y[i] ="), kernel_exercise.NO_AMPERSAND),
+        (("i < n) y[i] =", "i < 40) y[i] ="), "Perhaps: the parameter n is never used"),
+        (("2.0f * x[i]", "n == 40 ? x[i] : 7.0f"), f"Perhaps: {COPIED}"),
     ],
 )
 def test_a_wrong_source_is_told_why(change, says):
     source = TWICE.replace(*change)
     assert source != TWICE and says in TASK(source)
+    assert (TASK(source) == "") == (says == "")
+
+
+def test_a_cause_that_an_answer_which_passes_elsewhere_would_have_failed_is_not_told():
+    half = TWICE.replace("2.0f * x[i]", "n == 40 ? x[i] : 2.0f * x[i]")
+    assert COPIED not in TASK(half) and "40 of 40 values differ" in TASK(half)
+
+
+def test_the_launch_is_shown_as_code_that_runs(monkeypatch):
+    monkeypatch.setattr(kernel_exercise, "find", lambda name: SimpleNamespace(judge=TASK))
+
+    def mine():
+        return TWICE.replace("if (i < n) ", "if (i < 41) ")
+
+    said = TASK(mine)
+    assert "((2,), (32,), args)" in said and "# float32 (40,), float32 (40,), 40" in said
+    code = textwrap.dedent(said.partition("To launch it yourself:\n")[2])
+    with pytest.raises(KernelFault, match="reads element 40 of `x`"):
+        exec(code, {"mine": mine})
+    with pytest.raises(ValueError, match="at is 3; the launches of 07.axpy are 0 to 2"):
+        kernel_exercise.arguments("07.axpy", 3)
+
+
+def test_an_exercise_without_a_kernel_has_no_launch():
+    with pytest.raises(ValueError, match="exercise is '07.grid'; its answer is no kernel"):
+        kernel_exercise.arguments("07.grid")
 
 
 def test_what_is_no_source_is_said():
@@ -65,6 +106,8 @@ def test_an_answer_that_is_not_there_yet_is_for_check_to_tell():
 
 
 def test_counts_may_turn_a_right_result_down():
-    task = KernelTask("twice", launches, counts=lambda report, launch, code: "Too many sectors.")
-    assert task(TWICE) == "Too many sectors."
+    task = KernelTask(
+        "07.axpy", "twice", launches, counts=lambda report, launch, code: "Too many sectors."
+    )
+    assert task(TWICE).startswith("Too many sectors.")
     assert "3.0" not in task(TWICE) and "differ" in task(TWICE.replace("2.0f", "3.0f"))

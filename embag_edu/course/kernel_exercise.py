@@ -1,6 +1,6 @@
 """Exercises whose answer is CUDA source: it is run in checked mode, in several orders of threads.
 
-    TASK = KernelTask("scale", launches, faults={"out of bounds": "A thread has no element."})
+    TASK = KernelTask("07.scale", "scale", launches, fault=why)
     Exercise(..., judge=TASK)
 
 Nothing here needs a GPU, only a C++ compiler.
@@ -8,6 +8,7 @@ Nothing here needs a GPU, only a C++ compiler.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu.check.compare import difference
+from embag_edu.course.exercise import find
 from embag_edu.cuda_on_cpu import (
     CompileError,
     KernelFault,
@@ -29,6 +31,23 @@ NO_COMPILE = "The source does not compile yet. The compiler says where it stoppe
 REFUSED = "The launch was refused: the kernel must have the name and the parameters of the task."
 NOT_HERE = "CUDA can do this, but a checked launch on a processor cannot."
 ENDLESS = "The kernel does not come to an end. Look at what ends its loop."
+FIXED_BLOCK = (
+    "The number of threads of a block is written into the source, and this launch has another one: "
+    "blockDim.x tells it."
+)
+NOT_WRITTEN = "The elements that differ were never written: no thread has come to them."
+ADDED_TO = "The output does not begin as zeros: write it (=), and do not add to it (+=)."
+COMMA = (
+    "An index with a comma, such as output[bag, d], is not what it is in NumPy: C++ takes only "
+    "what stands behind the comma. Compute the place: output[bag * D + d]."
+)
+NO_AMPERSAND = (
+    "An atomic wants the place, and not the number that is there: write & in front, as in "
+    "atomicAdd(&total[0], 1)."
+)
+UNUSED = "Perhaps: the parameter {} is never used, and a number that fits one launch stands for it."
+_MARK = 0x7FC00BAD  # the bits of one NaN among many: nobody computes it
+_ACCESSES = 200_000  # that are kept one by one
 
 
 @dataclass(frozen=True)
@@ -49,23 +68,80 @@ class Launch:
     mistakes: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """What came of one launch: a fault, or how the result departs ('' if it does not).
+
+    order   the order of threads in which it failed, 0 if it did not
+    report  of the launch in order 0, if that gave no fault; with all accesses, one by one
+    """
+
+    at: int
+    launch: Launch
+    order: int = 0
+    fault: KernelFault | None = None
+    problem: str = ""
+    report: Report | None = None
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.fault or self.problem)
+
+
 def kinds_of(fault: KernelFault) -> set[str]:
     """The kinds of all faults of a launch: where one thing is wrong, several may be seen."""
     return {fault.kind, *(fault.report.faults if fault.report else ())}
+
+
+def element_of(fault: KernelFault) -> int:
+    """The number of the element at which a fault came; 0 where the fault names none."""
+    found = re.search(r"element (-?\d+)", str(fault))
+    return int(found[1]) if found else 0
+
+
+def thread_number(fault: KernelFault) -> int:
+    """The number in the whole grid of the thread that made a fault."""
+    assert fault.report is not None
+    return fault.block[0] * fault.report.launched.block[0] + fault.thread[0]
+
+
+def threads(report: Report, array: str, kind: str = "") -> int:
+    """How many threads have written an array (or updated it by an atomic), or read it ("read")."""
+    kinds = (kind,) if kind else ("write", "atomic")
+    return len(
+        {(a.block, a.thread) for a in report.accesses if a.array == array and a.kind in kinds}
+    )
+
+
+def requests(report: Report, array: str) -> int:
+    """How often warps have asked for an array: reads, writes and atomics."""
+    return sum(line.requests for line in report.lines if line.array == array)
+
+
+def unwritten(*shape: int) -> np.ndarray:
+    """A float32 array of NaNs that can be told from any that a kernel computes."""
+    return np.full(shape, _MARK, np.uint32).view(np.float32)
+
+
+def plain(code: str) -> str:
+    """The source without comments, for a look at its words."""
+    return re.sub(r"//[^\n]*|/\*.*?\*/", " ", code, flags=re.DOTALL)
 
 
 @dataclass(frozen=True)
 class KernelTask:
     """A judge for `Exercise`: '' for a source that is right, else a friendly account of why not.
 
+    exercise  its name, "07.axpy"
     kernel    the name that the kernel must have
     launches  a function that returns the launches to try, the most telling first
     fault     what to say, in front of the checked launch's own text, about a fault of the source;
               called with the fault and the source, '' to say nothing
-    counts    what to say about the report of a launch that gave the right result; '' for nothing
+    counts    what to say about the report of a launch, once all results are right; '' for nothing
     orders    the orders of threads to try, each launch in all of them
     """
 
+    exercise: str
     kernel: str
     launches: Callable[[], Sequence[Launch]]
     fault: Callable[[KernelFault, str], str] = lambda fault, code: ""
@@ -78,42 +154,184 @@ class KernelTask:
         if not isinstance(code, str):
             return NOT_SOURCE
         try:
-            kernel = RawKernel(code, self.kernel)
-            for at in range(len(self.launches())):
-                for order in self.orders:
-                    said = self._try(kernel, self.launches()[at], order)
-                    if said:
-                        return said
+            said = self.judge(RawKernel(code, self.kernel), code)
         except CompileError as error:
-            return f"{NO_COMPILE}\n\n{error}"
+            why = f"{NO_AMPERSAND}\n\n" if _atomic_of_a_value(error, code) else ""
+            return f"{why}{NO_COMPILE}\n\n{error}"
         except NotModeled as error:
             return f"{NOT_HERE}\n\n{error}"
         except (TypeError, ValueError) as error:
             return f"{REFUSED}\n\n{error}"
+        return said.replace("YOUR_SOURCE", _called(mine))
+
+    def judge(self, kernel: RawKernel, code: str) -> str:
+        """What to say to a kernel whose source is `code`."""
+        tried: list[Attempt] = []
+        for at in range(len(self.launches())):
+            tried.append(self._attempt(kernel, at))
+            if tried[-1].fault and tried[-1].fault.kind == "endless":
+                break  # the others would take as long
+        failing = [attempt for attempt in tried if attempt.failed]
+        if failing:
+            return self._account(failing, tried, kernel, code)
+        for attempt in tried:
+            assert attempt.report is not None
+            said = self.counts(attempt.report, attempt.launch, code)
+            if said:
+                return f"{said}\n\n{self._again(attempt)}"
         return ""
 
-    def _try(self, kernel: RawKernel, launch: Launch, order: int) -> str:
-        """Launch once, in one order; what to say about it."""
-        try:
-            with settings(mode="checked", order=order, seconds=5.0, raise_faults=True):
-                kernel((launch.grid,), (launch.block,), launch.args)
-        except KernelFault as fault:
-            said = ENDLESS if fault.kind == "endless" else self.fault(fault, kernel.code)
-            return f"{said}\n\nOn {launch.what}:\n{fault}".lstrip()
-        number, expected = launch.expected
-        name = kernel.parameters[number].name
-        wrong = difference(expected, launch.args[number], self.atol, 1e-5, name)
-        if wrong:
-            return f"{self._cause(launch)}\n\nOn {launch.what}: {wrong}".lstrip()
-        assert kernel.report is not None
-        return self.counts(kernel.report, launch, kernel.code)
+    def _attempt(self, kernel: RawKernel, at: int) -> Attempt:
+        """Launch once in each order, until it fails."""
+        report = None
+        for order in self.orders:
+            launch, log = self.launches()[at], 0 if order else _ACCESSES
+            try:
+                with settings(mode="checked", order=order, seconds=5.0, raise_faults=True, log=log):
+                    kernel((launch.grid,), (launch.block,), launch.args)
+            except KernelFault as fault:
+                return Attempt(at, launch, order, fault)
+            report = report or kernel.report
+            number, expected = launch.expected
+            name = kernel.parameters[number].name
+            problem = difference(expected, launch.args[number], self.atol, 1e-5, name)
+            if problem:
+                return Attempt(at, launch, order, problem=problem, report=report)
+        return Attempt(at, launch, report=report)
 
-    def _cause(self, launch: Launch) -> str:
-        """The mistake that gives just this wrong result; '' where none of those listed does."""
-        number, expected = launch.expected
-        found = launch.args[number]
-        for says, result in launch.mistakes.items():
-            same = not difference(result, found, self.atol, 1e-5)
-            if same and difference(expected, result, self.atol, 1e-5):
+    def _account(
+        self, failing: list[Attempt], tried: list[Attempt], kernel: RawKernel, code: str
+    ) -> str:
+        shown = failing[0]
+        what = f"On {shown.launch.what}:"
+        what += f"\n{shown.fault}" if shown.fault else f" {shown.problem}"
+        cause = self._cause(failing, tried, kernel, code)
+        parts = [cause, _unused(kernel, code), what, self._again(shown)]
+        return "\n\n".join(filter(None, parts))
+
+    def _again(self, attempt: Attempt) -> str:
+        """The launch, with its grid, block and scalars, as code to paste."""
+        launch = attempt.launch
+        call = f'RawKernel(YOUR_SOURCE, "{self.kernel}")(({launch.grid},), ({launch.block},), args)'
+        names, order = "RawKernel", attempt.order
+        if order:
+            names, call = f"{names}, settings", f"with settings(order={order}):\n        {call}"
+        sizes = ", ".join(_short(value) for value in launch.args)
+        return (
+            "To launch it yourself:\n"
+            "    from embag_edu.course.kernel_exercise import arguments\n"
+            f"    from embag_edu.cuda_on_cpu import {names}\n"
+            f'    args = arguments("{self.exercise}", {attempt.at})  # {sizes}\n'
+            f"    {call}"
+        )
+
+    def _cause(
+        self, failing: list[Attempt], tried: list[Attempt], kernel: RawKernel, code: str
+    ) -> str:
+        """What explains every failure, and no success; "perhaps" where it explains only some."""
+        told = [self._explanations(attempt, kernel, code) for attempt in failing]
+        wrong_here = {says for a in tried if not a.failed for says in self._refuted(a, code)}
+        possible = [says for says in told[0] if says not in wrong_here]
+        for says in possible:
+            if all(says in others for others in told):
                 return says
-        return ""
+        return f"Perhaps: {possible[0]}" if possible else ""
+
+    def _explanations(self, attempt: Attempt, kernel: RawKernel, code: str) -> list[str]:
+        """All that would explain this failure."""
+        fixed = _fixed_block(code) - {attempt.launch.block}
+        general = [COMMA] * _comma_in_index(code) + [FIXED_BLOCK] * bool(fixed)
+        if attempt.fault:
+            endless = attempt.fault.kind == "endless"
+            said = ENDLESS if endless else self.fault(attempt.fault, plain(code))
+            return [*general, *filter(None, [said])]
+        assert attempt.report is not None
+        number, expected = attempt.launch.expected
+        actual, mistakes = attempt.launch.args[number], attempt.launch.mistakes.items()
+        told = [
+            says
+            for says, result in mistakes
+            if self._differ(expected, result)
+            and not self._differ(result, actual)
+            and (_marked(result) == _marked(actual)).all()
+        ]
+        told += general
+        if _untouched(expected, actual, self.atol):
+            read = threads(attempt.report, kernel.parameters[number].name, "read")
+            told.append(ADDED_TO if read else NOT_WRITTEN)
+        return told
+
+    def _refuted(self, attempt: Attempt, code: str) -> list[str]:
+        """What would have failed here, where the answer passed."""
+        launch = attempt.launch
+        told = [
+            says
+            for says, result in launch.mistakes.items()
+            if self._differ(launch.expected[1], result)
+        ]
+        fixed = launch.grid > 1 and _fixed_block(code) - {launch.block}
+        return [*told, FIXED_BLOCK] if fixed else told
+
+    def _differ(self, one: np.ndarray, other: np.ndarray) -> str:
+        return difference(one, other, self.atol, 1e-5)
+
+
+def arguments(exercise: str, at: int = 0) -> tuple[Any, ...]:
+    """The arguments, made anew, of one launch of an exercise: arguments("07.axpy", 2)."""
+    task = find(exercise).judge
+    if not isinstance(task, KernelTask):
+        raise ValueError(f"exercise is {exercise!r}; its answer is no kernel, so it has no launch")
+    launches = task.launches()
+    if not 0 <= at < len(launches):
+        raise ValueError(f"at is {at!r}; the launches of {exercise} are 0 to {len(launches) - 1}")
+    return launches[at].args
+
+
+def _called(mine: Any) -> str:
+    """How the reader's source is written: a call of their function."""
+    name = getattr(mine, "__name__", "")
+    return f"{name}()" if name.isidentifier() else "source"
+
+
+def _unused(kernel: RawKernel, code: str) -> str:
+    """A parameter that the kernel does not use: a number may stand in its place."""
+    body = plain(code).partition(kernel.name)[2].partition("{")[2]
+    names = [p.name for p in kernel.parameters if p.name]
+    unused = [name for name in names if not re.search(rf"\b{name}\b", body)]
+    return UNUSED.format(unused[0]) if unused else ""
+
+
+def _short(value: Any) -> str:
+    """An argument in a word: a scalar's value, an array's dtype and shape."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape}"
+    return f"{value}"
+
+
+def _fixed_block(code: str) -> set[int]:
+    """The numbers by which blockIdx.x is multiplied in the source."""
+    number = r"\(?\s*(\d+)\b"
+    pattern = rf"blockIdx\.x\s*\*\s*{number}|\b(\d+)\s*\*\s*blockIdx\.x"
+    return {int(a or b) for a, b in re.findall(pattern, plain(code))}
+
+
+def _comma_in_index(code: str) -> bool:
+    return bool(re.search(r"\w\s*\[[^\]\[(){}]*,[^\]\[(){}]*\]", plain(code)))
+
+
+def _atomic_of_a_value(error: CompileError, code: str) -> bool:
+    """Does a line that does not compile give an atomic a value in place of a pointer?"""
+    lines = code.split("\n")
+    wrong = [lines[line - 1] for line, _, _ in error.errors if 0 < line <= len(lines)]
+    return any(re.search(r"\batomic\w+\s*\(\s*(\*|\w+\s*\[)", line) for line in wrong)
+
+
+def _marked(array: np.ndarray) -> np.ndarray:
+    """Where an array still holds what `unwritten` gave it."""
+    return array.view(np.uint32) == _MARK if array.dtype == np.float32 else array != array
+
+
+def _untouched(expected: np.ndarray, actual: np.ndarray, atol: float) -> bool:
+    """Does every element that differs hold what it held before the launch?"""
+    marked = _marked(actual)
+    return bool(marked.any()) and not difference(expected[~marked], actual[~marked], atol, 1e-5)

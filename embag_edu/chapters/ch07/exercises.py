@@ -9,16 +9,23 @@ import numpy as np
 
 from embag_edu.course.exercise import Case, Exercise, Wrong
 from embag_edu.course.kernel_exercise import (
+    ADDED_TO,
+    COMMA,
+    FIXED_BLOCK,
+    NO_AMPERSAND,
     NO_COMPILE,
     NOT_SOURCE,
+    NOT_WRITTEN,
     REFUSED,
     KernelTask,
     Launch,
+    element_of,
     kinds_of,
+    thread_number,
+    threads,
+    unwritten,
 )
-from embag_edu.cuda_on_cpu import KernelFault, RawKernel, Report, settings
-
-NAN = float("nan")
+from embag_edu.cuda_on_cpu import KernelFault, Report
 
 # ---- 07.grid --------------------------------------------------------------------------------
 
@@ -183,60 +190,80 @@ extern "C" __global__ void axpy(float a, const float* x, float* y, int n) {
 }
 """
 NO_ADD = "y[i] is overwritten: the old y[i] must be added."
+NO_FACTOR = "x is added as it is: a, the factor, is missing."
 SWAPPED = "The factor stands at the wrong array: a times x, and not a times y."
+BOTH_TIMES = (
+    "The old y is multiplied by a as well. Only x is: C++ reckons * before +, as Python does."
+)
 UNGUARDED = "There are more threads than elements, and one without an element goes on all the same."
 OFF_BY_ONE = "The guard lets i = n pass, but the last element is n - 1."
 SAME_INDEX = (
-    "Two threads have the same i. threadIdx.x starts from 0 in every block: the number of the "
-    "block must be in the index."
+    "Two threads have the same i. threadIdx.x starts from 0 in every block: add the number of the "
+    "block, times the threads of a block."
+)
+TURNED_INDEX = (
+    "Thread and block have changed places in the index: the number of the block is multiplied by "
+    "the size of a block, and the number of the thread is added."
 )
 EACH_DOES_ALL = (
     "Each thread does all elements, and they get into each other's way. The loop is gone: a thread "
     "does the one element that is its own."
 )
 SERIAL = (
-    "The result is right, but one thread does many elements in a loop. Each has its own thread."
+    "The result is right, but a thread does several elements in a loop. Each has its own thread."
 )
 
 
+def _axpy_launch(n: int, block: int, a: float, spare: int = 0) -> Launch:
+    """spare: blocks without an element."""
+    x, y = np.random.default_rng([7, n]).normal(size=(2, n)).astype(np.float32)
+    factor, grid = np.float32(a), -(-n // block) + spare
+    i = np.arange(block)[:, None] * block + np.arange(grid)
+    turned = y.copy()
+    turned[i[i < n]] = (factor * x + y)[i[i < n]]
+    mistakes = {
+        NO_ADD: factor * x,
+        NO_FACTOR: x + y,
+        SWAPPED: x + factor * y,
+        BOTH_TIMES: factor * (x + y),
+        TURNED_INDEX: turned,
+    }
+    what = f"n = {n}, blocks of {block}"
+    return Launch(what, grid, block, (factor, x, y.copy(), n), (2, factor * x + y), mistakes)
+
+
 def _axpy_launches() -> list[Launch]:
-    random = np.random.default_rng(7)
-    made = []
-    for what, n in (("n = 1", 1), ("n = 256, two whole blocks", 256), ("n = 300", 300)):
-        x, y = random.normal(size=(2, n)).astype(np.float32)
-        a = np.float32(1.5)
-        made.append(
-            Launch(
-                what,
-                -(-n // 128),
-                128,
-                (a, x, y.copy(), n),
-                (2, a * x + y),
-                {NO_ADD: a * x, SWAPPED: x + a * y},
-            )
-        )
-    return made
+    return [
+        _axpy_launch(1, 128, 1.5),
+        _axpy_launch(256, 128, 1.5),
+        _axpy_launch(300, 128, 1.5),
+        _axpy_launch(300, 64, -0.25),
+        _axpy_launch(70, 32, 3.0, spare=2),
+    ]
 
 
 def _axpy_fault(fault: KernelFault, code: str) -> str:
     if fault.kind == "race":
-        return EACH_DOES_ALL if _has_loop(code) else SAME_INDEX
+        return EACH_DOES_ALL if re.search(r"for\s*\(\s*\w+\s+\w+\s*=\s*0\s*;", code) else SAME_INDEX
     if fault.kind == "out of bounds":
-        return OFF_BY_ONE if "<=" in code else UNGUARDED
+        return _past_end(fault, code, "n")
     return ""
 
 
+def _past_end(fault: KernelFault, code: str, n: str) -> str:
+    """Why an index leaves its array at the end: no guard at all, or one that is one too wide."""
+    wide = rf"<=\s*{n}\b(?!\s*[-+*/])|\b{n}\s*>=|>\s*{n}\s*\)\s*return"
+    if re.search(wide, code):
+        return OFF_BY_ONE
+    compares = rf"[<>=]\s*{n}\b|\b{n}\s*[<>=]|\b(min|max)\s*\("
+    return "" if re.search(compares, code) else UNGUARDED
+
+
 def _axpy_counts(report: Report, launch: Launch, code: str) -> str:
-    n = launch.args[3]
-    reads = sum(line.requests for line in report.lines if line.array == "x")
-    return SERIAL if n > 1 and reads >= n else ""
+    return SERIAL if threads(report, "y") < launch.args[3] else ""
 
 
-def _has_loop(code: str) -> bool:
-    return bool(re.search(r"\b(for|while)\s*\(", code))
-
-
-AXPY_TASK = KernelTask("axpy", _axpy_launches, _axpy_fault, _axpy_counts)
+AXPY_TASK = KernelTask("07.axpy", "axpy", _axpy_launches, _axpy_fault, _axpy_counts)
 _AXPY_BODY = "if (i < n) y[i] = a * x[i] + y[i];"
 _AXPY_LOOP = "for (int k = 0; k < n; k++) y[k] = a * x[k] + y[k];"
 AXPY_EXERCISE = Exercise(
@@ -254,8 +281,16 @@ AXPY_EXERCISE = Exercise(
         Wrong(AXPY.replace("if (i < n) ", ""), UNGUARDED),
         Wrong(AXPY.replace("i < n", "i <= n"), OFF_BY_ONE),
         Wrong(AXPY.replace("blockIdx.x * blockDim.x + ", ""), SAME_INDEX),
+        Wrong(AXPY.replace("blockDim.x", "128"), FIXED_BLOCK),
+        Wrong(
+            AXPY.replace("blockIdx.x * blockDim.x + threadIdx.x",
+                         "threadIdx.x * blockDim.x + blockIdx.x"),
+            TURNED_INDEX,
+        ),
         Wrong(AXPY.replace(" + y[i]", ""), NO_ADD),
+        Wrong(AXPY.replace("a * x[i]", "x[i]"), NO_FACTOR),
         Wrong(AXPY.replace("a * x[i] + y[i]", "x[i] + a * y[i]"), SWAPPED),
+        Wrong(AXPY.replace("a * x[i] + y[i]", "a * (x[i] + y[i])"), BOTH_TIMES),
         Wrong(AXPY.replace(_AXPY_BODY, _AXPY_LOOP), EACH_DOES_ALL),
         Wrong(AXPY.replace(_AXPY_BODY, f"if (i == 0) {_AXPY_LOOP}"), SERIAL),
         Wrong(AXPY.replace("y[i];", "y[i]"), NO_COMPILE),
@@ -264,7 +299,7 @@ AXPY_EXERCISE = Exercise(
     points=2,
     unproved="that it is fast, or right for more than 2**31 elements: int ends there.",
     judge=AXPY_TASK,
-)
+)  # fmt: skip
 
 # ---- 07.repair_bounds -----------------------------------------------------------------------
 
@@ -285,37 +320,35 @@ FIRST_LOST = "The first difference was not written: thread 0 has work to do, too
 SIGN = "The sign is turned: a difference is the next element minus this one."
 
 
+def _differences_launch(n: int, block: int, spare: int = 0) -> Launch:
+    x = np.random.default_rng([17, n]).normal(size=n).astype(np.float32)
+    right = np.diff(x)
+    last, first = right.copy(), right.copy()
+    last[-1:] = first[:1] = unwritten(1)
+    return Launch(
+        f"n = {n}, blocks of {block}", -(-n // block) + spare, block,
+        (x, unwritten(n - 1), n),
+        (1, right),
+        {FIRST_LOST: first, LAST_LOST: last, SIGN: -right},
+    )  # fmt: skip
+
+
 def _differences_launches() -> list[Launch]:
-    random = np.random.default_rng(17)
-    made = []
-    for what, n in (
-        ("n = 128, one block", 128),
-        ("n = 200", 200),
-        ("n = 2, one difference", 2),  # at the end: there, the first one is the last one, too
-    ):
-        x = random.normal(size=n).astype(np.float32)
-        right = np.diff(x)
-        last, first = right.copy(), right.copy()
-        last[-1] = first[0] = NAN
-        made.append(
-            Launch(
-                what,
-                -(-n // 128),
-                128,
-                (x, np.full(n - 1, NAN, np.float32), n),
-                (1, right),
-                {FIRST_LOST: first, LAST_LOST: last, SIGN: -right},
-            )
-        )
-    return made
+    return [
+        _differences_launch(128, 128),
+        _differences_launch(200, 128),
+        _differences_launch(200, 64),
+        _differences_launch(65, 32, spare=1),
+        _differences_launch(2, 128),  # at the end: there, the first one is the last one, too
+    ]
 
 
 def _differences_fault(fault: KernelFault, code: str) -> str:
     if fault.kind != "out of bounds":
-        return ""
+        return SAME_INDEX if fault.kind == "race" else ""
     if fault.array == "output":
         return WRITES_PAST
-    return BEFORE if fault.thread[0] == fault.block[0] == 0 else READS_PAST
+    return BEFORE if element_of(fault) < 0 else READS_PAST
 
 
 _GUARD = "if (i < n)"
@@ -349,10 +382,14 @@ BOUNDS = Exercise(
             ),
             BEFORE,
         ),
+        Wrong(
+            DIFFERENCES.replace(_GUARD, "if (i < n - 1)").replace("blockDim.x", "128"),
+            FIXED_BLOCK,
+        ),
     ),
     points=1,
     unproved="n = 0 and n = 1, where there is no difference at all.",
-    judge=KernelTask("differences", _differences_launches, _differences_fault),
+    judge=KernelTask("07.repair_bounds", "differences", _differences_launches, _differences_fault),
 )
 
 # ---- 07.lost_update -------------------------------------------------------------------------
@@ -375,51 +412,64 @@ HALF_ATOMIC = (
     "Half of it is atomic. Reading, adding and writing must be one step: an atomic read, followed "
     "by a plain write, can lose an update as before."
 )
+ELSEWHERE = "There is an atomic now, but this update is still a plain one, in three steps."
 EXCHANGE = "atomicExch writes in one step, but total[0] was read before, in a step of its own."
 ADDS_LENGTH = "The lengths were added up. Each long bag counts 1."
 NOT_LONGER = "Bags of exactly `limit` were counted: longer means more than limit."
-ALONE = "One thread does all the work. The result is right, but a grid of one thread is a loop."
+SHORTER = "The bags that are shorter than `limit` were counted."
+ALL_BAGS = "All bags were counted, and only the long ones should be."
+ONE_PLACE = "total has one element, and every thread adds to that one: total[0]."
+ALONE = (
+    "The result is right, but a thread does the work of many bags in a loop. Each bag has a thread "
+    "of its own."
+)
+
+
+def _count_launch(B: int, limit: int, block: int, spare: int = 0) -> Launch:
+    lengths = np.random.default_rng([27, B]).integers(0, 2 * limit + 10, B).astype(np.int32)
+    lengths[: B // 8 + 1] = limit
+
+    def of(value: Any) -> np.ndarray:
+        return np.array([value], np.int32)
+
+    return Launch(
+        f"{B} bags, limit {limit}, blocks of {block}", -(-B // block) + spare, block,
+        (lengths, of(0), limit, B),
+        (1, of((lengths > limit).sum())),
+        {
+            ADDS_LENGTH: of(lengths[lengths > limit].sum()),
+            NOT_LONGER: of((lengths >= limit).sum()),
+            SHORTER: of((lengths < limit).sum()),
+            ALL_BAGS: of(B),
+        },
+    )  # fmt: skip
 
 
 def _count_launches() -> list[Launch]:
-    random = np.random.default_rng(27)
-    made = []
-    for B in (40, 300):
-        lengths = random.integers(0, 50, B).astype(np.int32)
-        lengths[:4] = 20
-
-        def of(value: Any) -> np.ndarray:
-            return np.array([value], np.int32)
-
-        mistakes = {
-            ADDS_LENGTH: of(lengths[lengths > 20].sum()),
-            NOT_LONGER: of((lengths >= 20).sum()),
-        }
-        made.append(
-            Launch(
-                f"{B} bags, limit 20",
-                -(-B // 128),
-                128,
-                (lengths, np.zeros(1, np.int32), 20, B),
-                (1, of((lengths > 20).sum())),
-                mistakes,
-            )
-        )
-    return made
+    return [
+        _count_launch(40, 20, 128),
+        _count_launch(300, 20, 128),
+        _count_launch(130, 7, 64),
+        _count_launch(70, 0, 32, spare=2),
+    ]
 
 
 def _count_fault(fault: KernelFault, code: str) -> str:
     if kinds_of(fault) & {"divergent barrier", "deadlock"}:
         return BARRIER_ONLY
+    if fault.kind == "out of bounds":
+        return ONE_PLACE if fault.array == "total" else _past_end(fault, code, "B")
     if fault.kind != "race":
         return ""
-    marks = {"atomicExch": EXCHANGE, "atomic": HALF_ATOMIC, "__sync": BARRIER_ONLY}
-    return next((says for mark, says in marks.items() if mark in code), LOST)
+    if "atomicExch" in code:
+        return EXCHANGE
+    if "atomic" in code:
+        return HALF_ATOMIC if "atomically" in str(fault) else ELSEWHERE
+    return BARRIER_ONLY if "__sync" in code else LOST
 
 
 def _count_alone(report: Report, launch: Launch, code: str) -> str:
-    reads = [line for line in report.lines if line.array == "lengths"]
-    return ALONE if sum(line.requests for line in reads) >= launch.args[3] else ""
+    return ALONE if threads(report, "lengths", "read") < launch.args[3] else ""
 
 
 _UPDATE = "total[0] += 1;"
@@ -444,9 +494,23 @@ LOST_UPDATE = Exercise(
             COUNT_LONG.replace(_UPDATE, "total[0] = atomicAdd(&total[0], 0) + 1;"),
             HALF_ATOMIC,
         ),
+        Wrong(
+            COUNT_LONG.replace("  if (bag", "  __shared__ int part;\n"
+                               "  if (threadIdx.x == 0) part = 0;\n  __syncthreads();\n  if (bag")
+            .replace(_UPDATE, "atomicAdd(&part, 1);")
+            .replace("  }\n}", "  }\n  __syncthreads();\n"
+                     "  if (threadIdx.x == 0) total[0] += part;\n}"),
+            ELSEWHERE,
+        ),
         Wrong(COUNT_LONG.replace(_UPDATE, "atomicExch(&total[0], total[0] + 1);"), EXCHANGE),
+        Wrong(COUNT_RIGHT.replace("&total[0]", "total[0]"), NO_AMPERSAND),
+        Wrong(COUNT_RIGHT.replace("&total[0]", "&total[bag]"), ONE_PLACE),
+        Wrong(COUNT_RIGHT.replace("bag < B && ", ""), UNGUARDED),
         Wrong(COUNT_RIGHT.replace("[0], 1)", "[0], lengths[bag])"), ADDS_LENGTH),
         Wrong(COUNT_RIGHT.replace("> limit", ">= limit"), NOT_LONGER),
+        Wrong(COUNT_RIGHT.replace("> limit", "< limit"), SHORTER),
+        Wrong(COUNT_RIGHT.replace(" && lengths[bag] > limit", ""), ALL_BAGS),
+        Wrong(COUNT_RIGHT.replace("blockDim.x", "128"), FIXED_BLOCK),
         Wrong(
             COUNT_LONG.replace(
                 "if (bag < B && lengths[bag] > limit) {",
@@ -457,8 +521,8 @@ LOST_UPDATE = Exercise(
     ),
     points=2,
     unproved="how long threads wait for each other at that one place.",
-    judge=KernelTask("count_long", _count_launches, _count_fault, _count_alone),
-)
+    judge=KernelTask("07.lost_update", "count_long", _count_launches, _count_fault, _count_alone),
+)  # fmt: skip
 
 # ---- 07.barrier -----------------------------------------------------------------------------
 
@@ -484,38 +548,44 @@ WARP_ONLY = (
 NOT_A_CALL = "Without its parentheses, `__syncthreads;` does nothing: call it, `__syncthreads();`."
 IN_A_BRANCH = "Not all threads of the block come to the barrier: it stands in a branch."
 NOT_TURNED = "The numbers are copied, not turned round."
-PAST_PART = "part has elements 0 to 63: which one does thread 0 ask for?"
+PAST_PART = "part has elements 0 to 63, and a thread asks for another one."
+NOT_SHARED = (
+    "The result is right, but nothing goes through shared memory any more. Keep `part`, and put "
+    "the threads in order."
+)
+
+
+def _reverse_launch(blocks: int) -> Launch:
+    x = np.random.default_rng([37, blocks]).normal(size=(blocks, 64)).astype(np.float32)
+    return Launch(
+        f"{blocks} blocks of 64" if blocks > 1 else "one block of 64", blocks, 64,
+        (x.ravel(), unwritten(64 * blocks)),
+        (1, np.ascontiguousarray(x[:, ::-1]).ravel()),
+        {NOT_TURNED: x.ravel()},
+    )  # fmt: skip
 
 
 def _reverse_launches() -> list[Launch]:
-    made = []
-    for blocks in (1, 3):
-        x = np.arange(64 * blocks, dtype=np.float32)
-        right = np.ascontiguousarray(x.reshape(blocks, 64)[:, ::-1]).ravel()
-        made.append(
-            Launch(
-                f"{blocks} blocks of 64" if blocks > 1 else "one block of 64",
-                blocks,
-                64,
-                (x, np.full_like(x, NAN)),
-                (1, right),
-                {NOT_TURNED: x},
-            )
-        )
-    return made
+    return [_reverse_launch(1), _reverse_launch(3)]
 
 
 def _reverse_fault(fault: KernelFault, code: str) -> str:
     if kinds_of(fault) & {"divergent barrier", "deadlock"}:
         return IN_A_BRANCH
-    if fault.kind in ("array index", "out of bounds"):
+    if fault.kind == "array index" or (fault.kind == "out of bounds" and fault.array == "part"):
         return PAST_PART
-    if "__syncwarp" in code:
-        return WARP_ONLY
+    if fault.kind not in ("race", "uninitialized shared memory") or fault.array != "part":
+        return ""
     if re.search(r"__syncthreads\s*;", code):
         return NOT_A_CALL
-    barrier, write = code.find("__syncthreads"), code.find("part[t] =")
-    return TOO_EARLY if 0 <= barrier < write else NO_BARRIER
+    barrier, write = code.find("__syncthreads"), re.search(r"\bpart\s*\[[^]]*\]\s*=[^=]", code)
+    if barrier < 0:
+        return WARP_ONLY if "__syncwarp" in code else NO_BARRIER
+    return TOO_EARLY if write and barrier < write.start() else NO_BARRIER
+
+
+def _reverse_counts(report: Report, launch: Launch, code: str) -> str:
+    return "" if report.total("requests", shared=True) else NOT_SHARED
 
 
 _WRITE = "part[t] = input[i];"
@@ -537,10 +607,16 @@ BARRIER = Exercise(
         Wrong(REVERSE.replace(_WRITE, f"{_WRITE}\n  if (t < 32) __syncthreads();"), IN_A_BRANCH),
         Wrong(REVERSE_RIGHT.replace("63 - t", "t"), NOT_TURNED),
         Wrong(REVERSE_RIGHT.replace("63 - t", "64 - t"), PAST_PART),
+        Wrong(
+            REVERSE.replace(f"  {_WRITE}\n", "").replace("part[63 - t]", "input[i - t + 63 - t]"),
+            NOT_SHARED,
+        ),
     ),
     points=1,
     unproved="blocks of another size: the 64 stands in the source.",
-    judge=KernelTask("reverse_blocks", _reverse_launches, _reverse_fault),
+    judge=KernelTask(
+        "07.barrier", "reverse_blocks", _reverse_launches, _reverse_fault, _reverse_counts
+    ),
 )
 
 # ---- 07.coalesce ----------------------------------------------------------------------------
@@ -561,56 +637,66 @@ SCATTERED = (
     "c must change from one thread to the next?"
 )
 LOOPS = "One thread walks along a row: at each step, neighbors are a whole row apart."
+COLUMNS = (
+    "The result is right, and it keeps to the budget. But a thread does many elements in a loop, "
+    "and the task is one thread for each."
+)
 WRONG_SIZE = (
-    "r and c leave the matrix: divide by the number of columns, for that is how many elements a "
-    "row has."
+    "r and c leave the matrix, or two threads have the same ones: divide by the number of columns, "
+    "for that is how many elements a row has."
 )
 WRONG_ROW = (
     "matrix and output go along well, but row[c] is that of another column: c has to be the column "
     "of the same element."
 )
 NO_GUARD = "There are more threads than elements; those left over must do nothing."
-ONE_ROW = "Only the first row was done, or some elements were never written: look at r."
+ONE_ROW = "Only the first row was done: the guard must let all R * C elements pass."
+SAME_ROW = "The first number of `row` was added everywhere: each column has its own."
+
+
+def _add_row_launch(R: int, C: int, block: int, spare: int = 0) -> Launch:
+    random = np.random.default_rng([47, R, C])
+    matrix = random.normal(size=(R, C)).astype(np.float32)
+    row = random.normal(size=C).astype(np.float32)
+    first = unwritten(R, C)
+    first[0] = matrix[0] + row
+    other = (matrix.ravel() + row[np.arange(R * C) // R]).reshape(R, C)
+    return Launch(
+        f"{R} rows of {C}, blocks of {block}", -(-R * C // block) + spare, block,
+        (matrix, row, unwritten(R, C), R, C),
+        (2, matrix + row),
+        {WRONG_ROW: other, ONE_ROW: first, SAME_ROW: matrix + row[0]},
+    )  # fmt: skip
 
 
 def _add_row_launches() -> list[Launch]:
-    R, C = 48, 64
-    random = np.random.default_rng(37)
-    matrix = random.normal(size=(R, C)).astype(np.float32)
-    row = random.normal(size=C).astype(np.float32)
-    flat = np.arange(R * C)
-    other = (matrix.ravel() + row[flat // R]).reshape(R, C).astype(np.float32)
-    first = np.full_like(matrix, NAN)
-    first[0] = matrix[0] + row
-    made = [
-        Launch(
-            "48 rows of 64",
-            25,
-            128,
-            (matrix, row, np.full_like(matrix, NAN), R, C),
-            (2, matrix + row),
-            {WRONG_ROW: other, ONE_ROW: first},
-        )
+    return [
+        _add_row_launch(48, 64, 128, spare=1),
+        _add_row_launch(5, 7, 32),
+        _add_row_launch(33, 3, 64, spare=1),
     ]
-    return made
 
 
 def _add_row_fault(fault: KernelFault, code: str) -> str:
-    if fault.kind != "out of bounds":
-        return WRONG_SIZE if fault.kind == "race" else ""
-    i = fault.block[0] * 128 + fault.thread[0]
-    return NO_GUARD if i >= 48 * 64 else WRONG_SIZE
+    if fault.kind == "out of bounds":
+        R, C = fault.report.launched.values[-2:]
+        if thread_number(fault) >= R * C:
+            return NO_GUARD
+    wrong = re.search(r"[%/]\s*R\b", code) and fault.kind in ("out of bounds", "race")
+    return WRONG_SIZE if wrong else ""
 
 
 def _add_row_counts(report: Report, launch: Launch, code: str) -> str:
+    R, C = launch.args[3:]
+    few = threads(report, "output") < R * C
     sectors = report.total("sectors")
-    if sectors <= BUDGET:
-        return ""
+    if sectors <= BUDGET or (R, C) != (48, 64):
+        return COLUMNS if few else ""
     told = "\n".join(
         f"    line {c.line}: {c.kind} {c.array}, {c.sectors_per_request:.1f} sectors a request"
         for c in report.lines
     )
-    says = LOOPS if _has_loop(code) else SCATTERED
+    says = LOOPS if few else SCATTERED
     return f"{says}\n\nOn {launch.what}: {sectors:,} sectors; the budget is {BUDGET:,}.\n{told}"
 
 
@@ -636,11 +722,20 @@ COALESCE = Exercise(
             ),
             LOOPS,
         ),
+        Wrong(
+            ADD_ROW.replace("if (i >= R * C)", "if (i >= C)").replace(
+                _MAPPING, "int c = i;\n  for (int r = 0; r < R; r++)"
+            ),
+            COLUMNS,
+        ),
         Wrong(ADD_ROW_RIGHT.replace("if (i >= R * C)", "if (i >= C)"), ONE_ROW),
+        Wrong(ADD_ROW_RIGHT.replace("row[c]", "row[0]"), SAME_ROW),
+        Wrong(ADD_ROW_RIGHT.replace("blockDim.x", "128"), FIXED_BLOCK),
+        Wrong(ADD_ROW_RIGHT.replace("output[r * C + c]", "output[r, c]"), COMMA),
     ),
     points=2,
     unproved="that fewer sectors are faster on your GPU; chapter 08 is about that.",
-    judge=KernelTask("add_row", _add_row_launches, _add_row_fault, _add_row_counts),
+    judge=KernelTask("07.coalesce", "add_row", _add_row_launches, _add_row_fault, _add_row_counts),
 )
 
 # ---- 07.bag_mean ----------------------------------------------------------------------------
@@ -663,108 +758,100 @@ EMPTY_NAN = "An empty bag gave 0 / 0. Its mean is 0, by definition."
 EMPTY_LEFT = "Nobody has written the output of an empty bag: it must become 0."
 NOT_DIVIDED = "That is the sum: it has not been divided by the length of the bag."
 BY_D = "The sum was divided by D, the length of a row. Divide by the length of the bag."
+WHOLE = (
+    "The length of the bag divides a whole number: 1 / (end - begin) is 0 where the bag has more "
+    "than one position, and not defined where it is empty. Divide the sum, which is a float."
+)
+FIRST_ONLY = (
+    "Only the first position of each bag was added: something ends the loop after one turn, such "
+    "as a return, a break, or a ; behind for (...)."
+)
+LAST_ONLY = "Only the last position of each bag was taken: in the loop, add it (+=)."
 LAST_MISSING = "The last position of each bag is missing: a bag ends before offsets[bag + 1]."
 ONE_TOO_MANY = "The loop takes one position too many: offsets[bag + 1] belongs to the next bag."
-COMMA = (
-    "An index with a comma, such as output[bag, d], is not what it is in NumPy: C++ takes only "
-    "what stands behind the comma. Compute the place: output[bag * D + d]."
-)
 COMMA_READ = (
     "Only the first row of weight was read. If you wrote weight[row, d]: C++ takes only what "
     "stands behind the comma. Compute the place: weight[row * D + d]."
 )
 BY_POSITION = "The position was taken as the row. The row's number is what indices holds there."
 TOO_MANY_THREADS = "There are more threads than elements of the output: a guard is missing."
+A_BAG_EACH = (
+    "The result is right, but a thread does several elements in a loop. The task is one thread for "
+    "each element of the output."
+)
+
+
+def _mean_launch(what: str, ends: Any, D: int, block: int, spare: int = 0, V: int = 130) -> Launch:
+    ends = np.array(ends, np.int64)
+    random = np.random.default_rng([57, len(ends), D])
+    weight = random.normal(size=(V, D)).astype(np.float32)
+    ids, B = random.integers(0, V, ends[-1]), len(ends) - 1
+    right, mistakes = _means(weight, ids, ends)
+    return Launch(
+        f"{what}, D = {D}, blocks of {block}", -(-B * D // block) + spare, block,
+        (weight, ids, ends, unwritten(B, D), B, D),
+        (3, right),
+        mistakes,
+    )  # fmt: skip
 
 
 def _mean_launches() -> list[Launch]:
-    random = np.random.default_rng(47)
-    weight = random.normal(size=(30, 5)).astype(np.float32)
-    made = []
-    for what, ends in (
-        ("two bags", [0, 2, 5]),
-        ("bags 0, 2 and 5 are empty", [0, 0, 3, 3, 4, 9, 9]),
-        ("forty bags", np.sort(np.append([0, 120], random.integers(0, 120, 39)))),
-    ):
-        ends = np.array(ends, np.int64)
-        ids = random.integers(0, 30, ends[-1])
-        B, D = len(ends) - 1, weight.shape[1]
-        right, mistakes = _means(weight, ids, ends)
-        made.append(
-            Launch(
-                what,
-                -(-B * D // 64),
-                64,
-                (weight, ids, ends, np.full((B, D), NAN, np.float32), B, D),
-                (3, right),
-                mistakes,
-            )
-        )
-    return made
+    forty = np.sort(np.append([0, 120], np.random.default_rng(47).integers(0, 120, 39)))
+    return [
+        _mean_launch("two bags", [0, 2, 5], 5, 64),
+        _mean_launch("bags 0, 2 and 5 are empty", [0, 0, 3, 3, 4, 9, 9], 5, 64),
+        _mean_launch("forty bags", forty, 5, 64),
+        _mean_launch("forty bags", forty, 8, 32, spare=2),
+        _mean_launch("six bags", [0, 4, 5, 5, 9, 12, 30], 1, 128),
+    ]
 
 
 def _means(
     weight: np.ndarray, ids: np.ndarray, ends: np.ndarray
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    def sums(less: int, ids: np.ndarray = ids) -> np.ndarray:
+    def sums(first: int | None, stop: int | None, ids: np.ndarray = ids) -> np.ndarray:
+        """Of the positions of each bag from its `first` to before its `stop`."""
         pairs = zip(ends[:-1], ends[1:], strict=True)
-        rows = [weight[ids[b : max(e - less, b)]].sum(axis=0, dtype=np.float32) for b, e in pairs]
+        rows = [weight[ids[b:e][first:stop]].sum(axis=0, dtype=np.float32) for b, e in pairs]
         return np.array(rows, np.float32)
 
     lengths = np.diff(ends)[:, None].astype(np.float32)
-    some = np.maximum(lengths, 1)
-    right = sums(0) / some
-    empty = np.where(lengths == 0, np.float32(NAN), right)
+    some, total = np.maximum(lengths, 1), sums(0, None)
+    nan = np.where(lengths == 0, np.float32(np.nan), total / some)
+    left = np.where(lengths == 0, unwritten(1), total / some)
     mistakes = {
-        EMPTY_LEFT: empty,
-        NOT_DIVIDED: sums(0),
-        BY_D: sums(0) / np.float32(weight.shape[1]),
-        LAST_MISSING: sums(1) / some,
+        EMPTY_LEFT: left,
+        EMPTY_NAN: nan,
+        NOT_DIVIDED: total,
+        BY_D: total / np.float32(weight.shape[1]),
+        WHOLE: np.where(lengths == 1, total, np.float32(0)),
+        FIRST_ONLY: sums(0, 1) / some,
+        LAST_ONLY: sums(-1, None) / some,
+        LAST_MISSING: sums(0, -1) / some,
         COMMA_READ: np.where(lengths == 0, np.float32(0), weight[0]),
-        BY_POSITION: sums(0, np.arange(len(ids)) % len(weight)) / some,
+        BY_POSITION: sums(0, None, np.arange(len(ids))) / some,
     }
-    return right, mistakes
-
-
-class _MeanTask(KernelTask):
-    """As KernelTask; a NaN at an empty bag may be written (0 / 0) or left, which looks the same."""
-
-    def __call__(self, mine: Any) -> str:
-        said = super().__call__(mine)
-        code = mine() if callable(mine) else mine
-        if said.startswith(EMPTY_LEFT) and not _leaves_empty(code):
-            return said.replace(EMPTY_LEFT, EMPTY_NAN, 1)
-        return said
-
-
-def _leaves_empty(code: str) -> bool:
-    """Does the kernel leave the output of an empty bag as it was? Asked with a mark in it."""
-    output = np.full((1, 1), 7, np.float32)
-    with settings(mode="checked", order=0):
-        RawKernel(code, "bag_mean")(
-            (1,),
-            (1,),
-            (
-                np.ones((1, 1), np.float32),
-                np.zeros(1, np.int64),
-                np.zeros(2, np.int64),
-                output,
-                1,
-                1,
-            ),
-        )
-    return bool(output[0, 0] == 7)
+    return total / some, mistakes
 
 
 def _mean_fault(fault: KernelFault, code: str) -> str:
-    if fault.kind == "race" and re.search(r",\s*\w+\s*\]", code):
-        return COMMA
+    if fault.kind == "division by zero":
+        return WHOLE
     if fault.kind != "out of bounds":
-        return ""
-    return ONE_TOO_MANY if fault.array in ("indices", "weight") else TOO_MANY_THREADS
+        return SAME_INDEX if fault.kind == "race" and "threadIdx" in code else ""
+    values = fault.report.launched.values
+    if thread_number(fault) >= values[4] * values[5]:
+        return TOO_MANY_THREADS
+    past = fault.array == "indices" and element_of(fault) == len(values[1])
+    return ONE_TOO_MANY if past else ""
+
+
+def _mean_counts(report: Report, launch: Launch, code: str) -> str:
+    return A_BAG_EACH if threads(report, "output") < launch.expected[1].size else ""
 
 
 _DIVIDE = "output[element] = end > begin ? sum / (end - begin) : 0.0f;"
+_EACH_D = "for (int d = 0; d < D; d++) {\n  float sum = 0.0f;"
 MEAN = Exercise(
     "07.bag_mean",
     "the forward of mode mean, one thread for each element",
@@ -781,18 +868,32 @@ MEAN = Exercise(
             BAG_MEAN.replace(_DIVIDE, "if (end > begin) output[element] = sum / (end - begin);"),
             EMPTY_LEFT,
         ),
+        Wrong(BAG_MEAN.replace("sum / (end - begin)", "sum * (1 / (end - begin))"), WHOLE),
         Wrong(BAG_MEAN.replace("sum / (end - begin)", "sum"), NOT_DIVIDED),
         Wrong(BAG_MEAN.replace("(end - begin)", "D"), BY_D),
+        Wrong(BAG_MEAN.replace("d];\n  }", "d];\n    break;\n  }"), FIRST_ONLY),
+        Wrong(BAG_MEAN.replace("sum +=", "sum ="), LAST_ONLY),
         Wrong(BAG_MEAN.replace("i < end;", "i < end - 1;"), LAST_MISSING),
         Wrong(BAG_MEAN.replace("i < end;", "i <= end;"), ONE_TOO_MANY),
         Wrong(BAG_MEAN.replace("if (element >= B * D) return;", ""), TOO_MANY_THREADS),
         Wrong(BAG_MEAN.replace("output[element]", "output[bag, d]"), COMMA),
         Wrong(BAG_MEAN.replace("[indices[i] * D + d]", "[indices[i], d]"), COMMA_READ),
         Wrong(BAG_MEAN.replace("indices[i] * D", "i * D"), BY_POSITION),
+        Wrong(BAG_MEAN.replace("output[element] =", "output[element] +="), ADDED_TO),
+        Wrong(BAG_MEAN.replace("element >= B * D", "element >= B"), NOT_WRITTEN),
+        Wrong(BAG_MEAN.replace("blockDim.x", "64"), FIXED_BLOCK),
+        Wrong(
+            BAG_MEAN.replace("element >= B * D", "element >= B")
+            .replace("bag = element / D, d = element % D", "bag = element")
+            .replace("float sum = 0.0f;", _EACH_D)
+            .replace("output[element]", "output[bag * D + d]")
+            .replace(": 0.0f;\n", ": 0.0f;\n  }\n"),
+            A_BAG_EACH,
+        ),
     ),
     points=3,
     unproved="padding, weights and 16-bit tables: chapter 09.",
-    judge=_MeanTask("bag_mean", _mean_launches, _mean_fault),
+    judge=KernelTask("07.bag_mean", "bag_mean", _mean_launches, _mean_fault, _mean_counts),
 )
 
 EXERCISES = (GRID, PREDICT, AXPY_EXERCISE, BOUNDS, LOST_UPDATE, BARRIER, COALESCE, MEAN)

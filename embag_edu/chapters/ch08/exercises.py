@@ -423,7 +423,7 @@ REPAIR = Exercise(
     ),
     points=2,
     unproved="that it is right for D > 32; a lane has one feature here.",
-    judge=KernelTask("bag_sum", _shuffle_launches, _shuffle_fault),
+    judge=KernelTask("08.repair_shuffle", "bag_sum", _shuffle_launches, _shuffle_fault),
 )  # fmt: skip
 
 # ---- 08.budget ------------------------------------------------------------------------------
@@ -579,7 +579,7 @@ BUDGET = Exercise(
     ),
     points=3,
     unproved="that it is faster; and it still has one row of a bag under way at a time.",
-    judge=KernelTask("bag_sum", _budget_launches, _budget_fault, _budget_counts),
+    judge=KernelTask("08.budget", "bag_sum", _budget_launches, _budget_fault, _budget_counts),
 )  # fmt: skip
 
 # ---- 08.repair_ring -------------------------------------------------------------------------
@@ -705,7 +705,7 @@ RING = Exercise(
     ),
     points=2,
     unproved="that it is faster: how many rows are under way at a time, only a GPU knows.",
-    judge=KernelTask("bag_sum", _ring_launches, _ring_fault, _ring_counts),
+    judge=KernelTask("08.repair_ring", "bag_sum", _ring_launches, _ring_fault, _ring_counts),
 )
 
 EXERCISES = (PACK, LOADS, TWO_PASS, REPAIR, BUDGET, RING)

@@ -471,7 +471,7 @@ RACE = Exercise(
     ),
     points=2,
     unproved="norm types other than 2, and rows of 16 bits.",
-    judge=KernelTask("rescale", _rescale_launches, _rescale_fault),
+    judge=KernelTask("09.find_the_race", "rescale", _rescale_launches, _rescale_fault),
 )  # fmt: skip
 
 # ---- 09.budget ------------------------------------------------------------------------------
@@ -674,7 +674,7 @@ BUDGET = Exercise(
     ),
     points=3,
     unproved="that it is faster; and no two rows are under way at once.",
-    judge=KernelTask("bag_max", _budget_launches, _budget_fault, _budget_counts),
+    judge=KernelTask("09.budget", "bag_max", _budget_launches, _budget_fault, _budget_counts),
 )  # fmt: skip
 
 EXERCISES = (WINNER, RESCALED, TRAFFIC, RACE, BUDGET)

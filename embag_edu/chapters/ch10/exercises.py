@@ -262,7 +262,9 @@ LOST_UPDATE = Exercise(
     ),
     points=1,
     unproved="that two runs give the same bits: with atomics they may not.",
-    judge=KernelTask("add_bags", _add_bags_launches, _add_bags_fault, _add_bags_counts),
+    judge=KernelTask(
+        "10.lost_update", "add_bags", _add_bags_launches, _add_bags_fault, _add_bags_counts
+    ),
 )
 
 # ---- 10.join --------------------------------------------------------------------------------
@@ -376,7 +378,8 @@ JOIN = Exercise(
     ),
     points=3,
     unproved="that it is faster: joining costs 32 shuffles, whether rows are equal or not.",
-    judge=KernelTask("add_scores", _add_scores_launches, _add_scores_fault, _add_scores_counts),
+    judge=KernelTask("10.join", "add_scores", _add_scores_launches, _add_scores_fault,
+                     _add_scores_counts),
 )  # fmt: skip
 
 # ---- 10.detective ---------------------------------------------------------------------------

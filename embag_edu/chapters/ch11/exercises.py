@@ -311,7 +311,7 @@ def _sum_runs_counts(report: Report, launch: Launch, code: str) -> str:
 
 
 SUM_RUNS_TASK = KernelTask(
-    "sum_runs", _sum_runs_launches, _sum_runs_fault, _sum_runs_counts, atol=5e-5
+    "11.deterministic", "sum_runs", _sum_runs_launches, _sum_runs_fault, _sum_runs_counts, atol=5e-5
 )
 ORDERS = range(12)
 
@@ -506,7 +506,7 @@ LAST_BLOCK = Exercise(
     ),
     points=2,
     unproved="that one launch is faster than two: a second launch orders everything by itself.",
-    judge=KernelTask("two_passes", _two_passes_launches, _two_passes_fault),
+    judge=KernelTask("11.last_block", "two_passes", _two_passes_launches, _two_passes_fault),
 )  # fmt: skip
 
 # ---- 11.detective ---------------------------------------------------------------------------
