@@ -421,3 +421,37 @@ def test_it_stands_alone(tmp_path):
         "]; assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=dict(os.environ))
+
+
+PACK = """
+template <typename T, int N> struct __align__(sizeof(T) * N) Pack {
+  T element[N];
+};
+template <typename T, int N> __global__ void add_one(const T* x, T* y) {
+  int i = threadIdx.x * N;
+  Pack<T, N> v = *(const Pack<T, N>*)&x[i];
+  for (int j = 0; j < N; j++) v.element[j] += 1;
+  *(Pack<T, N>*)&y[i] = v;
+}
+"""
+FILL = """
+__global__ void fill(float* y) {
+  Pack<float, 4> v = {1, 2, 3, 4};
+  *(Pack<float, 4>*)&y[4 * threadIdx.x] = v;
+}
+"""
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_an_aligned_struct_of_the_source_is_copied_whole(compiler, monkeypatch):
+    monkeypatch.setenv("EMBAG_CXX", compiler)
+    for n in (1, 2, 4):
+        kernel = RawKernel(PACK, f"add_one<float, {n}>")
+        x, y = np.arange(32 * n, dtype=np.float32), np.zeros(32 * n, np.float32)
+        kernel((1,), (32,), (x, y))
+        assert y.tolist() == (x + 1).tolist()
+        found = [(line.line, line.kind, line.requests) for line in kernel.report.lines]
+        assert found == [(7, "read", 1), (9, "write", 1)], n
+    module, y = RawModule(code=PACK + FILL, name_expressions=["fill"]), np.zeros(8, np.float32)
+    module.get_function("fill")((1,), (2,), (y,))  # an aggregate stays one
+    assert y.tolist() == [1, 2, 3, 4] * 2

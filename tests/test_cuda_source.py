@@ -277,6 +277,33 @@ def test_rewrite_shared(written, wanted):
     assert found.count("\n") == code.count("\n")
 
 
+WHOLE_COPIES = [
+    (
+        "struct alignas(16) Pack {\n  float x[4];\n};",
+        "{ Pack() = default; CUDA_ON_CPU_WHOLE(Pack)\n",
+    ),
+    (
+        "struct __align__(sizeof(T) * N) Pack { T x[N]; };",
+        "{ Pack() = default; CUDA_ON_CPU_WHOLE(P",
+    ),
+    ("template <> struct alignas(4) Pack<half, 2> { half x[2]; };", "{ Pack() = default; CUDA_O"),
+    (
+        "struct alignas(8) P { float a, b; __device__ P(float x) {} };",
+        "{ CUDA_ON_CPU_WHOLE(P) float",
+    ),
+    ("struct Plain { float x[4]; };", None),
+    ("struct alignas(16) Later;", None),
+    ("__constant__ struct alignas(16) { float x[4]; } unnamed;", None),
+]
+
+
+@pytest.mark.parametrize(("code", "wanted"), WHOLE_COPIES, ids=[row[0] for row in WHOLE_COPIES])
+def test_rewrite_aligned_structs(code, wanted):
+    found = rewrite(code)
+    assert found == code if wanted is None else wanted in found
+    assert found.count("\n") == code.count("\n")
+
+
 def test_rewrite_counts_declarations_and_keeps_all_else():
     code = "__device__ void f() { __shared__ int a; }\n"
     code += "__global__ void k() {\n__shared__ int b; /* é */ }"

@@ -1,4 +1,4 @@
-"""Makes of CUDA C++ what a C++ compiler takes: `__shared__` becomes plain C++."""
+"""Makes of CUDA C++ what a C++ compiler takes, and what it loads as a GPU does."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from embag_edu.cuda_on_cpu.source import names_of
 from embag_edu.cuda_on_cpu.tokens import (
+    WORD,
     SourceError,
     Token,
     bare,
     before,
     begin_of,
+    close,
     end_of,
     nesting,
     split,
@@ -20,11 +22,12 @@ from embag_edu.cuda_on_cpu.tokens import (
 
 
 def rewrite(code: str, options: Sequence[str] | None = None) -> str:
-    """The source as a C++ compiler takes it: its `__shared__` declarations made plain C++.
+    """The source as a C++ compiler takes it.
 
     `extern __shared__ T x[];` becomes a pointer to the launch's dynamic shared memory. Any other
     becomes a struct of its variables, which `cuda_on_cpu::place` puts into the block's memory, and
-    a reference for each of them. Line numbers stay. Raises SourceError where CUDA has an error too.
+    a reference for each of them. A struct with an alignment of its own is copied whole, as a GPU
+    does. Line numbers stay. Raises SourceError where CUDA has an error too.
     """
     found = tokens(code, options)
     for token in found:
@@ -35,6 +38,8 @@ def rewrite(code: str, options: Sequence[str] | None = None) -> str:
     edits: list[tuple[int, int, str]] = []
     for count, i in enumerate(shared):
         edits += _shared(code, visible, i, count)
+    for i in range(len(visible)):
+        edits += _copied_whole(visible, i)
     for start, end, text in sorted(edits, reverse=True):
         code = code[:start] + text + code[end:]
     return code
@@ -56,6 +61,26 @@ def _shared(code: str, found: list[Token], i: int, count: int) -> list[tuple[int
     edits = [(begin, begin, f"struct cuda_shared_{count} {{ ")]
     edits += [(t.start, t.start + len(t.text), "") for t in dropped]
     return [*edits, (end, end + 1, "; };" + _references(kept, count, line))]
+
+
+_ALIGNED = ("alignas", "__align__", "__builtin_align__")
+
+
+def _copied_whole(found: list[Token], i: int) -> list[tuple[int, int, str]]:
+    """The edit of an aligned struct that begins at `i`; none where another thing does."""
+    if found[i].text != "struct" or i + 2 >= len(found) or found[i + 1].text not in _ALIGNED:
+        return []
+    at = close(found, i + 2) + 1
+    name = found[min(at, len(found) - 1)].text
+    while at < len(found) - 1 and found[at].text not in ("{", ";"):
+        at += 1
+    if found[at].text != "{" or not WORD.fullmatch(name):
+        return []
+    body = [token.text for token in found[at : close(found, at)]]
+    constructed = any(pair == (name, "(") for pair in zip(body, body[1:], strict=False))
+    default = "" if constructed else f" {name}() = default;"
+    end = found[at].start + 1
+    return [(end, end, f"{default} CUDA_ON_CPU_WHOLE({name})")]
 
 
 def _references(statement: list[Token], count: int, line: int) -> str:

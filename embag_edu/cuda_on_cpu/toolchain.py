@@ -289,7 +289,13 @@ def _compile(folder: Path, job: Job) -> Path:
         _run(job.command(*words, "-c", "-o", made), job.code)
         return made
     own = ONLY_GCC if is_gcc(job.compiler) else ONLY_CLANG
-    _run(job.command(*words, *WATCHED, *own, "-S", "-o", folder / "kernel.s"), job.code)
+    command = job.command(*words, *WATCHED, *own, "-S", "-o", folder / "kernel.s")
+    try:
+        _run(command, job.code)
+    except CompileError:
+        if own is ONLY_GCC or "CUDA_ON_CPU_WHOLE" not in (folder / "kernel.cu").read_text():
+            raise
+        _run([*command, "-DCUDA_ON_CPU_IN_PARTS"], job.code)
     # latin-1: clang writes bytes of debug information that are no UTF-8, and they must stay.
     assembly = (folder / "kernel.s").read_text(encoding="latin-1")
     labeled = folder / "labeled.s"

@@ -49,18 +49,33 @@
 // A float4 is copied as one value of 16 bytes, as the GPU's 128-bit load does, not as four floats.
 namespace cuda_on_cpu {
 template <int bytes> struct whole { typedef void type; };
+template <> struct whole<1> { typedef uint8_t type __attribute__((may_alias)); };
+#ifdef __clang__  // it takes the load of an integer apart, and not that of a vector
+template <> struct whole<2> { typedef uint8_t type __attribute__((vector_size(2), may_alias)); };
+template <> struct whole<4> { typedef uint16_t type __attribute__((vector_size(4), may_alias)); };
+template <> struct whole<8> { typedef uint32_t type __attribute__((vector_size(8), may_alias)); };
+#else
 template <> struct whole<2> { typedef uint16_t type __attribute__((may_alias)); };
 template <> struct whole<4> { typedef uint32_t type __attribute__((may_alias)); };
 template <> struct whole<8> { typedef uint64_t type __attribute__((may_alias)); };
+#endif
 template <> struct whole<16> { typedef uint32_t type __attribute__((vector_size(16), may_alias)); };
+template <class T> CUDA_ON_CPU_HERE inline void copy_whole(T& to, const T& from) {
+  constexpr int bytes = alignof(T) < 16 ? alignof(T) : 16;  // of one load; more of them if need be
+  using Piece = typename whole<bytes>::type;
+  for (unsigned i = 0; i < sizeof(T) / bytes; i++) ((Piece*)(void*)&to)[i] = ((const Piece*)(const void*)&from)[i];
+}
 }  // namespace cuda_on_cpu
 #define CUDA_ON_CPU_COPY_WHOLE(NAME)                                                              \
-  CUDA_ON_CPU_HERE NAME(const NAME& other) { copy(other); }                                       \
-  CUDA_ON_CPU_HERE NAME& operator=(const NAME& other) { copy(other); return *this; }              \
-  CUDA_ON_CPU_HERE void copy(const NAME& other) {                                                 \
-    using Whole = typename cuda_on_cpu::whole<sizeof(NAME)>::type;                                \
-    *(Whole*)(void*)this = *(const Whole*)(const void*)&other;                                    \
-  }
+  CUDA_ON_CPU_HERE NAME(const NAME& other) { cuda_on_cpu::copy_whole(*this, other); }             \
+  CUDA_ON_CPU_HERE NAME& operator=(const NAME& other) { cuda_on_cpu::copy_whole(*this, other); return *this; }
+// rewrite.py puts this into every aligned struct of a source: clang would copy it member by member.
+// g++ copies it whole as it is. Where a source does not compile with it, it is compiled without.
+#if defined(__clang__) && defined(CUDA_ON_CPU_CHECKED) && !defined(CUDA_ON_CPU_IN_PARTS)
+#define CUDA_ON_CPU_WHOLE(NAME) CUDA_ON_CPU_COPY_WHOLE(NAME)
+#else
+#define CUDA_ON_CPU_WHOLE(NAME)
+#endif
 #define CUDA_ON_CPU_VECTORS(NAME, T)                                                              \
   struct NAME##1 { T x; };                                                                        \
   struct alignas(2 * sizeof(T)) NAME##2 {                                                         \
