@@ -57,9 +57,9 @@ def test_loads_are_what_launches_count(skew):
 def test_count_gives_the_gradient_of_loops_in_any_order(mode):
     call, G = reviews_like(1.0, mode=mode)
     right = loops.backward(call, loops.forward(call)[1], G).weight
-    ways = ("run_sums", "piece_sums", "piece_packs") if mode != "max" else ("sorted_winners",)
-    for way in ways:
-        found = [count(call, G, way, order, block) for order, block in ((0, 256), (3, 64))]
+    algorithms = ("run_sums", "piece_sums", "piece_packs") if mode != "max" else ("sorted_winners",)
+    for algorithm in algorithms:
+        found = [count(call, G, algorithm, order, block) for order, block in ((0, 256), (3, 64))]
         assert not difference(right, found[0].gradient, atol=1e-3)
         assert found[0].gradient.tobytes() == found[1].gradient.tobytes()
         assert found[0].total("operations") == 0 and found[0].reports

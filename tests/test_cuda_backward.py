@@ -1,4 +1,4 @@
-"""The CUDA kernels of the backward, each way on its own, against loops in float64.
+"""The CUDA kernels of the backward, each algorithm on its own, against loops in float64.
 
 Nearly everything runs in checked mode: an access out of bounds or a race fails a test by itself.
 New arrays are full of NaN, so that a number that was never written cannot pass.
@@ -114,16 +114,18 @@ def _absolute(call):
     return spec.Call(**{**values, "per_sample_weights": None if psw is None else np.abs(psw)})
 
 
-def run_way(case: Case, way: str, **others):
-    """The gradient by one way; what it was given must be as before."""
+def run(case: Case, algorithm: str, **others):
+    """The gradient by one algorithm; what it was given must be as before."""
     call = case.call
     given = [call.indices, call.offsets, call.weight, case.grad_output, call.per_sample_weights]
     given = [array for array in (*given, case.saved.winners) if array is not None]
     before = [array.tobytes() for array in given]
-    if way.startswith("dot"):
-        found = backward.weights_gradient(call, case.saved, case.grad_output, way, **others)
+    if algorithm.startswith("dot"):
+        found = backward.grad_per_sample_weights(
+            call, case.saved, case.grad_output, algorithm, **others
+        )
     else:
-        found = backward.weight_gradient(call, case.saved, case.grad_output, way, **others)
+        found = backward.grad_weight(call, case.saved, case.grad_output, algorithm, **others)
     assert [array.tobytes() for array in given] == before
     return found
 
@@ -147,31 +149,31 @@ def same_bits(one, other):
     return one.dtype == other.dtype and one.tobytes() == other.tobytes()
 
 
-# ---- Each way against loops ----------------------------------------------------------------------
+# ---- Each algorithm against loops ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["uniform", "zipf", "one"])
-@pytest.mark.parametrize("way", ATOMIC + SORTED)
-def test_dense(way, kind):
+@pytest.mark.parametrize("algorithm", ATOMIC + SORTED)
+def test_dense(algorithm, kind):
     for seed, options in enumerate(OPTIONS.values()):
         case = make_case(kind, seed=seed, **options)
-        assert_near(case, run_way(case, way))
+        assert_near(case, run(case, algorithm))
 
 
-@pytest.mark.parametrize("way", MAX)
+@pytest.mark.parametrize("algorithm", MAX)
 @pytest.mark.parametrize("kind", ["uniform", "zipf", "one"])
-def test_max(way, kind):
+def test_max(algorithm, kind):
     for padding_idx in (None, 0):
         case = make_case(kind, mode="max", padding_idx=padding_idx)
-        assert_near(case, run_way(case, way), terms=case.call.num_bags)
+        assert_near(case, run(case, algorithm), terms=case.call.num_bags)
 
 
-@pytest.mark.parametrize("way", ["dot_elements", "dot_packs"])
-def test_per_sample_weights(way):
+@pytest.mark.parametrize("algorithm", ["dot_elements", "dot_packs"])
+def test_per_sample_weights(algorithm):
     for padding_idx, D in ((None, 12), (0, 132), (None, 37), (0, 1)):
         case = make_case("zipf", D=D, mode="sum", per_sample_weights=True, padding_idx=padding_idx)
         truth, sizes = case.truth.per_sample_weights, case.sizes.per_sample_weights
-        assert_near(case, run_way(case, way), truth, sizes, terms=D)
+        assert_near(case, run(case, algorithm), truth, sizes, terms=D)
     two_dimensional = spec.make_call(
         case.call.indices[:6].reshape(2, 3),
         case.call.weight,
@@ -179,65 +181,65 @@ def test_per_sample_weights(way):
         per_sample_weights=case.call.per_sample_weights[:6].reshape(2, 3),
     )
     small = case_of(two_dimensional, case.grad_output[:2])
-    assert run_way(small, way).shape == (2, 3)
+    assert run(small, algorithm).shape == (2, 3)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float16, ml_dtypes.bfloat16])
 def test_dtypes(dtype):
     index = np.int32
-    for way in ("add_packs", "piece_packs"):
+    for algorithm in ("add_packs", "piece_packs"):
         case = make_case("zipf", D=16, dtype=dtype, index=index, **OPTIONS["all"])
-        assert_near(case, run_way(case, way))
-    for way in MAX:
+        assert_near(case, run(case, algorithm))
+    for algorithm in MAX:
         case = make_case("zipf", D=16, dtype=dtype, index=index, mode="max")
-        assert_near(case, run_way(case, way))
+        assert_near(case, run(case, algorithm))
     case = make_case("zipf", D=16, dtype=dtype, index=index, **OPTIONS["weights"])
     truth, sizes = case.truth.per_sample_weights, case.sizes.per_sample_weights
-    assert_near(case, run_way(case, "dot_packs"), truth, sizes, terms=16)
+    assert_near(case, run(case, "dot_packs"), truth, sizes, terms=16)
 
 
 @pytest.mark.parametrize("D", [1, 2, 3, 33, 40, 132, 1030])
 def test_every_number_of_features(D):
-    for way in ATOMIC + SORTED:
+    for algorithm in ATOMIC + SORTED:
         case = make_case("zipf", N=70, V=9, B=6, D=D, **OPTIONS["all"])
-        assert_near(case, run_way(case, way))
+        assert_near(case, run(case, algorithm))
 
 
-@pytest.mark.parametrize("way", ["add_packs", "piece_packs", "dot_packs"])
-def test_rows_that_start_anywhere(way):
+@pytest.mark.parametrize("algorithm", ["add_packs", "piece_packs", "dot_packs"])
+def test_rows_that_start_anywhere(algorithm):
     case = make_case("zipf", D=8, mode="sum", per_sample_weights=True)
     shifted = np.empty(case.grad_output.size + 1, np.float32)[1:].reshape(case.grad_output.shape)
     shifted[:] = case.grad_output
     assert shifted.ctypes.data % 16
-    assert np.allclose(run_way(case._replace(grad_output=shifted), way), run_way(case, way))
+    assert np.allclose(run(case._replace(grad_output=shifted), algorithm), run(case, algorithm))
     strided = np.repeat(case.grad_output, 2, axis=1)[:, ::2]
-    assert same_bits(run_way(case._replace(grad_output=strided), way), run_way(case, way))
+    assert same_bits(run(case._replace(grad_output=strided), algorithm), run(case, algorithm))
 
 
-@pytest.mark.parametrize("way", ATOMIC + SORTED)
-def test_fast_mode_on_more_data(way):
+@pytest.mark.parametrize("algorithm", ATOMIC + SORTED)
+def test_fast_mode_on_more_data(algorithm):
     case = make_case("zipf", N=3000, V=100, B=50, D=4, **OPTIONS["frequency"])
     with settings(mode="fast"):
-        assert_near(case, run_way(case, way))
+        assert_near(case, run(case, algorithm))
 
 
 def test_keys_of_64_bits(monkeypatch):
-    narrow = {way: run_way(make_case("zipf"), way) for way in SORTED}
+    narrow = {algorithm: run(make_case("zipf"), algorithm) for algorithm in SORTED}
     monkeypatch.setattr(backward, "smallest_dtype", lambda *sizes: np.int64)
-    for way, expected in narrow.items():
-        assert same_bits(run_way(make_case("zipf"), way), expected)
+    for algorithm, expected in narrow.items():
+        assert same_bits(run(make_case("zipf"), algorithm), expected)
     assert backward.sorted_entries(backward.Work(*make_case()[:3], 256)).dtype == np.int64
 
 
-@pytest.mark.parametrize("way", ["add_joined", "add_packs", "piece_sums", "piece_packs"])
-def test_tables_of_more_than_2_to_the_31_numbers(way):
+@pytest.mark.parametrize("algorithm", ["add_joined", "add_packs", "piece_sums", "piece_packs"])
+def test_tables_of_more_than_2_to_the_31_numbers(algorithm):
     V, D = 2**28 + 10, 8  # 8.6 GB of zeros that the system never has to lay out
     try:
         weight = np.zeros((V, D), np.float32)
         call = spec.make_call(np.array([V - 1, 3, V - 1]), weight, np.array([0, 1]), mode="sum")
         grad_output = np.array([[1.0], [2.0]], np.float32).repeat(D, axis=1)
         with settings(mode="fast", cores=1):
-            found = backward.weight_gradient(call, None, grad_output, way)
+            found = backward.grad_weight(call, None, grad_output, algorithm)
     except MemoryError:
         pytest.skip("this system promises no memory that it does not have")
     assert (found[V - 1] == 3).all() and (found[3] == 2).all()
@@ -249,26 +251,26 @@ def test_keys_of_32_bits_where_numbers_fit():
     assert backward.smallest_dtype(2**31, 5) is np.int64
 
 
-@pytest.mark.parametrize("way", ATOMIC + SORTED)
-def test_nothing_to_add(way):
+@pytest.mark.parametrize("algorithm", ATOMIC + SORTED)
+def test_nothing_to_add(algorithm):
     weight, nobody = np.ones((3, 4), np.float32), np.zeros(0, np.int64)
     for indices, offsets in ((nobody, [0, 0]), (nobody, []), (np.array([1, 1]), [0, 1, 1])):
         offsets = np.array(offsets, np.int64)
         call = spec.make_call(indices, weight, offsets, padding_idx=1, mode="mean")
         case = case_of(call, np.full((len(offsets), 4), np.inf, np.float32))
-        assert same_bits(run_way(case, way), np.zeros_like(weight))
+        assert same_bits(run(case, algorithm), np.zeros_like(weight))
     no_feature = spec.make_call(np.array([1]), weight[:, :0], np.array([0]))
-    assert run_way(case_of(no_feature, np.zeros((1, 0), np.float32)), way).shape == (3, 0)
+    assert run(case_of(no_feature, np.zeros((1, 0), np.float32)), algorithm).shape == (3, 0)
 
 
-@pytest.mark.parametrize("way", ATOMIC + SORTED)
-def test_padding_is_skipped_and_not_multiplied_by_zero(way):
+@pytest.mark.parametrize("algorithm", ATOMIC + SORTED)
+def test_padding_is_skipped_and_not_multiplied_by_zero(algorithm):
     weight = np.ones((4, 4), np.float32)
     call = spec.make_call(
         np.array([3, 3, 1, 2]), weight, np.array([0, 2, 3]), mode="mean", padding_idx=3
     )
     grad_output = np.array([[np.inf], [np.nan], [1.0]], np.float32).repeat(4, axis=1)
-    found = run_way(Case(call, loops.forward(call)[1], grad_output, None, None), way)
+    found = run(Case(call, loops.forward(call)[1], grad_output, None, None), algorithm)
     assert np.isnan(found[1]).all() and (found[2] == 1).all() and (found[[0, 3]] == 0).all()
 
 
@@ -290,12 +292,12 @@ def test_sparse_as_torch_has_it(kind, options, D):
 @pytest.mark.parametrize("options", ["sum", "mean", "weights", "padding"])
 def test_coalesced(kind, options):
     case = make_case(kind, **OPTIONS[options])
-    found = run_way(case, "coalesced")
+    found = run(case, "coalesced")
     rows = case.call.indices[case.call.indices != case.call.padding_idx]
     assert np.array_equal(found.indices, np.unique(rows)[None])
     dense = np.zeros(found.shape, np.float32)
     dense[found.indices[0]] = found.values
-    assert same_bits(dense, run_way(case, "piece_packs"))  # the same sums, in another place
+    assert same_bits(dense, run(case, "piece_packs"))  # the same sums, in another place
 
 
 def test_sparse_without_an_entry():
@@ -305,8 +307,8 @@ def test_sparse_without_an_entry():
             indices, weight[:, :D], np.array([0]), sparse=True, mode="sum", padding_idx=1
         )
         case = case_of(call, np.ones((1, D), np.float32))
-        for way in ("entry_values", "entry_packs", "coalesced"):
-            found = run_way(case, way)
+        for algorithm in ("entry_values", "entry_packs", "coalesced"):
+            found = run(case, algorithm)
             assert found.indices.shape == (1, 0) and found.indices.dtype == np.int64
             assert found.values.shape == (0, D) and found.values.dtype == np.float32
 
@@ -314,30 +316,30 @@ def test_sparse_without_an_entry():
 # ---- Order: what is repeatable and what is not ---------------------------------------------------
 
 
-def case_for(way, kind="zipf", **size):
-    if way in MAX:
+def case_for(algorithm, kind="zipf", **size):
+    if algorithm in MAX:
         return make_case(kind, mode="max", **size)
-    return make_case(kind, **OPTIONS["weights" if way in BESIDE else "all"], **size)
+    return make_case(kind, **OPTIONS["weights" if algorithm in BESIDE else "all"], **size)
 
 
 @pytest.mark.parametrize("kind", ["zipf", "one"])
-@pytest.mark.parametrize("way", [*SORTED, "sorted_winners", *BESIDE])
-def test_the_same_bits_in_20_orders_and_with_other_blocks(way, kind):
-    case = case_for(way, kind, N=140, D=5)
+@pytest.mark.parametrize("algorithm", [*SORTED, "sorted_winners", *BESIDE])
+def test_the_same_bits_in_20_orders_and_with_other_blocks(algorithm, kind):
+    case = case_for(algorithm, kind, N=140, D=5)
     found = set()
     for order in range(20):
         with settings(order=order):
-            result = run_way(case, way, block=(256, 128, 64, 32)[order % 4])
+            result = run(case, algorithm, block=(256, 128, 64, 32)[order % 4])
         found.add(getattr(result, "values", result).tobytes())
     assert len(found) == 1
 
 
-@pytest.mark.parametrize("way", [*ATOMIC, "add_winners"])
-def test_atomics_in_any_order_no_race_and_near(way):
-    case = case_for(way, "one", N=100, D=5)
+@pytest.mark.parametrize("algorithm", [*ATOMIC, "add_winners"])
+def test_atomics_in_any_order_no_race_and_near(algorithm):
+    case = case_for(algorithm, "one", N=100, D=5)
     for order in range(6):
         with settings(order=order):
-            found = run_way(case, way)
+            found = run(case, algorithm)
         assert_near(case, found)
 
 
@@ -346,7 +348,7 @@ def test_the_order_of_atomics_is_seen_in_the_last_bits():
     found = set()
     for order in range(6):
         with settings(order=order):
-            found.add(run_way(case, "add_elements").tobytes())
+            found.add(run(case, "add_elements").tobytes())
     assert len(found) > 1
 
 
@@ -354,8 +356,8 @@ def test_the_order_of_atomics_is_seen_in_the_last_bits():
 @pytest.mark.parametrize("kind", ["uniform", "one"])
 def test_runs_that_end_at_the_edges_of_pieces(N, kind):
     case = make_case(kind, N=N, V=3, B=4, D=3, mode="sum")
-    for way in SORTED:
-        assert_near(case, run_way(case, way))
+    for algorithm in SORTED:
+        assert_near(case, run(case, algorithm))
 
 
 def test_runs_cut_and_whole_in_every_position():
@@ -364,8 +366,8 @@ def test_runs_cut_and_whole_in_every_position():
     indices = rng.permutation(np.repeat(np.arange(len(lengths)), lengths))
     call = spec.make_call(indices, np.ones((20, 4), np.float32), np.arange(0, 900, 30), mode="sum")
     case = case_of(call, rng.standard_normal((30, 4)).astype(np.float32))
-    for way in SORTED:
-        assert_near(case, run_way(case, way))
+    for algorithm in SORTED:
+        assert_near(case, run(case, algorithm))
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -373,7 +375,7 @@ def test_a_run_is_added_in_the_order_of_its_positions(options):
     """Positions of one row keep their order when they are sorted: the same bits as the loops."""
     case = make_case("zipf", D=3, **OPTIONS[options])
     expected = loops.backward(case.call, loops.forward(case.call)[1], case.grad_output).weight
-    assert same_bits(run_way(case, "run_sums"), expected)
+    assert same_bits(run(case, "run_sums"), expected)
 
 
 # ---- 16 bits -------------------------------------------------------------------------------------
@@ -385,16 +387,16 @@ def test_16_bit_sums_are_rounded_once(dtype, stuck):
     call = spec.make_call(np.zeros(n, np.int64), np.ones((1, 2), dtype), np.array([0]), mode="sum")
     case = Case(call, loops.Saved([n], None), np.ones((1, 2), dtype), None, None)
     with settings(mode="fast", cores=1):
-        for way in ATOMIC + SORTED if stuck == 256 else ("add_packs", "piece_packs"):
-            assert (run_way(case, way) == n).all()
-        assert (run_way(case, "add_pairs") == stuck).all()  # rounded after each addition
+        for algorithm in ATOMIC + SORTED if stuck == 256 else ("add_packs", "piece_packs"):
+            assert (run(case, algorithm) == n).all()
+        assert (run(case, "add_pairs") == stuck).all()  # rounded after each addition
 
 
 def test_pairs_want_16_bits_and_an_even_number_of_features():
     with pytest.raises(ValueError, match="valid: float16 or bfloat16"):
-        run_way(make_case(), "add_pairs")
+        run(make_case(), "add_pairs")
     with pytest.raises(ValueError, match="even D"):
-        run_way(make_case(dtype=np.float16, D=3), "add_pairs")
+        run(make_case(dtype=np.float16, D=3), "add_pairs")
 
 
 # ---- Counts --------------------------------------------------------------------------------------
@@ -403,9 +405,9 @@ COUNTED: dict[str, Any] = {"kind": "zipf", "N": 640, "V": 50, "B": 20, "D": 64, 
 F, I64, I32 = np.float32, np.int64, np.int32
 
 
-def report_of(case, way, file, *parameters):
-    run_way(case, way)
-    return kernel(file, way, *parameters).report
+def report_of(case, algorithm, file, *parameters):
+    run(case, algorithm)
+    return kernel(file, algorithm, *parameters).report
 
 
 def test_counts_of_atomics():
@@ -415,15 +417,15 @@ def test_counts_of_atomics():
     frequency = np.bincount(indices, minlength=50)
     chunks = indices.reshape(-1, 32)
     joined = sum(len(np.unique(chunk)) for chunk in chunks)
-    expected = {  # way: template parameters, atomics, hits of the hottest address, reads in bytes
+    expected = {  # template parameters, atomics, hits of the hottest address, bytes read
         "add_elements": ((F, F, I64), N * D, frequency.max(), N * D * w),
         "add_rows": ((F, F, I64), N * D, frequency.max(), B * D * w),
         "add_packs": ((F, F, I64, 4), N * D // 4, frequency.max(), B * D * w),
         "add_joined": ((F, F, I64), joined * D, (chunks == 0).any(axis=1).sum(), N * D * w),
     }
     filled = np.count_nonzero(np.diff(case.call.offsets))
-    for way, (parameters, atomics, hits, read) in expected.items():
-        report = report_of(case, way, "backward", *parameters)
+    for algorithm, (parameters, atomics, hits, read) in expected.items():
+        report = report_of(case, algorithm, "backward", *parameters)
         assert report.total("operations") == atomics
         offset, found_hits = report.hot["grad_weight"]
         assert found_hits == hits
@@ -474,10 +476,10 @@ def test_counts_of_sorting():
 def test_packs_ask_for_a_quarter_of_the_requests():
     case = make_case("uniform", N=32, V=32, B=8, D=128, mode="sum")
     reads = {}
-    for way, parameters in (("run_sums", (F, F, I32)), ("piece_packs", (F, F, F, I32, 4))):
-        report = report_of(case, way, "segments", *parameters)
+    for algorithm, parameters in (("run_sums", (F, F, I32)), ("piece_packs", (F, F, F, I32, 4))):
+        report = report_of(case, algorithm, "segments", *parameters)
         lines = [line for line in report.lines if line.array == "grad_output"]
-        reads[way] = sum(line.requests for line in lines), sum(line.sectors for line in lines)
+        reads[algorithm] = sum(line.requests for line in lines), sum(line.sectors for line in lines)
     assert reads["run_sums"] == (32 * 4, 32 * 16)
     assert reads["piece_packs"] == (32, 32 * 16)
 
@@ -485,12 +487,12 @@ def test_packs_ask_for_a_quarter_of_the_requests():
 def test_packs_ask_for_a_quarter_of_the_requests_of_a_dot():
     N, D, requests = 32, 128, {}
     case = make_case("uniform", N=N, B=8, D=D, mode="sum", per_sample_weights=True)
-    for way, parameters in (("dot_elements", (F, F, I64)), ("dot_packs", (F, F, I64, 4))):
-        lines = report_of(case, way, "weights", *parameters).lines
+    for algorithm, parameters in (("dot_elements", (F, F, I64)), ("dot_packs", (F, F, I64, 4))):
+        lines = report_of(case, algorithm, "weights", *parameters).lines
         for array in ("weight", "grad_output"):
             reads = [line for line in lines if line.array == array]
             assert sum(line.sectors for line in reads) == N * D * 4 // 32
-            requests[way, array] = sum(line.requests for line in reads)
+            requests[algorithm, array] = sum(line.requests for line in reads)
     assert requests == {
         ("dot_elements", "weight"): 4 * N,
         ("dot_elements", "grad_output"): 4 * N,
@@ -506,8 +508,10 @@ def test_choice():
     assert backward.choose(make_case(mode="sum").call) == "piece_packs"
     assert backward.choose(make_case(mode="max").call) == "sorted_winners"
     assert backward.choose(make_case(mode="mean", sparse=True).call) == "entry_packs"
-    with pytest.raises(ValueError, match="way is 'fastest'; there are, in mode mean: add_elem"):
-        run_way(make_case(), "fastest")
+    with pytest.raises(
+        ValueError, match="algorithm is 'fastest'; there are, in mode mean: add_elem"
+    ):
+        run(make_case(), "fastest")
 
 
 def test_run_gives_both_gradients():

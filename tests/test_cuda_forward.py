@@ -505,7 +505,7 @@ def test_renorm_is_the_loops(dtype):
             call = make_call(**arguments | {"max_norm": max_norm, "norm_type": p})
             table = weight.copy()
             with settings(mode="checked" if max_norm == 1 else "fast", order=order):
-                host.renorm(host.Work(replace(call, weight=table)))
+                host.renorm(replace(call, weight=table))
             expected = weight.copy()
             with np.errstate(all="ignore"):
                 loops.renorm(replace(call, weight=expected))
@@ -523,7 +523,7 @@ def test_a_row_is_scaled_once_in_every_order():
     for order in range(6):
         table = weight.copy()
         with settings(order=order):
-            host.renorm(host.Work(replace(call, weight=table)))
+            host.renorm(replace(call, weight=table))
         tables.add(table.tobytes())
     assert len(tables) == 1 and (table[1:] < 2).all() and (table[1:] > 1.99).all()
 

@@ -83,15 +83,15 @@ def sums(version: int, case: str) -> Judge:
 
 
 @functools.cache
-def gradient(way: str, options: str = "all", kind: str = "zipf", **size) -> Judge:
-    """A way of the backward, one of its table of cases."""
+def gradient(algorithm: str, options: str = "all", kind: str = "zipf", **size) -> Judge:
+    """An algorithm of the backward, one of its table of cases."""
 
     def judge():
         case = backward_tests.make_case(kind, **backward_tests.OPTIONS[options] | size)
-        if not way.startswith("dot"):
-            return backward_tests.assert_near(case, backward_tests.run_way(case, way))
+        if not algorithm.startswith("dot"):
+            return backward_tests.assert_near(case, backward_tests.run(case, algorithm))
         truth, sizes = case.truth.per_sample_weights, case.sizes.per_sample_weights
-        found, D = backward_tests.run_way(case, way), case.call.embedding_dim
+        found, D = backward_tests.run(case, algorithm), case.call.embedding_dim
         return backward_tests.assert_near(case, found, truth, sizes, terms=D)
 
     return judge

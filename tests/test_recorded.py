@@ -23,7 +23,7 @@ COPY = {
 }
 WHO = {
     "forward": [*(f"version {v}" for v in range(1, 9)), "version 8, L known", "torch"],
-    "backward": [*timed.WAYS, "torch", "index_add_"],
+    "backward": [*timed.ALGORITHMS, "torch", "index_add_"],
     "sparse": ["ours", "ours, indices checked", "torch"],
 }
 

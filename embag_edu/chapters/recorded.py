@@ -33,7 +33,7 @@ def forward_bars(times: Recorded, dtype: str = "float32") -> style.Picture:
 
 
 def backward_bars(times: Recorded, shape: str = "B", dtype: str = "float32") -> style.Picture:
-    """Each way's time, in parts of torch's, at the three skews."""
+    """Each algorithm's time, in parts of torch's, at the three skews."""
     figure, axes = style.figure(9.0, 3.8, 1, 3)
     said = []
     for ax, skew in zip(axes, SKEWS, strict=True):

@@ -1,7 +1,9 @@
-"""The third rung: the whole specification as CUDA kernels, readable `.cu` files and their launches.
+"""The whole specification as CUDA kernels: readable `.cu` files, and what launches them.
 
     output, saved = forward(call)
-    gradients = backward(call, saved, grad_output)
+    renorm(call)                                         # max_norm alone
+    gradient = grad_weight(call, saved, grad_output)
+    gradient = grad_per_sample_weights(call, saved, grad_output)
 
 The kernels run on a GPU where there is one, else on this machine's processor: see `device()`. The
 arrays of a call may be NumPy's; on a GPU also CuPy's, which stay there. `source("forward")` is the
@@ -10,8 +12,16 @@ text of a file of kernels:
     module = device().RawModule(code=source("first"))
 """
 
-from embag_edu.cuda.launch_backward import backward
-from embag_edu.cuda.launch_forward import forward, trusted
-from embag_edu.cuda.launcher import HERE, source
+from embag_edu.cuda.launch_backward import backward, grad_per_sample_weights, grad_weight
+from embag_edu.cuda.launch_forward import forward, renorm, trusted
+from embag_edu.cuda.launcher import source
 
-__all__ = ["HERE", "backward", "forward", "source", "trusted"]
+__all__ = [
+    "backward",
+    "forward",
+    "grad_per_sample_weights",
+    "grad_weight",
+    "renorm",
+    "source",
+    "trusted",
+]

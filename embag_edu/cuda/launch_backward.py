@@ -1,10 +1,11 @@
 """The host side of the backward: which kernels a call needs, and their launches.
 
-`choose` says in one place which way a call goes. WAYS has all ways to the dense gradient of weight,
-in the order of the ladder (backward.cu with atomics, segments.cu by sorting, then mode max); each
-can be asked for by name:
+`choose` says in one place which algorithm a call gets. ALGORITHMS has those for a dense gradient of
+weight, in the order of the ladder (backward.cu with atomics, then segments.cu by sorting);
+MAX_ALGORITHMS those of mode max, SPARSE_ALGORITHMS those of a sparse gradient. Each can be asked
+for by name:
 
-    weight_gradient(call, saved, grad_output, way="add_elements")
+    grad_weight(call, saved, grad_output, algorithm="add_elements")
 
 Letters: V rows in weight, D features, N positions, B bags, U rows that occur, n entries to add.
 """
@@ -35,7 +36,7 @@ PAIRS = {"float16": "__half2", "bfloat16": "__nv_bfloat162"}
 
 
 def choose(call: Call) -> str:
-    """The way that the gradient of weight takes by default. All of them give the same bits always.
+    """The algorithm for the gradient of weight. All that are chosen give the same bits always.
 
     A dense gradient is summed by sorting: no atomics, and the work is cut into equal pieces, so a
     hot row costs no more than others. Mode max sorts its B * D winners in the same way. The values
@@ -55,38 +56,41 @@ def backward(call: Call, saved: Any, grad_output: Any) -> Gradients:
         that are not padding; mode max needs `winners` (B, D), the row that won, or -1.
     Arrays of NumPy give arrays of NumPy, arrays of CuPy stay where they are.
     """
-    grad_weight = weight_gradient(call, saved, grad_output)
-    if call.per_sample_weights is None:
-        return Gradients(grad_weight, None)
-    return Gradients(grad_weight, weights_gradient(call, saved, grad_output))
+    weighted = call.per_sample_weights is not None
+    return Gradients(
+        grad_weight(call, saved, grad_output),
+        grad_per_sample_weights(call, saved, grad_output) if weighted else None,
+    )
 
 
-def weight_gradient(
-    call: Call, saved: Any, grad_output: Any, way: str | None = None, block: int = BLOCK
+def grad_weight(
+    call: Call, saved: Any, grad_output: Any, algorithm: str | None = None, block: int = BLOCK
 ) -> Any:
     """The gradient of weight: (V, D) in weight's dtype, or a SparseGradient where the call says so.
 
-    way: one of WAYS or SPARSE_WAYS; by default what `choose` says.
+    saved: what the forward returned. A mean needs bag_sizes, a maximum winners; a sum nothing.
+    algorithm: a name from the three tables; by default what `choose` says.
     block: the threads of a block, a multiple of 32 up to 256. It changes no bit of a gradient that
         is made by sorting.
     """
-    way = choose(call) if way is None else way
-    check_way(way, call.mode, block)
+    algorithm = choose(call) if algorithm is None else algorithm
+    check_algorithm(algorithm, call.mode, block)
     work = Work(call, saved, upload(grad_output), block)
-    if way in SPARSE_WAYS:
-        rows, values = SPARSE_WAYS[way](work)
+    if algorithm in SPARSE_ALGORITHMS:
+        rows, values = SPARSE_ALGORITHMS[algorithm](work)
         rows = download(rows.astype(np.int64)[None], call.weight)
         return SparseGradient(rows, download(values, call.weight), tuple(call.weight.shape))
     if call.num_positions == 0 or call.embedding_dim == 0:
         return download(work.zeros(call.weight.dtype), call.weight)
-    return download(WAYS[way](work), call.weight)
+    return download((ALGORITHMS | MAX_ALGORITHMS)[algorithm](work), call.weight)
 
 
-def check_way(way: str, mode: str, block: int) -> None:
-    """Raise ValueError for a way that there is not, or not in this mode, or a block of odd size."""
-    valid = MAX_WAYS if mode == "max" else [w for w in (*WAYS, *SPARSE_WAYS) if w not in MAX_WAYS]
-    if way not in valid:
-        raise ValueError(f"way is {way!r}; there are, in mode {mode}: {', '.join(valid)}")
+def check_algorithm(algorithm: str, mode: str, block: int) -> None:
+    """Raise ValueError for an algorithm that there is not in this mode, or a block of odd size."""
+    valid = MAX_ALGORITHMS if mode == "max" else ALGORITHMS | SPARSE_ALGORITHMS
+    if algorithm not in valid:
+        names = ", ".join(valid)
+        raise ValueError(f"algorithm is {algorithm!r}; there are, in mode {mode}: {names}")
     if block not in range(32, BLOCK + 1, 32):
         raise ValueError(f"block is {block!r}; valid: a multiple of 32 from 32 to {BLOCK}")
 
@@ -270,7 +274,7 @@ def add_pairs(work: Work) -> Any:
     call = work.call
     if call.weight.dtype.name not in PAIRS or call.embedding_dim % 2:
         raise ValueError(
-            f"way is 'add_pairs', weight is {call.weight.dtype} with D = {call.embedding_dim}; "
+            f"algorithm is 'add_pairs', weight is {call.weight.dtype}, D is {call.embedding_dim}; "
             "valid: float16 or bfloat16 with an even D. 'add_packs' takes all"
         )
     parameters = (call.weight.dtype, PAIRS[call.weight.dtype.name], call.indices.dtype)
@@ -451,7 +455,8 @@ def coalesced(work: Work) -> tuple[Any, Any]:
     return entries.keys[starts], values
 
 
-WAYS: dict[str, Callable[[Work], Any]] = {
+Algorithm = Callable[[Work], Any]
+ALGORITHMS: dict[str, Algorithm] = {
     "add_elements": add_elements,
     "add_rows": add_rows,
     "add_packs": add_packs,
@@ -460,11 +465,12 @@ WAYS: dict[str, Callable[[Work], Any]] = {
     "run_sums": run_sums,
     "piece_sums": piece_sums,
     "piece_packs": piece_packs,
+}
+MAX_ALGORITHMS: dict[str, Algorithm] = {
     "add_winners": add_winners,
     "sorted_winners": sorted_winners,
 }
-MAX_WAYS = ("add_winners", "sorted_winners")
-SPARSE_WAYS: dict[str, Callable[[Work], tuple[Any, Any]]] = {
+SPARSE_ALGORITHMS: dict[str, Algorithm] = {
     "entry_values": entry_values,
     "entry_packs": entry_packs,
     "coalesced": coalesced,
@@ -474,20 +480,20 @@ SPARSE_WAYS: dict[str, Callable[[Work], tuple[Any, Any]]] = {
 # ---- per_sample_weights: weights.cu --------------------------------------------------------------
 
 
-def weights_gradient(
-    call: Call, saved: Any, grad_output: Any, way: str = "dot_packs", block: int = BLOCK
+def grad_per_sample_weights(
+    call: Call, saved: Any, grad_output: Any, algorithm: str = "dot_packs", block: int = BLOCK
 ) -> Any:
     """The gradient of per_sample_weights, in the shape of the input and weight's dtype.
 
-    way: "dot_elements" or "dot_packs". `call.weight` is the table as the forward left it.
+    algorithm: "dot_elements" or "dot_packs". `call.weight` is the table as the forward left it.
     """
     work = Work(call, saved, upload(grad_output), block)
     weight, indices, n = upload(call.weight), upload(call.indices), call.num_positions
     grad = device().zeros(n, call.weight.dtype)
     if n and call.embedding_dim:
         bags, _ = bags_and_shares(work, None, indices.dtype)
-        packs = (pack_of(work.upstream, weight),) if way == "dot_packs" else ()
+        packs = (pack_of(work.upstream, weight),) if algorithm == "dot_packs" else ()
         parameters = (*work.types, indices.dtype, *packs)
         args = (work.upstream, weight, indices, bags, grad, n, call.embedding_dim)
-        work.launch("weights", way, parameters, 32 * n, (*args, padding_of(call)))
+        work.launch("weights", algorithm, parameters, 32 * n, (*args, padding_of(call)))
     return download(grad.reshape(call.input_shape), call.weight)

@@ -81,10 +81,9 @@ def forward(call: Call) -> tuple[Any, Saved]:
     an array of NumPy, arrays of CuPy one of CuPy.
     """
     work = Work(call)
-    if not on_host(call.indices) and _checked.get():  # those of NumPy were looked at by spec
-        check_input(work.indices, work.offsets, call.num_embeddings, renormed_features(call))
+    check(work)
     if call.max_norm is not None:
-        renorm(work)
+        rescale(work)
     if call.mode == "max":
         output, winners = max_bags(work)
         return download(output, call.weight), Saved(None, winners)
@@ -97,7 +96,7 @@ _checked = ContextVar("checked", default=True)
 
 @contextmanager
 def trusted() -> Iterator[None]:
-    """Within it, forward does not look at indices and offsets on a GPU, and waits for nothing.
+    """Within it, nothing looks at indices and offsets on a GPU, and forward waits for nothing.
 
         with embag_edu.cuda.trusted():
             output, saved = embag_edu.cuda.forward(call)
@@ -334,8 +333,18 @@ def max_bags(work: Work, version: int = 2) -> tuple[Any, Any]:
     return work.output, winners
 
 
-def renorm(work: Work) -> None:
-    """max_norm: rescale, in place and once, each row that occurs and is longer than max_norm."""
+def renorm(call: Call) -> None:
+    """max_norm alone, without a forward: rescale, in place and once, each row that is too long.
+
+    A row is too long if it occurs in the call and its norm is greater than max_norm.
+    """
+    work = Work(call)
+    check(work)
+    rescale(work)
+
+
+def rescale(work: Work) -> None:
+    """Launch renorm.cu, on indices that somebody has looked at."""
     call = work.call
     claimed = device().zeros(ceil_div(call.num_embeddings, 32), np.uint32)
     args = (work.weight, work.indices, claimed, work.N, work.D, call.max_norm, call.norm_type)
@@ -345,9 +354,12 @@ def renorm(work: Work) -> None:
         call.weight[...] = download(work.weight, call.weight)
 
 
-def renormed_features(call: Call) -> int | None:
-    """What check_input is to be told: D of a call with max_norm, else None."""
-    return None if call.max_norm is None else call.embedding_dim
+def check(work: Work) -> None:
+    """check_input for arrays on a GPU, unless the caller trusts them. `spec` looked at NumPy's."""
+    call = work.call
+    if not on_host(call.indices) and _checked.get():
+        features = None if call.max_norm is None else call.embedding_dim
+        check_input(work.indices, work.offsets, call.num_embeddings, features)
 
 
 def check_input(indices: Any, offsets: Any, V: int, D: int | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from embag_edu import cuda
+from embag_edu.cuda import launcher
 from embag_edu.cuda.resources import read_stored
 from embag_edu.cuda_on_cpu import Device, device, settings, source, toolchain
 from embag_edu.cuda_on_cpu.conformance import Case, features, kinds, neighbors
@@ -61,12 +61,12 @@ def tables() -> tuple[Table, ...]:
             tuple(map(as_case, neighbors.NEIGHBORS)),
         ),
     )
-    return tables + tuple(project_table(path) for path in sorted(cuda.HERE.glob("*.cu")))
+    return tables + tuple(project_table(path) for path in sorted(launcher.HERE.glob("*.cu")))
 
 
 def project_table(path: Path) -> Table:
     """One of the project's own files; its kernels have steps of their own, and no cases here."""
-    code = cuda.source(path.stem)
+    code = launcher.source(path.stem)
     return Table(path.stem, f"cuda/{path.name}", code, tuple(source.instances(code)))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from embag_edu.bench.workloads import Workload, inputs, table
 from embag_edu.cuda import backward as backward_of
 from embag_edu.cuda import trusted
-from embag_edu.cuda.launch_backward import MAX_WAYS, SPARSE_WAYS, weight_gradient
+from embag_edu.cuda.launch_backward import MAX_ALGORITHMS, SPARSE_ALGORITHMS, grad_weight
 from embag_edu.cuda.launch_forward import VERSIONS, Work, forward, max_bags, sum_bags
 from embag_edu.cuda_on_cpu import device
 from embag_edu.gpu.plan import FAILED, PASSED, SKIPPED, Plan, Result
@@ -116,12 +116,12 @@ def clauses(plan: Plan) -> Iterator[Result]:
 def bits(plan: Plan) -> Iterator[Result]:
     """Many runs of each version, bit for bit; and the bits of the same kernels on the CPU.
 
-    Ways with atomics are run too: how many results they had is told, and judges nothing.
+    Algorithms with atomics are run too: how many results they had is told, and judges nothing.
     """
     for work in WORKS:
         acts = {f"forward {v}": partial(summed, work, v) for v in VERSIONS}
-        acts |= {w: partial(gradient, work, w) for w in (*SORTED, *SPARSE_WAYS, *ATOMIC)}
-        acts |= {w: partial(gradient_of_max, work, w) for w in MAX_WAYS}
+        acts |= {w: partial(gradient, work, w) for w in (*SORTED, *SPARSE_ALGORITHMS, *ATOMIC)}
+        acts |= {w: partial(gradient_of_max, work, w) for w in MAX_ALGORITHMS}
         for what, act in acts.items():
             name = f"{what}, {work.name}"
             repeatable = what not in (*ATOMIC, "add_winners")
@@ -133,20 +133,20 @@ def summed(work: Workload, version: int, run: int) -> bytes:
     return bits_of(sum_bags(Work(call_of(work)), version)[0])
 
 
-def gradient(work: Workload, way: str, run: int) -> bytes:
+def gradient(work: Workload, algorithm: str, run: int) -> bytes:
     """The bits of a gradient; another block each run."""
     upstream = device().asarray(upstream_of(work))
-    found = weight_gradient(call_of(work), None, upstream, way, BLOCKS[run % len(BLOCKS)])
+    found = grad_weight(call_of(work), None, upstream, algorithm, BLOCKS[run % len(BLOCKS)])
     return bits_of(getattr(found, "values", found))
 
 
-def gradient_of_max(work: Workload, way: str, run: int) -> bytes:
+def gradient_of_max(work: Workload, algorithm: str, run: int) -> bytes:
     """The bits of the gradient of a maximum."""
     call = call_of(work)
     call = Call(**{**call.__dict__, "mode": "max"})
     _, saved = forward(call)
     upstream = device().asarray(upstream_of(work))
-    return bits_of(weight_gradient(call, saved, upstream, way, BLOCKS[run % len(BLOCKS)]))
+    return bits_of(grad_weight(call, saved, upstream, algorithm, BLOCKS[run % len(BLOCKS)]))
 
 
 def upstream_of(work: Workload) -> np.ndarray:
@@ -308,7 +308,7 @@ def gradient_at_ends(call: Call) -> str:
     """'' if each row has its gradient, and all others have none."""
     xp, V = device().xp, call.num_embeddings
     upstream = xp.asarray(np.array([[1.0], [9.0], [2.0]]).repeat(128, 1).astype(np.float16))
-    found = weight_gradient(call, None, upstream)
+    found = grad_weight(call, None, upstream)
     rows = {0: 1, 1: 2, V // 2: 2, V - 2: 2, V - 1: 3}
     wrong = [row for row, value in rows.items() if not bool((found[row] == value).all())]
     others = int(xp.count_nonzero(found)) - len(rows) * 128

@@ -19,7 +19,7 @@ import numpy as np
 from embag_edu.bench.recorded import DTYPES, SHAPES
 from embag_edu.bench.workloads import Workload, inputs
 from embag_edu.cuda import trusted
-from embag_edu.cuda.launch_backward import weight_gradient
+from embag_edu.cuda.launch_backward import grad_weight
 from embag_edu.cuda.launch_forward import VERSIONS, Work, forward, sum_bags
 from embag_edu.gpu import first_kernel
 from embag_edu.gpu.facts import torch_with_gpu
@@ -29,7 +29,7 @@ from embag_edu.spec import Call
 
 TORCH, TURNS, SLOW_MS, SAMPLE = "torch", 11, 20.0, 12
 SKEWS = (("uniform", 1.0), ("zipf", 1.05), ("zipf", 1.15))
-WAYS = (
+ALGORITHMS = (
     "add_elements",
     "add_rows",
     "add_packs",
@@ -150,7 +150,7 @@ def unfused(case: Case) -> dict[str, Callable[[], Any]]:
 
 
 def backwards(case: Case) -> dict[str, Callable[[], Any]]:
-    """Every way to the dense gradient, torch's, and index_add_ on the spread out gradient."""
+    """Every algorithm for the dense gradient, torch's, and index_add_ on the spread gradient."""
     torch, grad_output = case.torch, case.grad_output
     leaf = case.weight.detach().requires_grad_()
     output = torch_forward(case, leaf)
@@ -162,7 +162,7 @@ def backwards(case: Case) -> dict[str, Callable[[], Any]]:
         spread = torch.repeat_interleave(case.upstream, case.work.length, 0)
         return torch.zeros_like(case.weight).index_add_(0, case.indices, spread)
 
-    ours = {way: partial(weight_gradient, case.call, None, grad_output, way) for way in WAYS}
+    ours = {name: partial(grad_weight, case.call, None, grad_output, name) for name in ALGORITHMS}
     return {**ours, TORCH: by_torch, "index_add_": by_index_add}
 
 
@@ -173,7 +173,7 @@ def sparse_steps(case: Case) -> dict[str, Callable[[], Any]]:
     leaf = case.weight.detach().requires_grad_()
 
     def ours() -> Any:
-        return weight_gradient(call, forward(call)[1], grad_output)
+        return grad_weight(call, forward(call)[1], grad_output)
 
     def ours_trusted() -> Any:
         with trusted():
@@ -411,10 +411,10 @@ def sweep(plan: Plan) -> Iterator[Result]:
 def against(watch: Stopwatch, work: Workload, torch: Any) -> Result:
     """Ours and torch's at one workload, forward and backward, on the GPU and on the host."""
     case = case_of(work, torch)
-    ways = backwards(case)
+    gradients = backwards(case)
     steps: dict[str, dict[str, Callable[[], Any]]] = {
         "forward": {"ours": partial(summed, case.call), TORCH: partial(torch_forward, case)},
-        "backward": {"ours": ways["piece_packs"], TORCH: ways[TORCH]},
+        "backward": {"ours": gradients["piece_packs"], TORCH: gradients[TORCH]},
     }
     data: dict[str, Any] = {"workload": asdict(work), "dtype": work.dtype}
     wrong = wrong_forward(case, steps["forward"]["ours"]())

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embag_edu.api import IMPLEMENTATIONS
-from embag_edu.cuda.launcher import on_host
 from embag_edu.spec import Call
 
 NAMES = (*IMPLEMENTATIONS, "auto")
@@ -58,7 +57,7 @@ def weight_gradient(call: Call, implementation: str, saved: Any, grad_output: An
     if implementation == "cuda":
         from embag_edu.cuda import launch_backward as host
 
-        return host.weight_gradient(call, kept, grad_output)
+        return host.grad_weight(call, kept, grad_output)
     if call.mode == "max" and implementation == "loops":
         call = replace(call, indices=np.arange(call.num_embeddings))  # its winners are rows here
     rung = _rung(implementation)
@@ -72,23 +71,14 @@ def weights_gradient(call: Call, implementation: str, saved: Any, grad_output: A
     if implementation == "cuda":
         from embag_edu.cuda import launch_backward as host
 
-        return host.weights_gradient(call, Saved(saved, None), grad_output)
+        return host.grad_per_sample_weights(call, Saved(saved, None), grad_output)
     upstream = grad_output.astype(call.accumulator, copy=False)
     return _rung(implementation).backward_weights(call, upstream)
 
 
 def renorm(call: Call, implementation: str) -> None:
     """max_norm: rescale the rows that occur, in place."""
-    if implementation != "cuda":
-        _rung(implementation).renorm(call)
-        return
-    from embag_edu.cuda import launch_forward as host
-
-    if not on_host(call.indices):  # those of NumPy were looked at by spec
-        host.check_input(
-            call.indices, call.offsets, call.num_embeddings, host.renormed_features(call)
-        )
-    host.renorm(host.Work(call))
+    _rung(implementation).renorm(call)
 
 
 def _rung(implementation: str) -> Any:

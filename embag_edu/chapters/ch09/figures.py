@@ -39,7 +39,7 @@ def count_renorm(call: Call, order: int = 0) -> Counted:
     """A checked launch of renorm.cu on a copy of the table; the result is the rescaled copy."""
     weight = call.weight.copy()
     work = replace(call, weight=weight)
-    _, reports = watch(host, lambda: host.renorm(host.Work(work)), order)
+    _, reports = watch(host, lambda: host.renorm(work), order)
     return Counted(weight, reports)
 
 

@@ -1,7 +1,7 @@
 """Chapter 11: who adds what once positions are sorted: runs, pieces, partial sums; pictures.
 
 loads([2, 5, 2, 2], piece=32)        -> Loads: how much the busiest of each version has to do
-count(call, G, "piece_sums")         -> Counted: what checked launches of a way asked of memory
+count(call, G, "piece_sums")         -> Counted: what checked launches of an algorithm asked for
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ class Counted(NamedTuple):
 
 
 def count(
-    call: Call, grad_output: np.ndarray, way: str, order: int = 0, block: int = 256
+    call: Call, grad_output: np.ndarray, algorithm: str, order: int = 0, block: int = 256
 ) -> Counted:
-    """The gradient of weight by one way, in checked launches on the CPU, also where there is a GPU.
+    """The gradient of weight by one algorithm, in checked launches on the CPU, GPU or not.
 
-    way: as for `weight_gradient`. order: of the threads. Faults are raised. The forward, which the
-    backward needs first, is run as well, and not counted.
+    algorithm: as for `grad_weight`. order: of the threads. Faults are raised. The forward, which
+    the backward needs first, is run as well, and not counted.
     """
 
     def run() -> Any:
-        return host.weight_gradient(call, forward(call)[1], grad_output, way, block)
+        return host.grad_weight(call, forward(call)[1], grad_output, algorithm, block)
 
     return Counted(*watch(host, run, order))
 
