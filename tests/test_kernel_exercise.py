@@ -8,7 +8,7 @@ import pytest
 
 from embag_edu.course import kernel_exercise
 from embag_edu.course.kernel_exercise import KernelTask, Launch
-from embag_edu.cuda_on_cpu import CompilerMissing, KernelFault
+from embag_edu.cuda_on_cpu import CompileError, CompilerMissing, KernelFault, RawKernel
 from embag_edu.cuda_on_cpu.toolchain import find_compiler
 
 try:
@@ -23,6 +23,7 @@ extern "C" __global__ void twice(const float* x, float* y, int n) {
 }
 """
 COPIED = "That is a copy."
+ZEROS = np.zeros(20, np.int32)
 
 
 def launches():
@@ -111,3 +112,39 @@ def test_counts_may_turn_a_right_result_down():
     )
     assert task(TWICE).startswith("Too many sectors.")
     assert "3.0" not in task(TWICE) and "differ" in task(TWICE.replace("2.0f", "3.0f"))
+
+
+def told(source, *args, grid=1, block=32):
+    """What a launch of the kernel `k` says, and what a notebook shows of it."""
+    with pytest.raises((KernelFault, CompileError, TypeError, ValueError)) as caught:
+        RawKernel(f'extern "C" __global__ void k({source}', "k")((grid,), (block,), args)
+    return str(caught.value), getattr(caught.value, "_render_traceback_", lambda: [])()
+
+
+@pytest.mark.parametrize(
+    ("source", "args", "says"),
+    [
+        ("int* x) { x[threadIdx.x] = 1; }", (ZEROS[:4],), "guard the index, such as `if (i < n)`"),
+        (
+            "int* x, int n) { if (threadIdx.x < n) x[threadIdx.x] = 1; }",
+            (ZEROS[:7], 8),
+            "`x` is shorter than n = 8: guard the index by the length of this array",
+        ),
+        (
+            "int4* x) { x[0].x = ((volatile int4*)x)[0].y; int4 y = x[0]; x[1] = y; }",
+            (ZEROS[1:17],),
+            "but the memory of `x` itself does not begin at a multiple of 16: it is a view",
+        ),
+        ("int* x) { x[0] = 1; }", (ZEROS.astype(float),), "but it takes an array of int32"),
+        ("int* x) { x[0] = 1; }", (), "0 arguments were given, but it takes 1"),
+    ],
+)
+def test_an_error_of_a_launch_is_short_and_true(source, args, says):
+    text, shown = told(source, *args)
+    assert says in text
+    assert shown[0].endswith(text.splitlines()[0]) and shown[1:] == text.splitlines()[1:]
+
+
+def test_an_error_in_a_macro_of_ours_is_told_in_the_line_that_uses_it():
+    text, _ = told("int* x) {\n  int i = threadIdx;\n}", ZEROS)
+    assert "line 2: cannot convert" in text and "define" not in text and "cuda_on_cpu.h" not in text

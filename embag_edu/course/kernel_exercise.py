@@ -228,12 +228,15 @@ class KernelTask:
     def _cause(
         self, failing: list[Attempt], tried: list[Attempt], kernel: RawKernel, code: str
     ) -> str:
-        """What explains every failure, and no success; "perhaps" where it explains only some."""
+        """What explains the failure that is shown, and contradicts no success.
+
+        A wrong result can have many reasons: "perhaps", where this one explains only some failures.
+        """
         told = [self._explanations(attempt, kernel, code) for attempt in failing]
         wrong_here = {says for a in tried if not a.failed for says in self._refuted(a, code)}
         possible = [says for says in told[0] if says not in wrong_here]
         for says in possible:
-            if all(says in others for others in told):
+            if failing[0].fault or all(says in others for others in told):
                 return says
         return f"Perhaps: {possible[0]}" if possible else ""
 

@@ -12,6 +12,12 @@ from embag_edu.cuda_on_cpu.launched import DYNAMIC, STATIC, Launched, unravel
 DOES = ("reads", "writes", "atomically updates")
 
 
+def shown_alone(error: Exception) -> Exception:
+    """The error; a notebook shows its text, without the way through the package's own code."""
+    error._render_traceback_ = lambda: f"{type(error).__name__}: {error}".splitlines()  # type: ignore[attr-defined]
+    return error
+
+
 class KernelFault(RuntimeError):
     """A kernel did something that CUDA does not allow, or that ends in another result every time.
 
@@ -22,6 +28,7 @@ class KernelFault(RuntimeError):
 
     def __init__(self, text: str, fault: dict, launched: Launched, report: Any):
         super().__init__(text)
+        shown_alone(self)
         self.kind: str = fault["kind"]
         self.line: int = fault["line"]
         self.lines = sorted({n for n in (fault["line"], fault["other_line"]) if n})
@@ -88,16 +95,38 @@ def _out_of_bounds(f, launched):
     if array is not None and f["bytes"] > array.itemsize:
         where += f" and the next ones, {f['bytes']} bytes in all,"
     fix = "guard the index, such as `if (i < n)`, and check how it is made up"
+    longer = _longer(f, launched)
+    if longer:
+        fix = f"`{name}` is shorter than {longer}: guard the index by the length of this array"
     if f["span"] == DYNAMIC:
         fix = "ask for more with shared_mem=, or guard the index"
     return f"{_does(f, launched)} {where} of `{name}`, {_size(array, f, launched)}.", fix
 
 
+def _longer(f: dict, launched: Launched) -> str:
+    """ "n = 8", where this whole number lets an index pass that is past the end of the array."""
+    array = launched.array(f["span"])
+    if array is None:
+        return ""
+    at, values = f["offset"] // array.itemsize, launched.values
+    for parameter, value in zip(launched.parameters, values, strict=True):
+        if isinstance(value, np.integer) and array.size <= at < value:
+            return f"{parameter.name} = {value}"
+    return ""
+
+
 def _misaligned(f, launched):
-    n = f["bytes"]
+    n, name = f["bytes"], launched.place(f["span"])
+    if f["offset"] % n == 0:
+        return (
+            f"{_does(f, launched)} {n} bytes at once from byte {f['offset']} of `{name}`, but the "
+            f"memory of `{name}` itself does not begin at a multiple of {n}: it is a view into "
+            "another array.",
+            f"pass a copy, {name}.copy(), or use single elements where the start is not a multiple",
+        )
     return (
-        f"{_does(f, launched)} {n} bytes at once from byte {f['offset']} of "
-        f"`{launched.place(f['span'])}`; an access of {n} bytes must begin at a multiple of {n}.",
+        f"{_does(f, launched)} {n} bytes at once from byte {f['offset']} of `{name}`; an access of "
+        f"{n} bytes must begin at a multiple of {n}.",
         "use the wide type only where every row begins at such a multiple, else single elements",
     )
 
@@ -221,8 +250,8 @@ def _async(f, launched):
     return (
         f"{_does(f, launched)} `{launched.place(f['span'])}` while an asynchronous copy to it is "
         "on its way.",
-        "call __pipeline_commit() and __pipeline_wait_prior(0) first, then a barrier if other "
-        "threads read it",
+        "close the batch with __pipeline_commit() and wait for it: __pipeline_wait_prior(n) waits "
+        "for all batches but the last n. Then a barrier, if other threads read it",
     )
 
 

@@ -27,7 +27,7 @@ from embag_edu.cuda_on_cpu import source, toolchain
 from embag_edu.cuda_on_cpu.arguments import SHARED_DEFAULT, check_arguments, check_shape
 from embag_edu.cuda_on_cpu.checked import run
 from embag_edu.cuda_on_cpu.counts import Report, raise_for
-from embag_edu.cuda_on_cpu.faults import KernelFault
+from embag_edu.cuda_on_cpu.faults import KernelFault, shown_alone
 from embag_edu.cuda_on_cpu.launched import Launched
 from embag_edu.cuda_on_cpu.refuse import NotModeled
 from embag_edu.cuda_on_cpu.settings import Settings, current
@@ -262,8 +262,12 @@ class RawKernel:
         if enable_cooperative_groups:
             raise NotModeled(0, "enable_cooperative_groups is not modeled: start a second kernel")
         limit = int(self.max_dynamic_shared_size_bytes)
-        shape = check_shape(self.name, grid, block, shared_mem, self.max_threads_per_block, limit)
-        values = check_arguments(self.name, self.parameters, args)
+        most = self.max_threads_per_block
+        try:
+            shape = check_shape(self.name, grid, block, shared_mem, most, limit)
+            values = check_arguments(self.name, self.parameters, args)
+        except (TypeError, ValueError) as error:
+            raise shown_alone(error) from None
         now = current()
         launched = Launched(self.code, self.name, self.parameters, values, *shape)
         self.report = None

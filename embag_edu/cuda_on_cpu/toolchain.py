@@ -373,5 +373,16 @@ def _link(folder: Path, objects: list[Path], job: Job) -> Path:
 def _run(command: list[str], code: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode:
-        found = re.findall(r"kernel\.cu:(\d+):(\d+): (?:fatal )?error: (.*)", done.stderr)
-        raise CompileError([(int(a), int(b), text) for a, b, text in found], done.stderr, code)
+        raise CompileError(_errors(done.stderr), done.stderr, code)
+
+
+def _errors(log: str) -> list[tuple[int, int, str]]:
+    """(line, column, text) of each error; one in a macro of ours stands where the macro is used."""
+    errors, in_macro = [], ""
+    place = r"(\S+):(\d+):(\d+): (?:fatal )?(error|note): (.*)"
+    for file, line, column, kind, text in re.findall(place, log):
+        theirs = file.endswith("kernel.cu")
+        if theirs and (kind == "error" or in_macro):
+            errors.append((int(line), int(column), text if kind == "error" else in_macro))
+        in_macro = "" if theirs else text if kind == "error" else in_macro
+    return errors

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from embag_edu.course.exercise import Case, Exercise, Wrong
-from embag_edu.course.kernel_exercise import KernelTask, Launch, kinds_of
+from embag_edu.course.kernel_exercise import (
+    ADDED_TO,
+    NOT_WRITTEN,
+    KernelTask,
+    Launch,
+    kinds_of,
+    requests,
+    unwritten,
+)
 from embag_edu.cuda_on_cpu import KernelFault, Report
-
-NAN = float("nan")
 
 # ---- 08.pack --------------------------------------------------------------------------------
 
@@ -259,6 +267,20 @@ def _in_turns(rows, S):
     return total
 
 
+def _split_by_numpy(rows, S):
+    total = np.zeros(rows.shape[1], np.float32)
+    for part in np.array_split(rows, S):
+        total = total + _in_order(part)
+    return total
+
+
+def _summed_by_numpy(rows, S):
+    L, total = len(rows), np.zeros(rows.shape[1], np.float32)
+    for s in range(S):
+        total = total + rows[L * s // S : L * (s + 1) // S].sum(axis=0)
+    return total
+
+
 def _two_pass_cases() -> list[Case]:
     random = np.random.default_rng(8)
     cases = [
@@ -267,6 +289,8 @@ def _two_pass_cases() -> list[Case]:
         ("a part without a row", random.normal(size=(3, 2)), 5),
         ("one part", random.normal(size=(9, 2)), 1),
         ("a long bag", random.normal(size=(1001, 4)), 16),
+        ("one feature", random.normal(size=(90, 1)), 3),
+        ("one feature, a long bag", random.normal(size=(2000, 1)), 7),
         ("no row", np.zeros((0, 2)), 4),
     ]
     return [Case(what, rows.astype(np.float32), S) for what, rows, S in cases]
@@ -279,7 +303,7 @@ TWO_PASS = Exercise(
     _two_pass_cases,
     hints=(
         "Two loops: over the parts, and in each part over its rows. Both go forward.",
-        "Part s holds the rows from L * s // S to L * (s + 1) // S. Read bag_sum_5.",
+        "Part s ends where part s + 1 begins: before row L * (s + 1) // S. Read bag_sum_5.",
         "Sum every part by itself, from zero and in float32, row after row; then add these sums, "
         "part 0 first.",
     ),
@@ -295,6 +319,16 @@ TWO_PASS = Exercise(
             _rest_last,
             "The parts cover the bag, but not as in bag_sum_5: there, the rest is spread over all "
             "parts, and the last is not longer by it.",
+        ),
+        Wrong(
+            _split_by_numpy,
+            "np.array_split makes the first parts the longer ones. Here part s ends before row "
+            "L * (s + 1) // S.",
+        ),
+        Wrong(
+            _summed_by_numpy,
+            "NumPy's sum of one column does not go from row to row: it adds eight sums of its own, "
+            "side by side. Add row after row.",
         ),
         Wrong(_in_turns, "A part is a stretch of neighbors, not every S-th row."),
     ),
@@ -342,32 +376,39 @@ NO_OUTPUT = "Lanes without a feature must stay for the shuffles, but they must n
 PAST_BAG = "A lane loads an index behind the end of the bag's positions."
 ROW_ZERO = "Positions behind the end of the bag were added, as row 0."
 ONLY_FIRST = "Each position needs its own row: shuffle from lane k."
+NOT_HANDED = (
+    "The result is right, but the indices are not handed round any more: each is asked for on its "
+    "own. Let the lanes load 32 of them at once."
+)
+
+
+def _shuffle_launch(lengths: list[int], D: int) -> Launch:
+    ends = np.cumsum([0, *lengths]).astype(np.int32)
+    random = np.random.default_rng([88, D, len(lengths)])
+    weight = random.normal(size=(50, D)).astype(np.float32)
+    ids = random.integers(0, 50, ends[-1]).astype(np.int32)
+    position = np.arange(ends[-1])
+    begins = np.repeat(ends[:-1], lengths)
+    zeros = np.array([-L % 32 for L in lengths])[:, None] * weight[0]
+    right = _sums(weight, ids, ends)
+    return Launch(
+        f"bags of {', '.join(map(str, lengths))}, D = {D}", len(lengths), 32,
+        (weight, ids, ends, unwritten(*right.shape), D),
+        (3, right),
+        {
+            ROW_ZERO: right + zeros.astype(np.float32),
+            ONLY_FIRST: _sums(weight, ids[position - (position - begins) % 32], ends),
+        },
+    )  # fmt: skip
 
 
 def _shuffle_launches() -> list[Launch]:
-    random = np.random.default_rng(88)
-    weight = random.normal(size=(50, 20)).astype(np.float32)
-    made = []
-    for what, lengths in (
-        ("a bag of 25, more than there are features", [25]),
-        ("bags of 3, 0, 70 and 32", [3, 0, 70, 32]),
-    ):
-        ends = np.cumsum([0, *lengths]).astype(np.int32)
-        ids = random.integers(0, 50, ends[-1]).astype(np.int32)
-        ids[-1] = 49
-        right = _sums(weight, ids, ends)
-        first = np.array([[L * 1.0] for L in lengths], np.float32)
-        heads = np.array([ids[min(e, len(ids) - 1)] for e in ends[:-1]])
-        zeros = np.array([-L % 32 for L in lengths])[:, None] * weight[0]
-        made.append(
-            Launch(
-                what, len(lengths), 32,
-                (weight, ids, ends, np.full(right.shape, NAN, np.float32), 20),
-                (3, right),
-                {ROW_ZERO: right + zeros.astype(np.float32), ONLY_FIRST: first * weight[heads]},
-            )
-        )  # fmt: skip
-    return made
+    return [
+        _shuffle_launch([25], 20),
+        _shuffle_launch([3, 0, 70, 32], 20),
+        _shuffle_launch([40, 33, 1], 32),
+        _shuffle_launch([0, 5, 64, 2, 31], 7),
+    ]
 
 
 def _sums(weight: np.ndarray, ids: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -381,8 +422,13 @@ def _shuffle_fault(fault: KernelFault, code: str) -> str:
         says = {"indices": PAST_BAG, "output": NO_OUTPUT}
         return says.get(fault.array or "", NO_FEATURE)
     if "return" in code and kinds & {"shuffle source", "warp mask"}:
-        return LEFT if "0xffffffff" in code else MASKED
+        return LEFT if re.search(r"__shfl_sync\(\s*(0[xX][fF]{8}|~0|-1)", code) else MASKED
     return HALF_OF_THEM if kinds & {"warp mask", "shuffle source", "deadlock"} else ""
+
+
+def _shuffle_counts(report: Report, launch: Launch, code: str) -> str:
+    stretches = sum(-(-int(L) // 32) for L in np.diff(launch.args[2]))
+    return NOT_HANDED if requests(report, "indices") > 2 * stretches else ""
 
 
 _LEAVE = "  if (lane >= D) return;\n"
@@ -420,10 +466,15 @@ REPAIR = Exercise(
                                     "indices[base + lane]"), PAST_BAG),
         Wrong(SHUFFLE_RIGHT.replace("k < count", "k < 32"), ROW_ZERO),
         Wrong(SHUFFLE_RIGHT.replace("my_row, k)", "my_row, 0)"), ONLY_FIRST),
+        Wrong(SHUFFLED.replace("__shfl_sync(0xffffffffu, my_row, k)", "indices[base + k]"),
+              NOT_HANDED),
+        Wrong(SHUFFLE_RIGHT.replace("bag * D + lane] =", "bag * D + lane] +="), ADDED_TO),
+        Wrong(SHUFFLE_RIGHT.replace("if (lane < D) output", "if (lane == 0) output"), NOT_WRITTEN),
     ),
     points=2,
     unproved="that it is right for D > 32; a lane has one feature here.",
-    judge=KernelTask("08.repair_shuffle", "bag_sum", _shuffle_launches, _shuffle_fault),
+    judge=KernelTask("08.repair_shuffle", "bag_sum", _shuffle_launches, _shuffle_fault,
+                     _shuffle_counts),
 )  # fmt: skip
 
 # ---- 08.budget ------------------------------------------------------------------------------
@@ -474,8 +525,8 @@ ONE_INDEX = (
     "load 32 of them at once, and hand them round by shuffles."
 )
 STILL_NARROW = (
-    "The result is right, and the indices are handed round now. But a row still takes four "
-    "requests: load 16 bytes in each lane."
+    "The result is right, and the indices are handed round. But a row still takes more than one "
+    "request: load 16 bytes in each lane."
 )
 SPREAD = "The result is right, but the lanes' addresses are spread: too many sectors of weight."
 UNALIGNED = (
@@ -485,21 +536,25 @@ WRONG_FEATURES = "The features are mixed up: what is read at 4 * lane belongs th
 TOO_MUCH = "The result is right, and it asks too often. What did you read or write that is spare?"
 
 
-def _budget_launches() -> list[Launch]:
-    random = np.random.default_rng(188)
-    N = sum(LENGTHS)
+def _budget_launch(lengths: tuple[int, ...]) -> Launch:
+    N = sum(lengths)
+    random = np.random.default_rng([188, N])
     weight = random.normal(size=(N, 128)).astype(np.float32)
     ids = random.permutation(N).astype(np.int32)
-    ends = np.cumsum([0, *LENGTHS]).astype(np.int32)
+    ends = np.cumsum([0, *lengths]).astype(np.int32)
     right = _sums(weight, ids, ends)
     mixed = right.reshape(-1, 32, 4).transpose(0, 2, 1).reshape(right.shape)
-    made = Launch(
-        "6 bags of 40, 3, 0, 32, 20 and 1", 6, 32,
-        (weight, ids, ends, np.full(right.shape, NAN, np.float32)),
+    zeros = np.array([-L % 32 for L in lengths])[:, None] * weight[0]
+    return Launch(
+        f"bags of {', '.join(map(str, lengths))}", len(lengths), 32,
+        (weight, ids, ends, unwritten(*right.shape)),
         (3, right),
-        {WRONG_FEATURES: mixed},
+        {WRONG_FEATURES: mixed, ROW_ZERO: right + zeros.astype(np.float32)},
     )  # fmt: skip
-    return [made]
+
+
+def _budget_launches() -> list[Launch]:
+    return [_budget_launch(LENGTHS), _budget_launch((70, 5, 64)), _budget_launch((33,))]
 
 
 def _budget_fault(fault: KernelFault, code: str) -> str:
@@ -511,23 +566,20 @@ def _budget_fault(fault: KernelFault, code: str) -> str:
 
 
 def _budget_counts(report: Report, launch: Launch, code: str) -> str:
-    requests, sectors = report.total("requests"), report.total("sectors")
-    if requests <= REQUESTS and sectors <= SECTORS:
+    asked, sectors = report.total("requests"), report.total("sectors")
+    if launch.grid != len(LENGTHS) or (asked <= REQUESTS and sectors <= SECTORS):
         return ""
-
-    def of(name: str, array: str) -> int:
-        return sum(getattr(line, name) for line in report.lines if line.array == array)
-
     N = sum(LENGTHS)
-    says = TOO_MUCH
-    if of("sectors", "weight") > 16 * N:
-        says = SPREAD
-    elif of("requests", "weight") > N:
-        says = NARROW if of("requests", "indices") > N else STILL_NARROW
-    elif of("requests", "indices") > 20:
-        says = ONE_INDEX
+    handed = requests(report, "indices") <= N // 2
+    message = TOO_MUCH
+    if sum(line.sectors for line in report.lines if line.array == "weight") > 16 * N:
+        message = SPREAD
+    elif requests(report, "weight") > N:
+        message = STILL_NARROW if handed else NARROW
+    elif not handed:
+        message = ONE_INDEX
     return (
-        f"{says}\n\nOn {launch.what}: {requests} requests and {sectors:,} sectors; the budget is "
+        f"{message}\n\nOn {launch.what}: {asked} requests and {sectors:,} sectors; the budget is "
         f"{REQUESTS} and {SECTORS:,}."
     )
 
@@ -571,6 +623,7 @@ BUDGET = Exercise(
         Wrong(SPREAD_OUT, SPREAD),
         Wrong(FAST.replace(_LOAD, "*(const float4*)(weight + row * 128 + lane)"), UNALIGNED),
         Wrong(MIXED, WRONG_FEATURES),
+        Wrong(FAST.replace("k < count", "k < 32"), ROW_ZERO),
         Wrong(FAST.replace("lane < count ? indices[base + lane] : 0", "indices[base + lane]"),
               PAST_BAG),
         Wrong(FAST.replace("int row = __shfl_sync(0xffffffffu, my_row, k);", "int row = 0;\n"
@@ -626,62 +679,118 @@ ONE_AT_A_TIME = (
     "The result is right. But each row is waited for as soon as it has been asked for: one row is "
     "under way at a time, and three places of the ring are for nothing."
 )
+TOO_FEW = (
+    "The result is right, but fewer than three rows are still under way when one is added: more is "
+    "waited for than that one."
+)
+NO_RING = (
+    "The result is right, but the rows do not all come by asynchronous copies any more, each into "
+    "a place of the ring."
+)
 LAST_ROWS = (
     "The last rows of a bag are missing: those that are still in the ring when the loop ends."
 )
 TWICE = "A row is added twice: once in the loop, and once more behind it."
 
 
+def _ring_launch(lengths: list[int], D: int) -> Launch:
+    ends = np.cumsum([0, *lengths]).astype(np.int32)
+    random = np.random.default_rng([808, D, len(lengths)])
+    weight = random.normal(size=(50, D)).astype(np.float32)
+    ids = random.integers(0, 50, ends[-1]).astype(np.int32)
+    right = _sums(weight, ids, ends)
+    spans = list(zip(ends[:-1], ends[1:], strict=True))
+    in_loop = [weight[ids[a : max(b - 3, a)]].sum(axis=0) for a, b in spans]
+    again = [weight[ids[b - 4]] * (b - a >= 4) for a, b in spans]
+    return Launch(
+        f"bags of {', '.join(map(str, lengths))}, D = {D}", len(lengths), 32,
+        (weight, ids, ends, unwritten(*right.shape), D),
+        (3, right),
+        {LAST_ROWS: np.array(in_loop), TWICE: right + np.array(again)},
+    )  # fmt: skip
+
+
 def _ring_launches() -> list[Launch]:
-    random = np.random.default_rng(808)
-    weight = random.normal(size=(50, 20)).astype(np.float32)
-    made = []
-    for what, lengths in (
-        ("bags of 9 and 4", [9, 4]),
-        ("bags of 2, 0, 30, 1 and 3", [2, 0, 30, 1, 3]),
-    ):
-        ends = np.cumsum([0, *lengths]).astype(np.int32)
-        ids = random.integers(0, 50, ends[-1]).astype(np.int32)
-        right = _sums(weight, ids, ends)
-        spans = list(zip(ends[:-1], ends[1:], strict=True))
-        in_loop = [weight[ids[a : max(b - 3, a)]].sum(axis=0) for a, b in spans]
-        again = [weight[ids[b - 4]] * (b - a >= 4) for a, b in spans]
-        made.append(
-            Launch(
-                what, len(lengths), 32,
-                (weight, ids, ends, np.full(right.shape, NAN, np.float32), 20),
-                (3, right),
-                {LAST_ROWS: np.array(in_loop), TWICE: right + np.array(again)},
-            )
-        )  # fmt: skip
-    return made
+    return [
+        _ring_launch([9, 4], 20),
+        _ring_launch([2, 0, 30, 1, 3], 20),
+        _ring_launch([7, 12, 5], 32),
+        _ring_launch([0, 6, 2], 5),
+    ]
 
 
 def _ring_fault(fault: KernelFault, code: str) -> str:
     if "__pipeline_commit" not in code:
         return NO_BATCH
     if fault.kind == "async copy":
-        return ON_ITS_WAY if "__pipeline_wait_prior(0)" in code else AT_THE_END
+        return AT_THE_END if _behind_the_loop(fault.line, code) else ON_ITS_WAY
     outside = "array index", "uninitialized shared memory"
     return NEVER_PUT if fault.kind in outside else ""
 
 
+def _behind_the_loop(line: int, code: str) -> bool:
+    """Does the loop that closes batches end before this line?"""
+    depth = 0
+    for text in code.split("\n")[:line]:
+        if "__pipeline_commit" in text:
+            depth = 1
+        elif depth:
+            depth += text.count("{") - text.count("}")
+            if depth <= 0:
+                return True
+    return False
+
+
 def _ring_counts(report: Report, launch: Launch, code: str) -> str:
-    """In a checked launch a copy comes at the wait that waits for it: there it is written."""
-    waited = sum(
-        line.requests
-        for line in report.lines
-        if line.shared and line.kind == "write" and "__pipeline_wait_prior(0)" in line.text
+    """Each thread must add its rows while three others are under way, but for the last three."""
+    copies = [_copies(steps) for steps in _steps(report).values()]
+    if any(read != len(under_way) for read, under_way in copies):
+        return NO_RING
+    most = [sum(n >= 3 for n in under_way) - max(len(under_way) - 3, 0) for _, under_way in copies]
+    if min(most) >= 0:
+        return ""
+    return (
+        TOO_FEW if any(n > 0 for _, under_way in copies for n in under_way[:1]) else ONE_AT_A_TIME
     )
-    return ONE_AT_A_TIME if waited > 3 * launch.grid else ""
 
 
+def _steps(report: Report) -> dict[object, list[str]]:
+    """What each thread does with rows: "read weight", "write ring" (a shared array), ..."""
+    steps: dict[object, list[str]] = {}
+    for a in report.accesses:
+        mine = steps.setdefault((a.block, a.thread), [])
+        if a.array == "weight" or (a.array not in GLOBAL and a.kind == "write"):
+            mine.append("read" if a.array == "weight" else "put")
+    return steps
+
+
+def _copies(steps: list[str]) -> tuple[int, list[int]]:
+    """Rows read, and for each that arrived by an asynchronous copy how many were still under way.
+
+    A copy is a read and a put where it is asked for, and a second put at the wait for it.
+    """
+    under_way, left = 0, []
+    for before, step in zip(["", *steps], steps, strict=False):
+        if step == "read":
+            under_way += 1
+        elif before != "read":
+            under_way -= 1
+            left.append(under_way)
+    return steps.count("read"), left
+
+
+GLOBAL = "weight", "indices", "offsets", "output"
 _WAIT = "__pipeline_wait_prior(RING)"
 _DRAIN = "int i = end - RING + 1; i"
 RING_RIGHT = EARLY.replace(_WAIT, "__pipeline_wait_prior(RING - 1)").replace(
     _DRAIN, "int i = max(begin, end - RING + 1); i"
 )
 _BEHIND = RING_RIGHT[RING_RIGHT.index("  for (int i = max") : RING_RIGHT.index("  output[bag")]
+_NO_COPIES = (
+    RING_RIGHT[: RING_RIGHT.index("  for (int i = begin")]
+    + "  for (int i = begin; i < end; i++) sum += weight[indices[i] * D + d];\n"
+    + RING_RIGHT[RING_RIGHT.index("  output[bag") :]
+)
 RING = Exercise(
     "08.repair_ring",
     "rows that are added before they have come",
@@ -700,6 +809,8 @@ RING = Exercise(
         Wrong(RING_RIGHT.replace("    __pipeline_commit();\n", ""), NO_BATCH),
         Wrong(EARLY.replace(_WAIT, "__pipeline_wait_prior(RING - 1)"), NEVER_PUT),
         Wrong(RING_RIGHT.replace("wait_prior(RING - 1)", "wait_prior(0)"), ONE_AT_A_TIME),
+        Wrong(RING_RIGHT.replace("wait_prior(RING - 1)", "wait_prior(RING - 2)"), TOO_FEW),
+        Wrong(_NO_COPIES, NO_RING),
         Wrong(RING_RIGHT.replace(_BEHIND, ""), LAST_ROWS),
         Wrong(RING_RIGHT.replace("max(begin, end - RING + 1)", "max(begin, end - RING)"), TWICE),
     ),
