@@ -97,7 +97,7 @@ class Reader:
 
     def weights(self, ids: np.ndarray) -> np.ndarray:
         """(L,) float32, tf-idf: a row's idf in parts of the bag's; repeats make the tf."""
-        idf = self.idf[ids]
+        idf: np.ndarray = self.idf[ids]
         return idf / max(float(idf.sum()), 1e-30)
 
 

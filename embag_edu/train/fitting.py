@@ -179,7 +179,8 @@ def model_of(plan: Plan, rows: int) -> TextClassifier:
         rows, plan.dim, len(labels_of(plan.task)), plan.weighted, plan.implementation,
         sparse=plan.sparse, max_norm=plan.max_norm, dtype=plan.dtype,
     )  # fmt: skip
-    return model.to(plan.device)
+    model.to(plan.device)
+    return model
 
 
 def optimizer_of(plan: Plan, model: torch.nn.Module) -> torch.optim.Optimizer:
@@ -281,7 +282,7 @@ def scores_of(model: torch.nn.Module, examples: Examples, plan: Plan) -> np.ndar
     """The scores (examples, classes), in the order of the examples."""
     loader = DataLoader(examples, 1024, collate_fn=collate)
     found = [model(batch.to(plan.device, plan.dtype)) for batch in loader]
-    return torch.cat(found).cpu().numpy()
+    return np.asarray(torch.cat(found).cpu())
 
 
 # ---- how well it does -----------------------------------------------------------------------

@@ -16,7 +16,7 @@ from embag_edu.train.models import TextClassifier
 
 def table_of(model: TextClassifier) -> np.ndarray:
     """The rows (V, D) of a model, as an array of its own."""
-    return model.bag.weight.detach().cpu().numpy().copy()
+    return np.array(model.bag.weight.detach().cpu())
 
 
 def nearest(
@@ -59,4 +59,4 @@ def effects(model: TextClassifier) -> np.ndarray:
     A linear layer of a mean is the mean of the linear layer: the scores of a text are the mean of
     the effects of its rows, and the bias.
     """
-    return (model.bag.weight @ model.linear.weight.T).cpu().numpy()
+    return np.asarray((model.bag.weight @ model.linear.weight.T).cpu())
