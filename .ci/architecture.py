@@ -34,7 +34,7 @@ LIBRARY = f"spec text data cuda_on_cpu {IMPLEMENTATIONS} api nn check bench gpu 
 # From the bottom up: a room may import only rooms above it in this list.
 ROOMS = {
     "spec": Room("library", "what a call means; raises every argument error"),
-    "text": Room("library", "columns of text"),
+    "text": Room("library", "what commands print: tables, a bar", "", "tqdm"),
     "data": Room("library", "the reviews"),
     "cuda_on_cpu": Room(
         "library", "runs, checks and counts CUDA C++ without a GPU", "", "cupy ml_dtypes"
@@ -52,7 +52,7 @@ ROOMS = {
     "check": Room(
         "library",
         "clauses, cases, comparison, report, ledger",
-        "spec text loops api",
+        "spec text loops api nn",
         "torch cloudpickle IPython ml_dtypes",
     ),
     "bench": Room(

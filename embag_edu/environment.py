@@ -123,5 +123,7 @@ def _gpus_of_torch() -> str:
     return ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
 
 
-if __name__ == "__main__":
+def main(words: list[str]) -> int:
+    """Print the report."""
     print(report())
+    return 0

@@ -1,9 +1,12 @@
-"""Tables as plain text: cells that stand below each other."""
+"""What the commands print: tables as plain text, and a bar while something takes its time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 
 def aligned(rows: Iterable[Sequence[object]], sides: str = "<", gap: str = "  ") -> str:
@@ -26,3 +29,13 @@ def aligned(rows: Iterable[Sequence[object]], sides: str = "<", gap: str = "  ")
         columns = zip(row, sides, widths, strict=False)
         lines.append(gap.join(f"{cell:{side}{width}}" for cell, side, width in columns).rstrip())
     return "\n".join(lines)
+
+
+def progress(items: Iterable[Item], unit: str = "clause") -> Iterable[Item]:
+    """The items, behind a bar where tqdm is installed and somebody watches."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return items
+    bar: Iterable[Item] = tqdm(items, unit=unit, leave=False, disable=None)  # None: if piped
+    return bar

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import embag_edu
-from embag_edu.check import CheckFailed, check, clauses, replay
+from embag_edu.check import CheckFailed, all_clauses, check, replay
 from embag_edu.check.candidate import PROTOCOLS
 from embag_edu.check.checker import Trial
 from embag_edu.check.clauses import find
@@ -32,8 +32,8 @@ def rejected_by(pair, **options):
 
 def test_the_loops_pass_every_clause():
     report = check("loops", isolate=False)
-    asked = [clause for clause in clauses() if not clause.for_torch]
-    assert report.counts() == {"holds": len(asked), NOT_ASKED: len(clauses()) - len(asked)}
+    asked = [clause for clause in all_clauses() if not clause.for_torch]
+    assert report.counts() == {"holds": len(asked), NOT_ASKED: len(all_clauses()) - len(asked)}
 
 
 def test_the_steps_that_the_faults_break_pass_every_clause():
@@ -46,7 +46,7 @@ def test_torch_passes_everything_outside_the_ledger():
     assert report.passed
     excused = {result.clause.name for result in report.results if result.status == AS_TORCH}
     assert {"backward.frequency", "errors.trailing_positions"} <= excused
-    assert report.counts()["holds"] + len(excused) == len(clauses())
+    assert report.counts()["holds"] + len(excused) == len(all_clauses())
 
 
 def test_another_order_of_additions_is_accepted():
@@ -81,7 +81,7 @@ def test_a_more_exact_result_is_accepted():
 
 def test_there_are_at_least_sixty_faults():
     assert len(FAULTS) >= 60
-    assert len({fault.says() for fault in FAULTS}) == len(FAULTS)
+    assert len({fault.mistake() for fault in FAULTS}) == len(FAULTS)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
@@ -98,7 +98,7 @@ def test_the_likely_cause_is_named_for_most_faults():
         wrong = fault()
         report = check((wrong.forward, wrong.backward), fault.caught_by[0], isolate=False,
                        raises=False)  # fmt: skip
-        named += any(r.finding.cause == fault.says() for r in report.failed)
+        named += any(r.failure.cause == fault.mistake() for r in report.failed)
     assert named >= 100, named
 
 
@@ -175,7 +175,7 @@ def test_trouble_fails_its_clause_and_the_rest_goes_on(function, words):
     assert status["bags.empty"] == FAILS
     assert status["bags.index_dtypes"] == "holds"
     failed = next(r for r in report.failed if r.clause.name == "bags.empty")
-    assert words in failed.finding.message
+    assert words in failed.failure.message
 
 
 def test_prints_and_exits_of_the_candidate_do_no_harm():
@@ -288,7 +288,7 @@ def test_a_torch_function_without_autograd_is_told():
 
     assert check(detached, "forward.sum", isolate=False).passed
     report = check(detached, "backward.sum", isolate=False, raises=False)
-    assert "does not require grad" in report.failed[0].finding.message
+    assert "does not require grad" in report.failed[0].failure.message
 
 
 def test_names_and_pairs():
@@ -311,15 +311,15 @@ def test_unknown_clauses_are_refused_with_the_names():
 
 
 def test_clauses_have_sentences_sources_and_cases():
-    table = clauses()
+    table = all_clauses()
     assert len({clause.name for clause in table}) == len(table)
     for clause in table:
-        assert clause.cases and clause.says.endswith(".") and clause.source.startswith("spec")
+        assert clause.cases and clause.rule.endswith(".") and clause.source.startswith("spec")
     assert find("forward.max") == tuple(c for c in table if c.name.startswith("forward.max"))
 
 
 def test_cases_are_fresh_and_seeded():
-    for clause in clauses():
+    for clause in all_clauses():
         for case in clause.cases:
             one, other = case.make(), case.make()
             assert one.keys() == other.keys()
@@ -330,13 +330,13 @@ def test_cases_are_fresh_and_seeded():
 
 def test_protocols_are_known_and_all_in_use():
     """A protocol that nobody knows would be a call that is simply made once."""
-    used = {case.make().get("protocol", "") for c in clauses() for case in c.cases}
+    used = {case.make().get("protocol", "") for c in all_clauses() for case in c.cases}
     assert used - {""} == set(PROTOCOLS)
 
 
 def test_upstream_gradients_are_never_all_alike():
     alike = []
-    for clause in clauses():
+    for clause in all_clauses():
         for case in clause.cases if clause.part.startswith("grad") else ():
             gradient = case.make()["grad_output"]
             values = np.unique(gradient[~np.isnan(gradient)])
@@ -377,9 +377,9 @@ def test_a_failure_in_a_notebook_shows_the_table_once_and_no_traceback(failing, 
 
 def test_json_is_complete(failing):
     record = json.loads(failing.to_json())
-    assert record["passed"] is False and len(record["results"]) == len(clauses())
-    finding = next(r["finding"] for r in record["results"] if "finding" in r)
-    assert finding["likely_cause"] and finding["snippet"] and finding["message"]
+    assert record["passed"] is False and len(record["results"]) == len(all_clauses())
+    failure = next(r["failure"] for r in record["results"] if "failure" in r)
+    assert failure["likely_cause"] and failure["snippet"] and failure["message"]
 
 
 def test_the_report_is_the_same_every_time(failing):
@@ -399,7 +399,7 @@ def test_every_snippet_shows_its_failure_again(name):
     report = check((fault.forward, fault.backward), isolate=False, raises=False)
     for result in report.failed:
         with pytest.raises(AssertionError):
-            exec(result.finding.snippet, {"forward": fault.forward, "backward": fault.backward})
+            exec(result.failure.snippet, {"forward": fault.forward, "backward": fault.backward})
 
 
 def test_a_snippet_of_a_right_answer_is_silent():
@@ -419,6 +419,6 @@ def test_failing_random_calls_are_made_small():
     with Local((wrong.forward, wrong.backward)) as runner:
         clause = find("backward.sum")[0]
         random_only = type(clause)(**{**vars(clause), "cases": clause.cases[2:]})
-        finding = Trial(runner, ("wrong",)).result(random_only).finding
-    assert finding.arguments["grad_output"].shape == (2, 1)
-    assert finding.arguments["input"].size == 1
+        failure = Trial(runner, ("wrong",)).result(random_only).failure
+    assert failure.arguments["grad_output"].shape == (2, 1)
+    assert failure.arguments["input"].size == 1

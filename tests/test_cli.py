@@ -2,6 +2,7 @@
 
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 
@@ -67,6 +68,22 @@ def test_lists_and_help(capsys):
     assert command.main([]) == 2 and command.main(["--help"]) == 0
     assert command.main(["ledger"]) == 0
     assert "pytorch#190063" in capsys.readouterr().out
+
+
+def test_the_command_line_is_read_where_no_words_are_given(monkeypatch, capsys):
+    """So does `embag-edu`, the script that installing the package makes."""
+    monkeypatch.setattr(sys, "argv", ["embag-edu", "check", "loops", "--only", "forward.sum"])
+    assert command.main() == 0
+    assert "3 holds" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", command.COMMANDS)
+def test_every_command_says_what_it_does_and_where(name, capsys):
+    does, place, extra = command.COMMANDS[name]
+    assert callable(pkgutil.resolve_name(place)) and does[0].islower()
+    assert extra in ("check", "book")
+    command.main(["--help"])
+    assert f"  {name} " in capsys.readouterr().out
 
 
 def test_without_ml_dtypes_only_bfloat16_is_not_asked():

@@ -9,10 +9,10 @@ import pytest
 
 import embag_edu
 from embag_edu import loops, spec
-from embag_edu.check.candidate import Subject, run
+from embag_edu.check.candidate import Candidate, run
 from embag_edu.check.cases import random_calls
 from embag_edu.check.compare import difference
-from embag_edu.check.oracle import judge, truth
+from embag_edu.check.oracle import expect, judge
 from embag_edu.cuda import launch_forward as host
 from embag_edu.cuda import launcher, source
 from embag_edu.cuda_on_cpu import Device, device, nvrtc, settings, toolchain
@@ -98,7 +98,7 @@ def sum_bags(arguments, version, **tuning):
     """One version; tells how its output departs from the loops in float64, and the output."""
     call = make_call(**{n: v.copy() if hasattr(v, "copy") else v for n, v in arguments.items()})
     output, bag_sizes = host.sum_bags(host.Work(call), version, **tuning)
-    right = truth(dict(arguments))
+    right = expect(dict(arguments))
     told = difference(
         right.output, output, right.output_tolerance, name="output", dtype=right.dtype
     )
@@ -222,7 +222,7 @@ def test_rows_beyond_two_to_the_31st_element(index):
             assert (output == [[3], [1]]).all() and (winners == [[V - 1], [0]]).all()
 
 
-CUDA = Subject(
+CUDA = Candidate(
     functools.partial(embag_edu.embedding_bag, implementation="cuda"),
     None,
     "numpy",
@@ -241,7 +241,7 @@ def test_random_calls_in_an_order_each(options):
     for order, case in enumerate(random_calls(f"cuda {options}", 6, **options)):
         arguments = case.make()
         with settings(order=order):
-            right, outcome = truth(arguments), run(CUDA, arguments, backward=False)
+            right, outcome = expect(arguments), run(CUDA, arguments, backward=False)
         for part in ("output", "table", "inputs", "fresh"):
             assert not judge(part, right, outcome), (case.name, judge(part, right, outcome))
 
@@ -622,7 +622,7 @@ def test_a_table_that_does_not_begin_at_16_bytes():
     for version, tuning in VERSIONS.items():
         call = replace(make_call(**arguments), weight=shifted)
         output, _ = host.sum_bags(host.Work(call), version, **tuning)
-        right = truth(dict(arguments))
+        right = expect(dict(arguments))
         assert not difference(right.output, output, right.output_tolerance, dtype=right.dtype)
 
 

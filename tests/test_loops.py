@@ -6,14 +6,14 @@ import torch
 
 import embag_edu
 from embag_edu import loops
-from embag_edu.check.candidate import Subject, run
+from embag_edu.check.candidate import Candidate, run
 from embag_edu.check.cases import random_calls
 from embag_edu.check.compare import difference
-from embag_edu.check.oracle import judge, truth
+from embag_edu.check.oracle import expect, judge
 from embag_edu.spec import make_call
 
-LOOPS = Subject(embag_edu.embedding_bag, embag_edu.embedding_bag_backward, "numpy")
-TORCH = Subject(torch.nn.functional.embedding_bag, None, "torch")
+LOOPS = Candidate(embag_edu.embedding_bag, embag_edu.embedding_bag_backward, "numpy")
+TORCH = Candidate(torch.nn.functional.embedding_bag, None, "torch")
 GRIDS = [
     {},
     {"max_norm": True},
@@ -31,7 +31,7 @@ def test_random_calls_of_the_whole_grid(subject, options):
     parts = ["output", "grad_weight", "table", "inputs", "fresh"]
     for case in random_calls(f"grid {options}", 60, **options):
         arguments = case.make()
-        right, outcome = truth(arguments), run(subject, arguments)
+        right, outcome = expect(arguments), run(subject, arguments)
         for part in parts + ["grad_psw"] * ("per_sample_weights" in arguments):
             assert not judge(part, right, outcome), (case.name, judge(part, right, outcome))
 

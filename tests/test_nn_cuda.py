@@ -9,7 +9,7 @@ import torch.nn.functional as TF
 
 from embag_edu import nn
 from embag_edu.check import check, transforms
-from embag_edu.check.transforms import YES, Entrant
+from embag_edu.check.transforms import YES, TorchImplementation
 from embag_edu.nn import functional as F
 
 pytestmark = pytest.mark.skipif(
@@ -56,8 +56,8 @@ def test_every_clause_holds():
 
 @pytest.mark.parametrize("column", ["gradcheck", "gradgradcheck", "jvp", "vmap", "compile"])
 def test_transforms(column):
-    entrant = Entrant("on a GPU", on_gpu, nn.EmbeddingBag)
-    assert transforms.answer(transforms.COLUMNS[column], entrant) == YES
+    implementation = TorchImplementation("on a GPU", on_gpu, nn.EmbeddingBag)
+    assert transforms.answer(transforms.COLUMNS[column], implementation) == YES
 
 
 def batch(seed=0):

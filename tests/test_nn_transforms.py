@@ -12,7 +12,7 @@ from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, stac
 import embag_edu.__main__ as command
 from embag_edu import nn
 from embag_edu.check import transforms
-from embag_edu.check.transforms import YES, Entrant
+from embag_edu.check.transforms import YES, TorchImplementation
 from embag_edu.nn import functional as F
 from embag_edu.nn import implementations, versions
 
@@ -44,8 +44,8 @@ def close(found, expected):
 def test_every_answer_of_ours_is_yes(name, column):
     if (name, column) == ("cuda", "clauses"):
         pytest.skip("minutes where kernels must be compiled; test_nn and test_cuda_rung ask them")
-    entrant = command.entrants()[name]
-    assert transforms.answer(transforms.COLUMNS[column], entrant) == YES
+    implementation = transforms.implementations()[name]
+    assert transforms.answer(transforms.COLUMNS[column], implementation) == YES
 
 
 def test_torchs_own_answers_and_the_form_of_the_table(capsys):
@@ -150,7 +150,8 @@ WRONG = {
 
 @pytest.mark.parametrize("column", list(transforms.COLUMNS))
 def test_each_column_refuses_a_wrong_one(column):
-    said = transforms.answer(transforms.COLUMNS[column], Entrant("wrong", *WRONG[column]))
+    wrong = TorchImplementation("wrong", *WRONG[column])
+    said = transforms.answer(transforms.COLUMNS[column], wrong)
     assert said != YES and not said.startswith(("TypeError", "AttributeError", "NameError")), said
 
 

@@ -8,9 +8,9 @@ import pytest
 
 import embag_edu
 from embag_edu import loops, vectorized
-from embag_edu.check.candidate import Subject, run
+from embag_edu.check.candidate import Candidate, run
 from embag_edu.check.cases import random_calls
-from embag_edu.check.oracle import judge, truth
+from embag_edu.check.oracle import expect, judge
 from embag_edu.spec import make_call
 
 
@@ -18,7 +18,7 @@ def with_vectorized(function):
     return lambda *words, **options: function(*words, implementation="vectorized", **options)
 
 
-VECTORIZED = Subject(
+VECTORIZED = Candidate(
     with_vectorized(embag_edu.embedding_bag),
     with_vectorized(embag_edu.embedding_bag_backward),
     "numpy",
@@ -44,7 +44,7 @@ def test_random_calls_in_pieces_of_every_size(options, block_bytes, monkeypatch)
     parts = ["output", "grad_weight", "table", "inputs", "fresh"]
     for case in random_calls(f"pieces {options}", 40, **options):
         arguments = case.make()
-        right, outcome = truth(arguments), run(VECTORIZED, arguments)
+        right, outcome = expect(arguments), run(VECTORIZED, arguments)
         for part in parts + ["grad_psw"] * ("per_sample_weights" in arguments):
             assert not judge(part, right, outcome), (case.name, judge(part, right, outcome))
 

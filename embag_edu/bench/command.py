@@ -6,16 +6,21 @@ import argparse
 import os
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
+
+Draw = Callable[[dict[str, Any], Any, str], None]
 
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
 
 
-def main(words: list[str]) -> int:
-    """Exit status: 0, or 1 where a contestant's result was wrong."""
+def main(words: list[str], draw: Draw) -> int:
+    """Exit status: 0, or 1 where a contestant's result was wrong.
+
+    draw: called for --draw with the record, the first measurement and the folder.
+    """
     parser = argparse.ArgumentParser(prog="python -m embag_edu bench")
     parser.add_argument("--quick", action="store_true", help="small shapes: seconds, not minutes")
     parser.add_argument("--train", action="store_true", help="training steps as torch modules")
@@ -28,10 +33,10 @@ def main(words: list[str]) -> int:
         # The libraries look at these when they are loaded, which they are by now: start again.
         again = [sys.executable, "-m", "embag_edu", "bench", *words]
         return subprocess.run(again, env={**os.environ, **ONE_THREAD}).returncode
-    return run(given)
+    return run(given, draw)
 
 
-def run(given: argparse.Namespace) -> int:
+def run(given: argparse.Namespace, draw: Draw) -> int:
     """Measure, print the table, and write the record."""
     import torch
 
@@ -69,21 +74,6 @@ def run(given: argparse.Namespace) -> int:
     if given.draw:
         draw(record, plan[0], given.draw)
     return 0
-
-
-def draw(record: dict[str, Any], first: Any, folder: str) -> None:
-    """The ladder of the first workload, and the roofline of its shape, as SVG files."""
-    from embag_edu.chapters.ch06 import figures as measuring
-
-    shape = first.work.name.removesuffix(f" {first.work.skew}").partition(" zipf")[0]
-    try:
-        ladder = measuring.ladder_picture(record, first.name)
-        roofline = measuring.roofline_picture(record, shape)
-    except ValueError as error:  # --only has left out what they show
-        print(f"Nothing is drawn: {error}", file=sys.stderr)
-        return
-    print(ladder.save(Path(folder) / "ladder.svg"))
-    print(roofline.save(Path(folder) / "roofline.svg"))
 
 
 def wanted(measurement: Any, only: str | None) -> bool:

@@ -5,8 +5,8 @@
 """
 
 from embag_edu.check.checker import check, replay
-from embag_edu.check.clauses import clauses
+from embag_edu.check.clauses import all_clauses
 from embag_edu.check.ledger import LEDGER
 from embag_edu.check.report import CheckFailed, Report
 
-__all__ = ["LEDGER", "CheckFailed", "Report", "check", "clauses", "replay"]
+__all__ = ["LEDGER", "CheckFailed", "Report", "all_clauses", "check", "replay"]

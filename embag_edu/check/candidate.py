@@ -20,7 +20,7 @@ from embag_edu.spec import SparseGradient
 
 
 @dataclass(frozen=True)
-class Subject:
+class Candidate:
     """The implementation under test, and which arrays it speaks."""
 
     forward: Callable[..., Any]
@@ -74,24 +74,24 @@ PROTOCOLS = {
 }
 
 
-def run(subject: Subject, arguments: Arguments, backward: bool = True) -> Outcome:
-    """Call the subject on fresh copies of the arguments; raises nothing but KeyboardInterrupt."""
+def run(candidate: Candidate, arguments: Arguments, backward: bool = True) -> Outcome:
+    """Call the candidate on fresh copies of the arguments; raises nothing but KeyboardInterrupt."""
     protocol = arguments.get("protocol", "")
     given = laid_out(arguments)
     before = {name: np.array(v) for name, v in given.items() if isinstance(v, np.ndarray)}
     callers = _settings()
     _set(callers | ({"torch's number of threads": 1} if callers else {}))
     settings = _settings()
-    attempt = _Attempt(subject, protocol, backward)
+    attempt = _Attempt(candidate, protocol, backward)
     if protocol in ("twice", "updated"):
         weight = given["weight"].copy()
         given["weight"][...] = weight if protocol == "twice" else -weight[::-1]
-        _Attempt(subject, "", backward).make(given)
+        _Attempt(candidate, "", backward).make(given)
         given["weight"][...] = weight
     _poison(before)
     outcome = attempt.make(given)
     if protocol == "kept":
-        _Attempt(subject, "", backward).make(_another(given))
+        _Attempt(candidate, "", backward).make(_another(given))
     outcome.left = [name for name, value in settings.items() if _settings()[name] != value]
     _set(callers)
     attempt.finish()
@@ -111,18 +111,18 @@ def _another(given: Arguments) -> Arguments:
 
 
 class _Attempt:
-    """One call of a subject, forward and then backward."""
+    """One call of a candidate, forward and then backward."""
 
-    def __init__(self, subject: Subject, protocol: str, backward: bool) -> None:
-        self.subject, self.protocol, self.backward = subject, protocol, backward
+    def __init__(self, candidate: Candidate, protocol: str, backward: bool) -> None:
+        self.candidate, self.protocol, self.backward = candidate, protocol, backward
         self.outcome = Outcome()
         self.stage = "forward"
 
     def make(self, given: Arguments) -> Outcome:
-        """Make the call; the results in the outcome are still the subject's own arrays."""
+        """Make the call; the results in the outcome are still the candidate's own arrays."""
         rest = {name: value for name, value in given.items() if name != "grad_output"}
         grad_output = given.get("grad_output") if self.backward else None
-        steps = self._torch if self.subject.arrays == "torch" else self._numpy
+        steps = self._torch if self.candidate.arrays == "torch" else self._numpy
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
@@ -135,28 +135,29 @@ class _Attempt:
 
     def finish(self) -> None:
         """Copy the results."""
-        convert = to_array if self.subject.arrays == "torch" else _copied
+        convert = to_array if self.candidate.arrays == "torch" else _copied
         for name in ("output", "grad_weight", "grad_psw"):
             setattr(self.outcome, name, convert(getattr(self.outcome, name)))
 
     def _between(self, rest: Arguments) -> None:
         if self.protocol == "between":
-            _Attempt(self.subject, "", False).make(_another(rest))
+            _Attempt(self.candidate, "", False).make(_another(rest))
 
     # ---- NumPy ----
 
     def _numpy(self, rest: Arguments, grad_output: Any) -> None:
-        outcome, backward = self.outcome, self.subject.backward
+        outcome, backward = self.outcome, self.candidate.backward
         options = {n: v for n, v in rest.items() if n not in ("input", "weight")}
-        outcome.output = self.subject.forward(rest["input"], rest["weight"], **options)
+        outcome.output = self.candidate.forward(rest["input"], rest["weight"], **options)
         outcome.stale = _stale(outcome.output, rest)
         if grad_output is None or backward is None:
             return
         self._between(rest)
         self.stage = "backward"
         for _ in range(2 if self.protocol == "backward twice" else 1):
-            found = backward(grad_output, rest["input"], rest["weight"], **options)
-        pair = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
+            gradients = backward(grad_output, rest["input"], rest["weight"], **options)
+        is_pair = isinstance(gradients, tuple) and len(gradients) == 2
+        pair = gradients if is_pair else (gradients, None)
         outcome.grad_weight, outcome.grad_psw = pair
         values = pair[0][1] if isinstance(pair[0], tuple) and len(pair[0]) == 3 else pair[0]
         given = dict(rest, grad_output=grad_output)
@@ -171,7 +172,7 @@ class _Attempt:
         leaves = self._leaves(tensors) if grad_output is not None else {}
         options = {n: v for n, v in tensors.items() if n not in ("input", "weight")}
         with torch.set_grad_enabled(self.protocol != "no grad"):
-            output = self.subject.forward(tensors["input"], tensors["weight"], **options)
+            output = self.candidate.forward(tensors["input"], tensors["weight"], **options)
         self.outcome.output = output
         self.outcome.stale = _stale_tensor(output, tensors)
         if grad_output is None or self.protocol == "no grad":
@@ -179,9 +180,9 @@ class _Attempt:
         self._between(rest)
         self.stage = "backward"
         for _ in range(2 if self.protocol == "backward twice" else 1):
-            found = self._gradients(output, leaves, to_tensor(grad_output), tensors, options)
-        self.outcome.grad_weight = found.get("weight")
-        self.outcome.grad_psw = found.get("per_sample_weights")
+            gradients = self._gradients(output, leaves, to_tensor(grad_output), tensors, options)
+        self.outcome.grad_weight = gradients.get("weight")
+        self.outcome.grad_psw = gradients.get("per_sample_weights")
 
     def _leaves(self, tensors: Arguments) -> Arguments:
         skipped = {"frozen weight": "weight", "constant weights": "per_sample_weights"}
@@ -196,19 +197,20 @@ class _Attempt:
     ) -> Arguments:
         import torch
 
-        if self.subject.backward is not None:
-            found = self.subject.backward(grad_output, tensors["input"], tensors["weight"], **rest)
-            pair = tuple(found) if isinstance(found, tuple) else (found, None)
+        if self.candidate.backward is not None:
+            input, weight = tensors["input"], tensors["weight"]
+            gradients = self.candidate.backward(grad_output, input, weight, **rest)
+            pair = tuple(gradients) if isinstance(gradients, tuple) else (gradients, None)
             return dict(zip(("weight", "per_sample_weights"), pair, strict=False))
         if not output.requires_grad:
             raise RuntimeError(
                 "no gradient: the output does not require grad, so autograd cannot reach weight. "
                 "Give a pair (forward, backward), or check only 'forward'"
             )
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             output, list(leaves.values()), grad_output, retain_graph=True, allow_unused=True
         )
-        return dict(zip(leaves, found, strict=True))
+        return dict(zip(leaves, gradients, strict=True))
 
 
 def trouble_of(stage: str, error: BaseException) -> Trouble:
@@ -221,12 +223,12 @@ def trouble_of(stage: str, error: BaseException) -> Trouble:
     return Trouble(stage, kinds, text)
 
 
-def _copied(found: Any) -> Any:
-    if type(found) is np.ndarray:
-        return np.array(found)
-    if isinstance(found, tuple) and len(found) == 3:
-        return SparseGradient(*(_copied(part) for part in found))
-    return found
+def _copied(result: Any) -> Any:
+    if type(result) is np.ndarray:
+        return np.array(result)
+    if isinstance(result, tuple) and len(result) == 3:
+        return SparseGradient(*(_copied(part) for part in result))
+    return result
 
 
 # ---- global settings ------------------------------------------------------------------------
@@ -279,8 +281,8 @@ def _same(one: np.ndarray, other: Any) -> bool:
 def _stale(output: Any, given: Arguments) -> list[str]:
     if not isinstance(output, np.ndarray):
         return []
-    found = [] if output.flags.c_contiguous else ["it is not contiguous"]
-    return found + [
+    reasons = [] if output.flags.c_contiguous else ["it is not contiguous"]
+    return reasons + [
         f"it shares memory with {name}"
         for name, value in given.items()
         if isinstance(value, np.ndarray) and np.shares_memory(output, value)

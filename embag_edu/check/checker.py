@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 
 from embag_edu.check import ledger
-from embag_edu.check.candidate import Outcome, Subject, run
+from embag_edu.check.candidate import Candidate, Outcome, run
 from embag_edu.check.cases import Arguments, Case
 from embag_edu.check.clauses import Clause, find
 from embag_edu.check.compare import difference
 from embag_edu.check.faults import FAULTS, Fault
-from embag_edu.check.oracle import Truth, judge, truth
+from embag_edu.check.oracle import Expected, expect, judge
 from embag_edu.check.report import (
     AS_TORCH,
     FAILS,
     HOLDS,
     NOT_ASKED,
     CheckFailed,
-    Finding,
+    ClauseResult,
+    Failure,
     Report,
-    Result,
     snippet,
 )
 from embag_edu.check.shrink import shrink
@@ -33,11 +33,9 @@ from embag_edu.spec import SparseGradient
 
 FATAL = 10  # lost processes after which no further clause is asked: each costs a restart
 
-Implementation = Any  # a function, "module:function", an implementation's name, or a pair of these
-
 
 def check(
-    implementation: Implementation,
+    implementation: Any,
     only: str | None = None,
     *,
     arrays: str | None = None,
@@ -61,7 +59,7 @@ def check(
     raises:   raise CheckFailed if a clause fails; with False the report is only returned.
 
     Returns the Report. A clause holds if every result lies within the rounding that its sums may
-    have, whatever the order of additions. A result that departs from the truth exactly as the
+    have, whatever the order of additions. A result that departs from the oracle exactly as the
     installed torch does is accepted where the ledger has an entry, and the report says so.
     """
     wanted = find(only)
@@ -76,7 +74,7 @@ def check(
     return report.raise_if_failed() if raises else report
 
 
-def replay(implementation: Implementation, part: str, arguments: Arguments) -> None:
+def replay(implementation: Any, part: str, arguments: Arguments) -> None:
     """Make one call in this process and raise AssertionError if that part of it is wrong.
 
     part: "output", "grad_weight", "grad_psw", "table", "inputs", "fresh", "settings", "refused",
@@ -85,12 +83,12 @@ def replay(implementation: Implementation, part: str, arguments: Arguments) -> N
     """
     source, _ = _source(implementation)
     outcome = Local(source).run(arguments)
-    message = judge(part, truth(arguments), outcome)
+    message = judge(part, expect(arguments), outcome)
     if message:
         raise AssertionError(message)
 
 
-def _source(implementation: Implementation) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+def _source(implementation: Any) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """What a Runner takes, and the names for the report."""
     from embag_edu import IMPLEMENTATIONS
 
@@ -133,30 +131,31 @@ class Trial:
         self.explain = explain
         self._outcomes: dict[tuple[int, bool], Outcome] = {}
 
-    def result(self, clause: Clause) -> Result:
+    def result(self, clause: Clause) -> ClauseResult:
         """Try one clause: all its cases, up to the first that fails."""
         reason = self._not_asked(clause)
         if reason:
-            return Result(clause, NOT_ASKED, note=reason)
+            return ClauseResult(clause, NOT_ASKED, note=reason)
         excused, tried = None, 0
         for case in clause.cases:
             try:
-                right = _truth(case)
+                expected = _expected(case)
             except ImportError as error:
-                return Result(clause, NOT_ASKED, tried, note=f"needs the package {error.name}")
+                note = f"needs the package {error.name}"
+                return ClauseResult(clause, NOT_ASKED, tried, note)
             tried += 1
             outcome = self._outcome(clause, case)
-            message = judge(clause.part, right, outcome)
+            message = judge(clause.part, expected, outcome)
             if not message:
                 continue
             entry = ledger.covering(clause.name)
-            if entry and _equals_torch(clause, case, right, outcome):
+            if entry and _equals_torch(clause, case, expected, outcome):
                 excused = entry
                 continue
-            return Result(clause, FAILS, tried, finding=self._finding(clause, case, message))
+            return ClauseResult(clause, FAILS, tried, failure=self._failure(clause, case, message))
         if excused:
-            return Result(clause, AS_TORCH, tried, note=f'ledger: "{excused.name}"')
-        return Result(clause, HOLDS, tried)
+            return ClauseResult(clause, AS_TORCH, tried, note=f'ledger: "{excused.name}"')
+        return ClauseResult(clause, HOLDS, tried)
 
     def _not_asked(self, clause: Clause) -> str:
         if self.runner.fatal >= FATAL:
@@ -180,48 +179,50 @@ class Trial:
         always = clause.name.startswith("always")
         return self.runner.has_gradients and (clause.needs_backward or always)
 
-    def _finding(self, clause: Clause, case: Case, message: str) -> Finding:
+    def _failure(self, clause: Clause, case: Case, message: str) -> Failure:
         arguments, outcome = case.make(), self._outcome(clause, case)
         if not self.explain:
-            return Finding(case.name, arguments, message)
+            return Failure(case.name, arguments, message)
         if case.shrinks and not (outcome.trouble and outcome.trouble.is_fatal):
             arguments = shrink(arguments, lambda smaller: bool(self._complaint(clause, smaller)))
             outcome = self.runner.run(arguments, self._wants_backward(clause))
-            message = judge(clause.part, truth(arguments), outcome) or message
+            message = judge(clause.part, expect(arguments), outcome) or message
         cause = self._cause(clause, arguments, outcome)
         code = snippet(self.names, clause.part, arguments)
-        return Finding(case.name, arguments, message, cause, code)
+        return Failure(case.name, arguments, message, cause, code)
 
     def _complaint(self, clause: Clause, arguments: Arguments) -> str:
-        right = truth(arguments)
-        if right.trouble is not None or (clause.part == "grad_psw" and right.grad_psw is None):
+        expected = expect(arguments)
+        if expected.trouble is not None or (
+            clause.part == "grad_psw" and expected.grad_psw is None
+        ):
             return ""  # made smaller than a call of this clause can be
         outcome = self.runner.run(arguments, self._wants_backward(clause))
         if outcome.trouble is not None and outcome.trouble.is_fatal:
             return ""
-        return judge(clause.part, right, outcome)
+        return judge(clause.part, expected, outcome)
 
     def _cause(self, clause: Clause, arguments: Arguments, outcome: Outcome) -> str | None:
         """The mistake that gives this very answer; of several, the one that fits most cases."""
-        right = truth(arguments)
-        fitting = [f for f in FAULTS if _fits(f, clause.part, arguments, right, outcome)]
+        expected = expect(arguments)
+        fitting = [f for f in FAULTS if _fits(f, clause.part, arguments, expected, outcome)]
         if len(fitting) <= 1:
-            return fitting[0].says() if fitting else None
+            return fitting[0].mistake() if fitting else None
 
         def score(fault: type[Fault]) -> int:
             tried = [case for case in clause.cases if self._key(clause, case) in self._outcomes]
             outcomes = [self._outcome(clause, case) for case in tried]
             return sum(
-                _same_answer(clause.part, _mistaken(fault, clause.part, case.make()), found)
-                for case, found in zip(tried, outcomes, strict=True)
+                _same_answer(clause.part, _mistaken(fault, clause.part, case.make()), outcome)
+                for case, outcome in zip(tried, outcomes, strict=True)
             )
 
-        return max(fitting, key=score).says()
+        return max(fitting, key=score).mistake()
 
 
 @functools.cache
-def _truth(case: Case) -> Truth:
-    return truth(case.make())
+def _expected(case: Case) -> Expected:
+    return expect(case.make())
 
 
 @functools.cache
@@ -229,24 +230,24 @@ def _torchs(case: Case) -> Outcome:
     """What the installed torch makes of a case."""
     import torch
 
-    subject = Subject(torch.nn.functional.embedding_bag, None, "torch")
-    return run(subject, case.make())
+    function = Candidate(torch.nn.functional.embedding_bag, None, "torch")
+    return run(function, case.make())
 
 
-def _equals_torch(clause: Clause, case: Case, right: Truth, outcome: Outcome) -> bool:
-    """Whether torch departs from the truth in this call, and the outcome departs as torch does."""
+def _equals_torch(clause: Clause, case: Case, expected: Expected, outcome: Outcome) -> bool:
+    """Whether torch departs from the oracle in this call, and the outcome departs as torch does."""
     torchs = _torchs(case)
-    if not judge(clause.part, right, torchs):
+    if not judge(clause.part, expected, torchs):
         return False
-    return not judge(clause.part, as_truth(right, torchs), outcome)
+    return not judge(clause.part, as_expected(expected, torchs), outcome)
 
 
-def as_truth(right: Truth, outcome: Outcome) -> Truth:
-    """An outcome in the place of the truth, with the truth's tolerances."""
+def as_expected(expected: Expected, outcome: Outcome) -> Expected:
+    """An outcome in the place of the oracle's results, with their tolerances."""
     changes: dict[str, Any] = {"trouble": outcome.trouble}
     if isinstance(outcome.output, np.ndarray):
         changes |= {"output": _exact(outcome.output), "dtype": outcome.output.dtype}
-    if right.trouble is None:
+    if expected.trouble is None:
         changes |= {
             "grad_weight": _exact(outcome.grad_weight),
             "grad_psw": _exact(outcome.grad_psw),
@@ -254,29 +255,29 @@ def as_truth(right: Truth, outcome: Outcome) -> Truth:
         }
     else:
         changes["weight_before"] = outcome.weight_after  # what a refused call leaves
-    return replace(right, **changes)
+    return replace(expected, **changes)
 
 
-def _exact(found: Any) -> Any:
-    if isinstance(found, SparseGradient):
-        return found._replace(values=_exact(found.values))
-    return found.astype(np.float64) if isinstance(found, np.ndarray) else found
+def _exact(result: Any) -> Any:
+    if isinstance(result, SparseGradient):
+        return result._replace(values=_exact(result.values))
+    return result.astype(np.float64) if isinstance(result, np.ndarray) else result
 
 
 def _fits(
-    fault: type[Fault], part: str, arguments: Arguments, right: Truth, outcome: Outcome
+    fault: type[Fault], part: str, arguments: Arguments, expected: Expected, outcome: Outcome
 ) -> bool:
     """Whether the fault gives a wrong answer to this call, and the outcome is that answer."""
     if part not in LOOKED_AT:
         return False
     mistaken = _mistaken(fault, part, arguments)
-    return _same_answer(part, mistaken, outcome) and bool(judge(part, right, mistaken))
+    return _same_answer(part, mistaken, outcome) and bool(judge(part, expected, mistaken))
 
 
 def _mistaken(fault: type[Fault], part: str, arguments: Arguments) -> Outcome:
     pair = fault()
     backward = part.startswith("grad") or part == "refused"
-    return run(Subject(pair.forward, pair.backward, "numpy"), arguments, backward)
+    return run(Candidate(pair.forward, pair.backward, "numpy"), arguments, backward)
 
 
 LOOKED_AT = {

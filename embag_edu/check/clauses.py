@@ -30,10 +30,10 @@ PLAIN: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Clause:
-    """One sentence about EmbeddingBag, with the calls that try it."""
+    """One rule about EmbeddingBag, in a sentence, with the calls that try it."""
 
     name: str
-    says: str
+    rule: str
     source: str  # where the rule is stated
     part: str  # what is looked at: see `embag_edu.check.oracle.judge`
     cases: tuple[Case, ...]
@@ -50,7 +50,7 @@ class Clause:
 
 
 @functools.cache
-def clauses() -> tuple[Clause, ...]:
+def all_clauses() -> tuple[Clause, ...]:
     """All clauses, in the order in which an implementation is best built."""
     groups = (
         _forward_sum(),
@@ -67,8 +67,8 @@ def clauses() -> tuple[Clause, ...]:
         _backward_weights(),
         _sparse(),
         [
-            _clause(name, says, source, part, *cases)
-            for name, says, source, part, cases in edges.rows()
+            _clause(name, rule, source, part, *cases)
+            for name, rule, source, part, cases in edges.rows()
         ],
         _refusals(),
     )
@@ -78,7 +78,7 @@ def clauses() -> tuple[Clause, ...]:
 
 def find(pattern: str | None) -> tuple[Clause, ...]:
     """The clauses named `pattern` or below it: "forward" finds "forward.sum" and all others."""
-    table = clauses()
+    table = all_clauses()
     if pattern is None:
         return table
     found = tuple(c for c in table if c.name == pattern or c.name.startswith(pattern + "."))
@@ -91,9 +91,9 @@ def find(pattern: str | None) -> tuple[Clause, ...]:
     return found
 
 
-def _clause(name: str, says: str, source: str, part: str, *cases: Case | Iterable[Case]) -> Clause:
+def _clause(name: str, rule: str, source: str, part: str, *cases: Case | Iterable[Case]) -> Clause:
     flat = [c for case in cases for c in ([case] if isinstance(case, Case) else case)]
-    return Clause(name, says, source, part, tuple(flat))
+    return Clause(name, rule, source, part, tuple(flat))
 
 
 # ---- forward --------------------------------------------------------------------------------
@@ -831,8 +831,8 @@ def _sparse() -> list[Clause]:
 
 def _refusals() -> list[Clause]:
     return [
-        _clause(f"errors.{name}", says, source, "refused", *cases)
-        for name, says, source, cases in _refused_calls()
+        _clause(f"errors.{name}", rule, source, "refused", *cases)
+        for name, rule, source, cases in _refused_calls()
     ]
 
 

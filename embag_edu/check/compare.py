@@ -16,62 +16,62 @@ SHOWN = 5  # mismatches listed in a message
 
 def difference(
     expected: Any,
-    found: Any,
+    actual: Any,
     atol: Any = 0.0,
     rtol: float = 0.0,
     name: str = "output",
     dtype: Any = None,
 ) -> str:
-    """Say in words how `found` departs from `expected`; an empty string when it does not.
+    """Say in words how `actual` departs from `expected`; an empty string when it does not.
 
     expected: array of any shape, in any dtype at least as exact as `dtype`.
-    found:    what the implementation returned.
+    actual:   what the implementation returned.
     atol:     absolute tolerance, a number or an array that broadcasts to expected's shape.
     rtol:     relative tolerance, a multiple of |expected|.
-    dtype:    the dtype that `found` must have; expected's own by default.
+    dtype:    the dtype that `actual` must have; expected's own by default.
     """
     expected = np.asarray(expected)
     dtype = np.dtype(expected.dtype if dtype is None else dtype)
-    if not isinstance(found, (np.generic, int, float)) and type(found) is not np.ndarray:
-        return f"{name}: expected an array of shape {expected.shape}, found {_kind(found)}"
-    found = np.asarray(found, dtype) if isinstance(found, (int, float)) else np.asarray(found)
-    if found.shape != expected.shape:
-        return f"{name}: expected shape {expected.shape}, found shape {found.shape}"
-    if found.dtype != dtype:
-        return f"{name}: expected dtype {dtype}, found dtype {found.dtype}"
-    wrong = ~_close(expected, found, atol, rtol)
+    if not isinstance(actual, (np.generic, int, float)) and type(actual) is not np.ndarray:
+        return f"{name}: expected an array of shape {expected.shape}, found {_kind(actual)}"
+    actual = np.asarray(actual, dtype) if isinstance(actual, (int, float)) else np.asarray(actual)
+    if actual.shape != expected.shape:
+        return f"{name}: expected shape {expected.shape}, found shape {actual.shape}"
+    if actual.dtype != dtype:
+        return f"{name}: expected dtype {dtype}, found dtype {actual.dtype}"
+    wrong = ~_close(expected, actual, atol, rtol)
     if not wrong.any():
         return ""
-    return _describe(expected, found, wrong, name)
+    return _describe(expected, actual, wrong, name)
 
 
-def _kind(found: Any) -> str:
-    if found is None:
+def _kind(actual: Any) -> str:
+    if actual is None:
         return "None (is a `return` missing?)"
-    return f"a {getattr(found, 'kind', type(found).__name__)}"
+    return f"a {getattr(actual, 'kind', type(actual).__name__)}"
 
 
-def _close(expected: np.ndarray, found: np.ndarray, atol: Any, rtol: float) -> np.ndarray:
-    """True where `found` is known to be right (so False wherever a NaN stands for a number)."""
+def _close(expected: np.ndarray, actual: np.ndarray, atol: Any, rtol: float) -> np.ndarray:
+    """True where `actual` is known to be correct (so False wherever a NaN stands for a number)."""
     if expected.dtype.kind in "biuUSO":
-        return np.asarray(expected == found)
+        return np.asarray(expected == actual)
     with np.errstate(over="ignore", invalid="ignore"):
-        # A truth too large for the dtype must be found as an infinity there: round it first.
-        rounded = expected.astype(found.dtype).astype(np.float64)
-        truth, value = expected.astype(np.float64), found.astype(np.float64)
-        near = np.abs(value - truth) <= atol + rtol * np.abs(truth)
+        # What is too large for the dtype must come out as an infinity there: round it first.
+        rounded = expected.astype(actual.dtype).astype(np.float64)
+        wanted, value = expected.astype(np.float64), actual.astype(np.float64)
+        near = np.abs(value - wanted) <= atol + rtol * np.abs(wanted)
     special = ~np.isfinite(rounded) | ~np.isfinite(value)
     same_special = (rounded == value) | (np.isnan(rounded) & np.isnan(value))
     return np.where(special, same_special, near)
 
 
-def _describe(expected: np.ndarray, found: np.ndarray, wrong: np.ndarray, name: str) -> str:
+def _describe(expected: np.ndarray, actual: np.ndarray, wrong: np.ndarray, name: str) -> str:
     places = np.argwhere(wrong)
     lines = [f"{name}: {len(places)} of {wrong.size} values differ"]
     for place in places[:SHOWN]:
         at = tuple(int(i) for i in place)
         index = ", ".join(map(str, at))
-        right, came = _show(expected[at], found[at])
+        right, came = _show(expected[at], actual[at])
         lines.append(f"  {name}[{index}]: expected {right}, found {came}")
     if len(places) > SHOWN:
         lines.append(f"  ... and {len(places) - SHOWN} more")

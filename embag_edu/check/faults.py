@@ -1,6 +1,6 @@
 """Believable mistakes: EmbeddingBag in small steps, and for each mistake one step gone wrong.
 
-`Steps` is right. Each `Fault` below overrides one of its steps, and says in one sentence what is
+`Steps` is correct. Each `Fault` below overrides one of its steps, and says in one sentence what is
 wrong and which clauses of the table must notice. They serve twice: the tests ask that the checker
 rejects every one of them, and the checker itself, when a call fails, looks for the mistake that
 would give the very same answer, to name it as the likely cause.
@@ -19,7 +19,7 @@ Members = list[int]
 
 
 class Steps:
-    """The right forward and backward, in steps that are small enough to break one at a time."""
+    """The correct forward and backward, in steps that are small enough to break one at a time."""
 
     # ---- the way through ----
 
@@ -211,7 +211,7 @@ class Fault(Steps):
         FAULTS.append(cls)
 
     @classmethod
-    def says(cls) -> str:
+    def mistake(cls) -> str:
         """The mistake in one sentence."""
         return str(cls.__doc__).strip()
 

@@ -8,6 +8,7 @@ then says so. `python -m embag_edu ledger` prints the entries and runs the progr
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import textwrap
@@ -117,6 +118,19 @@ def describe(entry: Entry, shown: bool | None = None, code: bool = False) -> str
     if code:
         lines += ["", *("    " + line for line in entry.program().splitlines())]
     return "\n".join(lines)
+
+
+def main(words: list[str]) -> int:
+    """Print the entries; with --run, whether the installed torch still shows each."""
+    parser = argparse.ArgumentParser(prog="python -m embag_edu ledger")
+    parser.add_argument(
+        "--run", action="store_true", help="run the programs on the installed torch"
+    )
+    parser.add_argument("--code", action="store_true", help="print the programs too")
+    given = parser.parse_args(words)
+    shown = still_shown(LEDGER) if given.run else [None] * len(LEDGER)
+    print("\n\n".join(describe(e, s, given.code) for e, s in zip(LEDGER, shown, strict=True)))
+    return 0
 
 
 LEDGER: tuple[Entry, ...] = (

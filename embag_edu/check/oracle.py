@@ -26,8 +26,8 @@ TERM_ROUNDINGS = 6  # psw, mean, frequency, each twice: as a product and as a ro
 
 
 @dataclass
-class Truth:
-    """The right results, in float64, with a tolerance for each value; or the right exception."""
+class Expected:
+    """The correct results in float64, a tolerance for each value; or the exception that is due."""
 
     dtype: Any = None
     output: Any = None
@@ -41,8 +41,8 @@ class Truth:
     trouble: Trouble | None = None
 
 
-def truth(arguments: Arguments) -> Truth:
-    """The right results of a call: output, gradients, and the table as it is left."""
+def expect(arguments: Arguments) -> Expected:
+    """The correct results of a call: output, gradients, and the table as it is left."""
     given = laid_out(arguments)
     grad_output = given.pop("grad_output", None)
     before = np.array(given["weight"]) if isinstance(given["weight"], np.ndarray) else None
@@ -52,7 +52,7 @@ def truth(arguments: Arguments) -> Truth:
             call = make_call(**given)
     except Exception as error:
         return _refused("forward", error, before)
-    result = Truth(dtype=call.weight.dtype, weight_before=before)
+    result = Expected(dtype=call.weight.dtype, weight_before=before)
     try:
         if grad_output is not None:
             check_backward(call, grad_output)
@@ -64,11 +64,11 @@ def truth(arguments: Arguments) -> Truth:
     return result
 
 
-def _refused(stage: str, error: Exception, before: Any) -> Truth:
-    return Truth(trouble=trouble_of(stage, error), weight_before=before, weight_after=before)
+def _refused(stage: str, error: Exception, before: Any) -> Expected:
+    return Expected(trouble=trouble_of(stage, error), weight_before=before, weight_after=before)
 
 
-def _fill(result: Truth, call: Call, grad_output: np.ndarray | None) -> None:
+def _fill(result: Expected, call: Call, grad_output: np.ndarray | None) -> None:
     exact = _in_float64(call, call.weight.astype(np.float64), call.per_sample_weights)
     result.output, saved = loops.forward(exact)
     result.weight_after = exact.weight
@@ -118,7 +118,7 @@ def _tolerance(call: Call, terms: Any, scale: np.ndarray, value: np.ndarray) -> 
     bound = n * u / (1 - n * u) * scale + 1.01 * u_out * np.abs(value) + smallest
     if call.max_norm is not None:  # the norm, the scale and each rescaled row were rounded too
         bound = bound + ((call.embedding_dim + 8) * u + 4 * u_out) * scale
-    if u == 2.0**-53:  # then the truth itself carries the same error
+    if u == 2.0**-53:  # then the oracle itself carries the same error
         bound = 2 * bound
     return np.where(np.isfinite(bound), bound, 0.0)
 
@@ -137,114 +137,112 @@ UNITS = {  # unit roundoff, smallest positive number
 }
 
 
-# ---- one part of an outcome against the truth -----------------------------------------------
+# ---- one part of an outcome against the oracle ----------------------------------------------
 
 
-def judge(part: str, right: Truth, outcome: Outcome) -> str:
-    """Say how one part of an outcome departs from the truth; '' when it does not.
+def judge(part: str, expected: Expected, outcome: Outcome) -> str:
+    """Say how one part of an outcome departs from what is expected; '' when it does not.
 
     part: "output", "grad_weight", "grad_psw", "table" (what became of weight), "inputs", "fresh",
-    "settings" (of NumPy and torch), "refused" (the right exception), "untouched" (a refused call
-    has changed nothing).
+    "settings" (of NumPy and torch), "refused" (the exception that is due), "untouched" (a refused
+    call has changed nothing).
     """
     if part == "refused":
-        return _judge_refusal(right, outcome)
+        return _judge_refusal(expected, outcome)
     if part == "untouched":
-        return _judge_untouched(right, outcome)
+        return _judge_untouched(expected, outcome)
     stages = ("forward", "backward") if part.startswith("grad") else ("forward",)
     if outcome.trouble is not None and (
         outcome.trouble.stage in stages or outcome.trouble.is_fatal
     ):
         return str(outcome.trouble)
-    return PARTS[part](right, outcome)
+    return PARTS[part](expected, outcome)
 
 
-def _judge_output(right: Truth, outcome: Outcome) -> str:
+def _judge_output(expected: Expected, outcome: Outcome) -> str:
+    tolerance = expected.output_tolerance
     return difference(
-        right.output, outcome.output, right.output_tolerance, name="output", dtype=right.dtype
+        expected.output, outcome.output, tolerance, name="output", dtype=expected.dtype
     )
 
 
-def _judge_grad_weight(right: Truth, outcome: Outcome) -> str:
-    tolerance, found = right.grad_weight_tolerance, outcome.grad_weight
-    if not isinstance(right.grad_weight, SparseGradient):
-        if isinstance(found, SparseGradient):
-            return "grad_weight: expected a dense gradient, found a sparse one"
-        return difference(
-            right.grad_weight, found, tolerance, name="grad_weight", dtype=right.dtype
-        )
-    if not (isinstance(found, tuple) and len(found) == 3):
-        return f"grad_weight: expected a sparse gradient, found a {type(found).__name__}"
-    expected, found = right.grad_weight, SparseGradient(*found)
+def _judge_grad_weight(expected: Expected, outcome: Outcome) -> str:
+    wanted, actual, name = expected.grad_weight, outcome.grad_weight, "grad_weight"
+    tolerance, dtype = expected.grad_weight_tolerance, expected.dtype
+    if not isinstance(wanted, SparseGradient):
+        if isinstance(actual, SparseGradient):
+            return f"{name}: expected a dense gradient, found a sparse one"
+        return difference(wanted, actual, tolerance, name=name, dtype=dtype)
+    if not (isinstance(actual, tuple) and len(actual) == 3):
+        return f"{name}: expected a sparse gradient, found a {type(actual).__name__}"
+    indices, values, shape = actual
     return (
-        difference(expected.indices, found.indices, name="grad_weight.indices")
-        or difference(
-            expected.values, found.values, tolerance, name="grad_weight.values", dtype=right.dtype
-        )
-        or _judge_size(expected.shape, tuple(found.shape))
+        difference(wanted.indices, indices, name=f"{name}.indices")
+        or difference(wanted.values, values, tolerance, name=f"{name}.values", dtype=dtype)
+        or _judge_size(wanted.shape, tuple(shape))
     )
 
 
-def _judge_size(expected: tuple[int, ...], found: tuple[int, ...]) -> str:
-    return "" if expected == found else f"grad_weight: expected size {expected}, found {found}"
+def _judge_size(expected: tuple[int, ...], actual: tuple[int, ...]) -> str:
+    return "" if expected == actual else f"grad_weight: expected size {expected}, found {actual}"
 
 
-def _judge_grad_psw(right: Truth, outcome: Outcome) -> str:
-    tolerance = right.grad_psw_tolerance
+def _judge_grad_psw(expected: Expected, outcome: Outcome) -> str:
+    tolerance = expected.grad_psw_tolerance
     return difference(
-        right.grad_psw, outcome.grad_psw, tolerance, name="grad_psw", dtype=right.dtype
+        expected.grad_psw, outcome.grad_psw, tolerance, name="grad_psw", dtype=expected.dtype
     )
 
 
-def _judge_table(right: Truth, outcome: Outcome) -> str:
+def _judge_table(expected: Expected, outcome: Outcome) -> str:
     """Rows that max_norm rescales: as the formula says. All others: to the last bit as before."""
-    before, found = right.weight_before, outcome.weight_after
-    rescaled = np.any(~_same_numbers(right.weight_after, before.astype(np.float64)), axis=1)
-    changed = difference(before[~rescaled], found[~rescaled], name="weight")
+    before, actual = expected.weight_before, outcome.weight_after
+    rescaled = np.any(~_same_numbers(expected.weight_after, before.astype(np.float64)), axis=1)
+    changed = difference(before[~rescaled], actual[~rescaled], name="weight")
     if changed:
         rows = np.flatnonzero(~rescaled).tolist()
         return f"weight was changed where it should not be (rows {rows} should stay)\n{changed}"
     u, u_weight, _ = units(before.dtype)
     rtol = (before.shape[1] + 6) * u + 4 * u_weight  # norm and scale are rounded, then the product
-    expected, name = right.weight_after[rescaled], "weight (rescaled rows)"
-    return difference(expected, found[rescaled], rtol=rtol, name=name, dtype=before.dtype)
+    wanted, name = expected.weight_after[rescaled], "weight (rescaled rows)"
+    return difference(wanted, actual[rescaled], rtol=rtol, name=name, dtype=before.dtype)
 
 
 def _same_numbers(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return (one == other) | (np.isnan(one) & np.isnan(other))
 
 
-def _judge_inputs(right: Truth, outcome: Outcome) -> str:
+def _judge_inputs(expected: Expected, outcome: Outcome) -> str:
     return f"changed in place: {', '.join(outcome.changed)}" if outcome.changed else ""
 
 
-def _judge_fresh(right: Truth, outcome: Outcome) -> str:
+def _judge_fresh(expected: Expected, outcome: Outcome) -> str:
     return f"the output is not a fresh array: {outcome.stale[0]}" if outcome.stale else ""
 
 
-def _judge_settings(right: Truth, outcome: Outcome) -> str:
+def _judge_settings(expected: Expected, outcome: Outcome) -> str:
     return f"left changed: {', '.join(outcome.left)}" if outcome.left else ""
 
 
-def _judge_refusal(right: Truth, outcome: Outcome) -> str:
-    if right.trouble is None:
-        return str(outcome.trouble) if outcome.trouble else _judge_output(right, outcome)
-    wanted = _built_in(right.trouble)
+def _judge_refusal(expected: Expected, outcome: Outcome) -> str:
+    if expected.trouble is None:
+        return str(outcome.trouble) if outcome.trouble else _judge_output(expected, outcome)
+    wanted = _built_in(expected.trouble)
     if outcome.trouble is None:
-        return f"expected {wanted[0]} from the {right.trouble.stage}, but nothing was raised"
-    if outcome.trouble.is_fatal or outcome.trouble.stage != right.trouble.stage:
-        return f"expected {wanted[0]} from the {right.trouble.stage}, but {outcome.trouble}"
+        return f"expected {wanted[0]} from the {expected.trouble.stage}, but nothing was raised"
+    if outcome.trouble.is_fatal or outcome.trouble.stage != expected.trouble.stage:
+        return f"expected {wanted[0]} from the {expected.trouble.stage}, but {outcome.trouble}"
     if not set(wanted) & set(_built_in(outcome.trouble)):
         return f"expected {wanted[0]}, but {outcome.trouble}"
     return ""
 
 
-def _judge_untouched(right: Truth, outcome: Outcome) -> str:
+def _judge_untouched(expected: Expected, outcome: Outcome) -> str:
     if outcome.trouble is not None and outcome.trouble.is_fatal:
         return str(outcome.trouble)
     return difference(
-        right.weight_before, outcome.weight_after, name="weight after a refused call"
-    ) or _judge_inputs(right, outcome)
+        expected.weight_before, outcome.weight_after, name="weight after a refused call"
+    ) or _judge_inputs(expected, outcome)
 
 
 def _built_in(trouble: Trouble) -> list[str]:

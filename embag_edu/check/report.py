@@ -1,4 +1,4 @@
-"""What a check found, clause by clause: as text, as a table in a notebook, as JSON.
+"""The result of a check, clause by clause: as text, as a table in a notebook, as JSON.
 
 The report holds no times and no paths, so that the same check prints the same words every time.
 """
@@ -40,7 +40,7 @@ class CheckFailed(AssertionError):
 
 
 @dataclass
-class Finding:
+class Failure:
     """One failing call, as small as it could be made."""
 
     case: str
@@ -59,20 +59,20 @@ class Finding:
 
 
 @dataclass
-class Result:
+class ClauseResult:
     """How one clause went."""
 
     clause: Clause
     status: str
     tried: int = 0
     note: str = ""  # the ledger entry, or why the clause was not asked
-    finding: Finding | None = None
+    failure: Failure | None = None
 
     def line(self) -> str:
         """One line of the report."""
         note = f" ({self.note})" if self.note else ""
         return (
-            f"{SYMBOLS[self.status]} {self.status:9} {self.clause.name}: {self.clause.says}{note}"
+            f"{SYMBOLS[self.status]} {self.status:9} {self.clause.name}: {self.clause.rule}{note}"
         )
 
 
@@ -80,12 +80,12 @@ class Result:
 class Report:
     """All results of a check, in the order of the table."""
 
-    subject: str
-    results: list[Result]
+    implementation: str
+    results: list[ClauseResult]
     notes: list[str] = field(default_factory=list)
 
     @property
-    def failed(self) -> list[Result]:
+    def failed(self) -> list[ClauseResult]:
         """The clauses that fail."""
         return [r for r in self.results if r.status == FAILS]
 
@@ -102,15 +102,15 @@ class Report:
 
     def counts(self) -> dict[str, int]:
         """How many clauses have each status."""
-        found = Counter(r.status for r in self.results)
-        return {status: found[status] for status in SYMBOLS if found[status]}
+        number = Counter(r.status for r in self.results)
+        return {status: number[status] for status in SYMBOLS if number[status]}
 
     def headline(self) -> str:
         """The whole in one line."""
         calls = sum(r.tried for r in self.results)
         counts = ", ".join(f"{number} {status}" for status, number in self.counts().items())
         plural = "" if len(self.results) == 1 else "s"
-        return f"{self.subject}: {len(self.results)} clause{plural}, {calls} calls: {counts}"
+        return f"{self.implementation}: {len(self.results)} clause{plural}, {calls} calls: {counts}"
 
     def __str__(self) -> str:
         lines = [self.headline(), *("  " + note for note in self.notes)]
@@ -121,8 +121,8 @@ class Report:
         lines += _grouped(self.results) if many else []
         for number, result in enumerate(self.failed):
             lines.append("  " + result.line())
-            if result.finding and number < IN_FULL:
-                lines += ["      " + line for line in str(result.finding).splitlines()]
+            if result.failure and number < IN_FULL:
+                lines += ["      " + line for line in str(result.failure).splitlines()]
         return "\n".join(lines + ["  " + line for line in self._caution()])
 
     def _caution(self) -> list[str]:
@@ -137,7 +137,7 @@ class Report:
         if len(self.results) > 12:
             table = f"<details><summary>all clauses</summary>{table}</details>"
         details = "".join(
-            f"<h4>{html.escape(r.clause.name)}</h4><pre>{html.escape(str(r.finding))}</pre>"
+            f"<h4>{html.escape(r.clause.name)}</h4><pre>{html.escape(str(r.failure))}</pre>"
             for r in self.failed[:IN_FULL]
         )
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes + self._caution())
@@ -147,7 +147,7 @@ class Report:
         """Everything, for a machine."""
         return json.dumps(
             {
-                "subject": self.subject,
+                "implementation": self.implementation,
                 "passed": self.passed,
                 "counts": self.counts(),
                 "notes": self.notes,
@@ -157,17 +157,17 @@ class Report:
         )
 
 
-def _grouped(results: list[Result]) -> list[str]:
+def _grouped(results: list[ClauseResult]) -> list[str]:
     """One line for each group of clauses of a long report."""
-    groups: dict[str, list[Result]] = {}
+    groups: dict[str, list[ClauseResult]] = {}
     for result in results:
         groups.setdefault(result.clause.name.split(".")[0], []).append(result)
     lines = []
     for name, members in groups.items():
-        found = Counter(r.status for r in members)
-        worst = next(s for s in (FAILS, AS_TORCH, HOLDS, NOT_ASKED) if found[s])
-        others = [f", {found[s]} {s}" for s in (AS_TORCH, FAILS, NOT_ASKED) if found[s]]
-        held = f"{found[HOLDS]} of {len(members)} clauses hold"
+        number = Counter(r.status for r in members)
+        worst = next(s for s in (FAILS, AS_TORCH, HOLDS, NOT_ASKED) if number[s])
+        others = [f", {number[s]} {s}" for s in (AS_TORCH, FAILS, NOT_ASKED) if number[s]]
+        held = f"{number[HOLDS]} of {len(members)} clauses hold"
         lines.append(f"  {SYMBOLS[worst]} {name}: {held}{''.join(others)}")
     return lines
 
@@ -177,32 +177,32 @@ def _html_heads() -> str:
     return "".join(f'<th style="text-align: left">{name}</th>' for name in names)
 
 
-def _html_row(result: Result) -> str:
+def _html_row(result: ClauseResult) -> str:
     cells = [
         f"{SYMBOLS[result.status]} {result.status}",
         result.clause.name,
-        result.clause.says + (f" ({result.note})" if result.note else ""),
+        result.clause.rule + (f" ({result.note})" if result.note else ""),
         str(result.tried),
     ]
     left = 'style="text-align: left"'
     return "<tr>" + "".join(f"<td {left}>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
 
 
-def _json_result(result: Result) -> dict[str, Any]:
+def _json_result(result: ClauseResult) -> dict[str, Any]:
     record = {
         "clause": result.clause.name,
-        "says": result.clause.says,
+        "rule": result.clause.rule,
         "source": result.clause.source,
         "status": result.status.lower(),
         "calls": result.tried,
         "note": result.note,
     }
-    if result.finding:
-        record["finding"] = {
-            "case": result.finding.case,
-            "message": result.finding.message,
-            "likely_cause": result.finding.cause,
-            "snippet": result.finding.snippet,
+    if result.failure:
+        record["failure"] = {
+            "case": result.failure.case,
+            "message": result.failure.message,
+            "likely_cause": result.failure.cause,
+            "snippet": result.failure.snippet,
         }
     return record
 
@@ -225,8 +225,8 @@ def snippet(names: tuple[str, ...], part: str, arguments: Arguments) -> str:
         module, colon, function = name.partition(":")
         lines.append(f"from {module} import {function}" if colon else f"# {name} is your own")
         functions.append(function or name)
-    subject = functions[0] if len(functions) == 1 else f"({', '.join(functions)})"
-    lines += ["from embag_edu.check import replay", "", f'replay({subject}, "{part}", {{']
+    implementation = functions[0] if len(functions) == 1 else f"({', '.join(functions)})"
+    lines += ["from embag_edu.check import replay", "", f'replay({implementation}, "{part}", {{']
     lines += [f'    "{key}": {_code(value)},' for key, value in _needed(part, arguments).items()]
     lines += ["})"]
     if any(getattr(v, "dtype", None) == "bfloat16" for v in arguments.values()):

@@ -10,9 +10,12 @@ first line of what it raised is the reason. Each column has calls of every mode.
 
 from __future__ import annotations
 
+import argparse
 import copy
+import functools
 import io
 import pickle
+import sys
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,8 +25,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from embag_edu import IMPLEMENTATIONS
 from embag_edu.check.checker import check
-from embag_edu.text import aligned
+from embag_edu.text import aligned, progress
 
 YES = "yes"
 BACKEND = "aot_eager"  # everything of torch.compile but the code generation, which is not ours
@@ -31,43 +35,49 @@ V, D = 5, 3
 INPUT, OFFSETS = torch.tensor([0, 2, 2, 3, 1, 4, 0, 2]), torch.tensor([0, 3, 3, 6])
 
 Function = Callable[..., Tensor]
+Answers = dict[str, dict[str, str]]  # {implementation: {column: "yes" or why not}}
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """A function of torch's signature, and what makes a module of the same implementation."""
+class TorchImplementation:
+    """An implementation as torch sees it: a function of torch's signature, and a module's class."""
 
     name: str
     function: Function
     module: Callable[..., torch.nn.Module]
 
 
-def table(entrants: Iterable[Entrant], columns: Iterable[str] | None = None) -> dict[str, dict]:
-    """{entrant: {column: "yes" or the reason}}; columns: names of COLUMNS, by default all."""
+Column = Callable[[TorchImplementation], None]
+
+
+def table(
+    implementations: Iterable[TorchImplementation], columns: Iterable[str] | None = None
+) -> Answers:
+    """Ask each implementation; columns are names of COLUMNS, by default all."""
     wanted = list(COLUMNS) if columns is None else list(columns)
-    return {e.name: {name: answer(COLUMNS[name], e) for name in wanted} for e in entrants}
+    return {i.name: {c: answer(COLUMNS[c], i) for c in wanted} for i in implementations}
 
 
-def answer(column: Callable[[Entrant], None], entrant: Entrant) -> str:
+def answer(column: Column, implementation: TorchImplementation) -> str:
     """ "yes", or the first line of why not."""
     torch._dynamo.reset()
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "There is a performance drop", UserWarning)  # vmap
-            column(entrant)
+            column(implementation)
     except Exception as error:
         said = str(error).strip().partition("\n")[0]
         return f"{type(error).__name__}: {said}"[:200]
     return YES
 
 
-def as_text(found: dict[str, dict]) -> str:
+def as_text(answers: Answers) -> str:
     """The table, with the reasons below it."""
-    rows = [["", *next(iter(found.values()))]]
+    rows = [["", *next(iter(answers.values()))]]
     reasons: list[str] = []
-    for name, answers in found.items():
+    for name, own in answers.items():
         row = [name]
-        for column, said in answers.items():
+        for column, said in own.items():
             if said != YES:
                 reasons.append(f"({len(reasons) + 1}) {name}, {column}: {said}")
                 said = f"no ({len(reasons)})"
@@ -79,7 +89,7 @@ def as_text(found: dict[str, dict]) -> str:
 # ---- calls that the columns make ------------------------------------------------------------
 
 
-def cases(entrant: Entrant) -> dict[str, tuple[Function, tuple[Tensor, ...]]]:
+def cases(implementation: TorchImplementation) -> dict[str, tuple[Function, tuple[Tensor, ...]]]:
     """Functions of floating-point tensors only, and arguments for them, in float64.
 
     Values are far from ties, so that a small step changes no winner.
@@ -89,10 +99,11 @@ def cases(entrant: Entrant) -> dict[str, tuple[Function, tuple[Tensor, ...]]]:
     psw = torch.randn(len(INPUT), generator=random, dtype=torch.float64)
 
     def by_table(**options: Any) -> tuple[Function, tuple[Tensor, ...]]:
-        return lambda w: entrant.function(INPUT, w, OFFSETS, **options), (weight.clone(),)
+        return lambda w: implementation.function(INPUT, w, OFFSETS, **options), (weight.clone(),)
 
     def weighted(w: Tensor, s: Tensor) -> Tensor:
-        return entrant.function(INPUT, w, OFFSETS, mode="sum", per_sample_weights=s, padding_idx=2)
+        options: dict[str, Any] = {"mode": "sum", "per_sample_weights": s, "padding_idx": 2}
+        return implementation.function(INPUT, w, OFFSETS, **options)
 
     return {
         "sum": by_table(mode="sum"),
@@ -107,41 +118,41 @@ def leaves(arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(a.detach().clone().requires_grad_() for a in arguments)
 
 
-def close(found: Any, expected: Any) -> None:
+def close(actual: Any, expected: Any) -> None:
     """Raise AssertionError unless they are known to be close; sparse tensors as dense ones."""
     if isinstance(expected, list):
-        assert len(found) == len(expected)
-        for one, other in zip(found, expected, strict=True):
+        assert len(actual) == len(expected)
+        for one, other in zip(actual, expected, strict=True):
             close(one, other)
         return
-    assert found.layout == expected.layout
-    torch.testing.assert_close(found.to_dense(), expected.to_dense(), equal_nan=False)
+    assert actual.layout == expected.layout
+    torch.testing.assert_close(actual.to_dense(), expected.to_dense(), equal_nan=False)
 
 
 # ---- columns --------------------------------------------------------------------------------
 
 
-def clauses(entrant: Entrant) -> None:
+def clauses(implementation: TorchImplementation) -> None:
     """Every clause of the conformance table."""
-    report = check(entrant.function, isolate=False, explain=False, raises=False)
+    report = check(implementation.function, isolate=False, explain=False, raises=False)
     assert report.passed, report.headline()
 
 
-def gradcheck(entrant: Entrant) -> None:
+def gradcheck(implementation: TorchImplementation) -> None:
     """Reverse mode against finite differences; a batch of upstream gradients, too."""
-    for function, arguments in cases(entrant).values():
+    for function, arguments in cases(implementation).values():
         torch.autograd.gradcheck(function, leaves(arguments), check_batched_grad=True)
 
 
-def gradgradcheck(entrant: Entrant) -> None:
+def gradgradcheck(implementation: TorchImplementation) -> None:
     """The same for the derivatives of the gradients."""
-    for function, arguments in cases(entrant).values():
+    for function, arguments in cases(implementation).values():
         torch.autograd.gradgradcheck(function, leaves(arguments), check_batched_grad=True)
 
 
-def jvp(entrant: Entrant) -> None:
+def jvp(implementation: TorchImplementation) -> None:
     """Forward mode against finite differences, alone and over reverse mode; compiled, too."""
-    for function, arguments in cases(entrant).values():
+    for function, arguments in cases(implementation).values():
         torch.autograd.gradcheck(
             function, leaves(arguments), check_forward_ad=True, check_backward_ad=False,
             check_batched_grad=False, check_batched_forward_grad=True,
@@ -158,9 +169,9 @@ def jvp(entrant: Entrant) -> None:
         close(quick(*arguments), tangent)
 
 
-def vmap(entrant: Entrant) -> None:
+def vmap(implementation: TorchImplementation) -> None:
     """A batch of tables, inputs, offsets and weights, each alone and together, against a loop."""
-    n, bag = 4, entrant.function
+    n, bag = 4, implementation.function
     random = torch.Generator().manual_seed(0)
     many = {
         "input": torch.randint(V, (n, 8), generator=random),
@@ -196,14 +207,14 @@ def alike_in_a_loop(call: Function, dims: tuple, given: list[Tensor]) -> None:
         close(torch.vmap(function, dims)(*given), torch.stack(members))
 
 
-def opcheck(entrant: Entrant) -> None:
+def opcheck(implementation: TorchImplementation) -> None:
     """torch.library.opcheck of every custom operator that calls of all kinds meet."""
     with Met() as met:
-        for function, arguments in cases(entrant).values():
+        for function, arguments in cases(implementation).values():
             function(*leaves(arguments)).sum().backward()
         for options in ({"sparse": True}, {"max_norm": 0.5}):
             (weight,) = leaves((torch.randn(V, D),))
-            entrant.function(INPUT, weight, OFFSETS, mode="sum", **options).sum().backward()
+            implementation.function(INPUT, weight, OFFSETS, mode="sum", **options).sum().backward()
     assert met.calls, "there is no custom operator in it"
     for operator, arguments in met.calls:
         torch.library.opcheck(operator, arguments)
@@ -225,13 +236,13 @@ class Met(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def compiled(entrant: Entrant) -> None:
+def compiled(implementation: TorchImplementation) -> None:
     """torch.compile(fullgraph=True) against eager: all options, sizes that change, errors."""
     for options in COMPILED:
         torch._dynamo.reset()
-        as_compiled(entrant.function, dict(options))
-    _, (weight,) = cases(entrant)["mean"]
-    call = torch.compile(entrant.function, fullgraph=True, backend=BACKEND)
+        as_compiled(implementation.function, dict(options))
+    _, (weight,) = cases(implementation)["mean"]
+    call = torch.compile(implementation.function, fullgraph=True, backend=BACKEND)
     try:
         call(torch.tensor([[0, V]]), weight)
     except RuntimeError:
@@ -273,11 +284,11 @@ def as_compiled(bag: Function, options: dict[str, Any]) -> None:
         close(*([r for r in result if r is not None] for result in results))
 
 
-def export(entrant: Entrant) -> None:
+def export(implementation: TorchImplementation) -> None:
     """torch.export with sizes that stay open, and read back from its file."""
     N, B = torch.export.Dim("N", min=2, max=1000), torch.export.Dim("B", min=2, max=100)
     for options in ({"mode": "sum"}, {"mode": "mean", "padding_idx": 1}, {"mode": "max"}):
-        module = entrant.module(V, D, **options)
+        module = implementation.module(V, D, **options)
         sizes = ({0: N}, {0: B})
         program = torch.export.export(module, (INPUT, OFFSETS), dynamic_shapes=sizes)
         file = io.BytesIO()
@@ -288,18 +299,18 @@ def export(entrant: Entrant) -> None:
         close(again(*others), module(*others))
 
 
-def pickled(entrant: Entrant) -> None:
+def pickled(implementation: TorchImplementation) -> None:
     """A module through pickle, and copied by deepcopy, computes the same and shows the same."""
-    module = entrant.module(V, D, mode="sum", padding_idx=-1, max_norm=1.5, norm_type=1.0)
+    module = implementation.module(V, D, mode="sum", padding_idx=-1, max_norm=1.5, norm_type=1.0)
     for other in (pickle.loads(pickle.dumps(module)), copy.deepcopy(module)):
         assert repr(other) == repr(module) and other.__dict__.keys() == module.__dict__.keys()
         assert other.weight is not module.weight
         close(other(INPUT, OFFSETS), module(INPUT, OFFSETS))
 
 
-def state_dict(entrant: Entrant) -> None:
+def state_dict(implementation: TorchImplementation) -> None:
     """A state_dict through a file to torch's module, and from it."""
-    pair = entrant.module(V, D, mode="sum"), torch.nn.EmbeddingBag(V, D, mode="sum")
+    pair = implementation.module(V, D, mode="sum"), torch.nn.EmbeddingBag(V, D, mode="sum")
     for writer, reader in (pair, pair[::-1]):
         torch.nn.init.normal_(writer.weight)
         file = io.BytesIO()
@@ -309,7 +320,7 @@ def state_dict(entrant: Entrant) -> None:
         close(reader(INPUT, OFFSETS), writer(INPUT, OFFSETS))
 
 
-COLUMNS: dict[str, Callable[[Entrant], None]] = {
+COLUMNS: dict[str, Column] = {
     "clauses": clauses,
     "gradcheck": gradcheck,
     "gradgradcheck": gradgradcheck,
@@ -321,3 +332,35 @@ COLUMNS: dict[str, Callable[[Entrant], None]] = {
     "pickle": pickled,
     "state_dict": state_dict,
 }
+
+
+# ---- the command ----------------------------------------------------------------------------
+
+
+def main(words: list[str]) -> int:
+    """Exit status: 0 where each of our implementations has "yes" in each column, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m embag_edu transforms")
+    parser.add_argument("names", nargs="*", help="torch, loops, vectorized, cuda; all by default")
+    parser.add_argument("--only", nargs="+", metavar="COLUMN", help="some of the columns")
+    given = parser.parse_args(words)
+    known, columns = implementations(), given.only or list(COLUMNS)
+    names = given.names or list(known)
+    for wrong in sorted({*names} - {*known} | {*columns} - {*COLUMNS}):
+        print(f"there is no {wrong!r}; valid: {', '.join([*known, *COLUMNS])}", file=sys.stderr)
+        return 2
+    answers = table(progress([known[name] for name in names], "implementation"), columns)
+    print(as_text(answers))
+    ours = [said for name in names if name != "torch" for said in answers[name].values()]
+    return 0 if all(said == YES for said in ours) else 1
+
+
+def implementations() -> dict[str, TorchImplementation]:
+    """torch's EmbeddingBag, and ours with each implementation."""
+    from embag_edu import nn
+
+    torchs = (torch.nn.functional.embedding_bag, torch.nn.EmbeddingBag)
+    known = {"torch": TorchImplementation("torch", *torchs)}
+    for name in IMPLEMENTATIONS:
+        module = functools.partial(nn.EmbeddingBag, implementation=name)
+        known[name] = TorchImplementation(name, getattr(nn.functional, f"with_{name}"), module)
+    return known

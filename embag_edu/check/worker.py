@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from embag_edu.check.candidate import Outcome, Subject, Trouble, run
+from embag_edu.check.candidate import Candidate, Outcome, Trouble, run
 from embag_edu.check.cases import Arguments
 
 Source = tuple[Any, ...]  # (forward,) or (forward, backward): functions, or "module:function"
@@ -62,13 +62,15 @@ class Runner:
 
     def find_arrays(self) -> None:
         """NumPy if the function takes arrays and returns one, else torch if it takes tensors."""
-        found = {}
+        answers = {}
         for self.arrays in ("numpy", "torch"):
-            outcome = found[self.arrays] = self.run(dict(PROBE), backward=False)
+            outcome = answers[self.arrays] = self.run(dict(PROBE), backward=False)
             if outcome.trouble is None and isinstance(outcome.output, np.ndarray):
                 return
-        self.arrays = "torch" if found["torch"].trouble is None else "numpy"
-        reasons = (f"with {name}, {o.trouble or 'no array came back'}" for name, o in found.items())
+        self.arrays = "torch" if answers["torch"].trouble is None else "numpy"
+        reasons = (
+            f"with {name}, {o.trouble or 'no array came back'}" for name, o in answers.items()
+        )
         self.doubt = (
             f"A first call gave no array ({'; '.join(reasons)}). It is now called with "
             f"{self.arrays}: arrays='numpy' or arrays='torch' chooses."
@@ -94,7 +96,7 @@ class Local(Runner):
 
     def run(self, arguments: Arguments, backward: bool = True) -> Outcome:
         """Call the implementation here."""
-        return run(Subject(self._forward, self._backward, self.arrays), arguments, backward)
+        return run(Candidate(self._forward, self._backward, self.arrays), arguments, backward)
 
 
 class Worker(Runner):
@@ -254,8 +256,8 @@ def main() -> None:
             arrays, arguments, backward = pickle.loads(_read(requests))
             if arrays == "torch":
                 importlib.import_module("torch").set_num_threads(1)
-            subject = Subject(functions[0], functions[1], arrays)
-            _write(answers, _packed(run(subject, arguments, backward)))
+            candidate = Candidate(functions[0], functions[1], arrays)
+            _write(answers, _packed(run(candidate, arguments, backward)))
     except NotLoadable as error:
         _write(answers, pickle.dumps(error))
     except EOFError:

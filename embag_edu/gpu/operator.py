@@ -94,18 +94,17 @@ def call_of(work: Workload, flat: bool = True, sparse: bool = False, **arrays: A
 def clauses(plan: Plan) -> Iterator[Result]:
     """Every clause of the conformance table, group by group; two groups on a CPU."""
     try:
-        from embag_edu.check import check
-        from embag_edu.check.clauses import clauses as every
+        from embag_edu.check import all_clauses, check
     except ImportError as missing:
         yield Result("clauses", SKIPPED, f"the check is not installed: {missing}")
         return
-    groups = list(dict.fromkeys(clause.name.split(".")[0] for clause in every()))
+    groups = list(dict.fromkeys(clause.name.split(".")[0] for clause in all_clauses()))
     for group in groups if plan.is_gpu else ["forward", "sparse"]:
         with chosen(plan.gpu.kind):
             report = check("cuda", only=group, raises=False, isolate=False, explain=False)
         words = {"holds": PASSED, "FAILS": FAILED}
         for result in report.results:
-            note = str(result.finding) if result.finding else result.note
+            note = str(result.failure) if result.failure else result.note
             data = {"calls": result.tried}
             yield Result(result.clause.name, words.get(result.status, SKIPPED), note, data)
 

@@ -38,7 +38,7 @@ def state_picture(grad_output: Any, fault: str, mode: str = "sum", padding: bool
     options: dict[str, Any] = {"offsets": OFFSETS, "mode": mode, "padding_idx": padding_idx}
     wrong = FAULTS[fault]().backward(grad_output, INPUT, WEIGHT, **options).weight
     return gradient_picture(
-        INPUT, OFFSETS, WEIGHT, grad_output, mode, padding_idx, wrong, FAULTS[fault].says()
+        INPUT, OFFSETS, WEIGHT, grad_output, mode, padding_idx, wrong, FAULTS[fault].mistake()
     )
 
 

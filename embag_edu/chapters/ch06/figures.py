@@ -6,7 +6,9 @@ what is in it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -192,3 +194,15 @@ def _roof(ax: Axes, rate: float, end: float, lowest: float) -> None:
     ax.set_xticks([], minor=True)
     ax.legend(loc="upper left", frameon=False, fontsize=style.SMALL)
     ax.set(xlabel="additions per byte (arithmetic intensity)", ylabel="additions per second / 10⁹")
+
+
+def draw_bench(record: dict[str, Any], first: Any, folder: str) -> None:
+    """`bench --draw`: ladder.svg of the first workload, roofline.svg of its shape, in a folder."""
+    shape = first.work.name.removesuffix(f" {first.work.skew}").partition(" zipf")[0]
+    try:
+        ladder, roofline = ladder_picture(record, first.name), roofline_picture(record, shape)
+    except ValueError as error:  # --only has left out what they show
+        print(f"Nothing is drawn: {error}", file=sys.stderr)
+        return
+    print(ladder.save(Path(folder) / "ladder.svg"))
+    print(roofline.save(Path(folder) / "roofline.svg"))
