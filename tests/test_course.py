@@ -386,13 +386,12 @@ def test_differ(expected, found, said):
     assert said in answer and bool(answer) == bool(said)
 
 
-def test_sixteen_bits_may_be_one_step_off_where_anything_may():
-    one, next_one = np.ones(1, np.float16), np.nextafter(np.ones(1, np.float16), np.float16(2))
-    assert differ(one, next_one, Allowed(rtol=1e-6)) == ""
-    assert "expected 1, found 1.00195" in differ(
-        one, next_one + np.float16(0.001), Allowed(rtol=1e-6)
-    )
-    assert "expected 1, found 1.00097" in differ(one, next_one)
+def test_steps_of_the_dtype_that_an_exercise_allows():
+    one, step = np.ones(1, np.float16), np.spacing(np.float16(1))
+    allowed = Allowed(rtol=1e-6, steps=2)
+    assert differ(one, one + 2 * step, allowed) == ""
+    assert "expected 1, found 1.00292969" in differ(one, one + 3 * step, allowed)
+    assert "expected 1, found 1.00097656" in differ(one, one + step, Allowed(rtol=1e-6))
 
 
 def test_whole_numbers_of_a_dtype_that_the_task_names():

@@ -17,19 +17,19 @@ LONG = 300  # characters of a value that are still shown whole
 class Allowed:
     """What two results may differ by: |actual - expected| <= atol + rtol * |expected|.
 
-    A float of 16 bits may also be one step of its dtype off, unless both tolerances are 0.
+    steps:     a float may be so many steps of its dtype off in any case, whatever rtol says.
     same_ints: whole numbers must have the expected dtype, not only the expected values.
     """
 
     atol: float = 0.0
     rtol: float = 0.0
+    steps: int = 0
     same_ints: bool = False
 
     def relative(self, dtype: np.dtype) -> float:
         """The relative tolerance for numbers of this dtype."""
-        if dtype.kind != "f" or not (self.atol or self.rtol):
-            return self.rtol
-        return max(self.rtol, float(np.finfo(dtype).eps))
+        step = float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
+        return max(self.rtol, self.steps * step)
 
 
 EXACTLY = Allowed()

@@ -67,8 +67,8 @@ class Exercise:
     hints      three: where to look, how to go about it, the answer's idea (not its text)
     wrong      answers that must be rejected, five or more
     points     what it counts in a course
-    atol, rtol how far a float may be off: |actual - expected| <= atol + rtol * |expected|; in
-               16 bits, one step of the dtype is always allowed
+    atol, rtol how far a float may be off: |actual - expected| <= atol + rtol * |expected|
+    steps      a float may be so many steps of its dtype off in any case, whatever rtol is
     same_ints  True where the task names the dtype of whole numbers; else any width will do
     returns    the name of what is returned, or the names where it is a tuple
     in_place   True where the answer is to change its arguments: then they are compared too
@@ -89,6 +89,7 @@ class Exercise:
     points: int = 1
     atol: float = 1e-6
     rtol: float = 1e-5
+    steps: int = 0
     returns: str | tuple[str, ...] = "output"
     in_place: bool = False
     same_ints: bool = False
@@ -108,7 +109,7 @@ class Exercise:
 
     def allowed(self) -> Allowed:
         """What the results of an answer may differ by from the right answer's."""
-        return Allowed(self.atol, self.rtol, self.same_ints)
+        return Allowed(self.atol, self.rtol, self.steps, self.same_ints)
 
 
 class _Short:

@@ -465,6 +465,7 @@ def _means_cases() -> list[Case]:
         Case("bags of 1 and 3", [[1], [0, 1, 2]], table),
         Case("a repeated row", [[2, 0, 2, 2]], table),
         Case("an empty bag", [[1], [], [2]], table),
+        Case("a table of one row", [[0, 0], []], [[3.0, 5.0, 8.0, 13.0]]),
         Case("25 bags", many, random.standard_normal((7, 3)).tolist()),
     ]
 

@@ -13,6 +13,7 @@ from embag_edu.course.exercise import Case, Exercise, Wrong
 from embag_edu.loops import NOBODY
 
 Loss = Callable[[np.ndarray], float]
+NAN = float("nan")
 
 
 # ---- 1. a slope by hand -------------------------------------------------------------------------
@@ -115,8 +116,12 @@ def _mean_cases() -> list[Case]:
         Case("a row twice in a bag", np.array([1, 1, 0]), np.array([0]), _upstream(1), 3, 2),
         Case("a bag of padding only", np.array([2, 2, 0]), np.array([0, 2]), _upstream(2), 3, 2),
         Case("empty bags", np.array([1, 0]), np.array([0, 0, 2]), _upstream(3), 3, 2),
-        Case("forty positions", random.integers(0, 6, 40), np.append(0, ends), _upstream(10), 6, 4),
-    ]
+        Case("row 0 is padding", np.array([0, 2, 1]), np.array([0]), _upstream(1), 3, 0),
+        Case("NaN for a bag of padding only", np.array([1, 1, 2, 0]), np.array([0, 2]),
+             np.array([[NAN, 5.0, 7.0], [8.0, 4.0, 2.0]]), 3, 1),
+        Case("forty positions", random.integers(0, 6, 40), np.append(0, ends), _upstream(10, 4), 6,
+             4),
+    ]  # fmt: skip
 
 
 def _upstream(bags: int, features: int = 2) -> np.ndarray:
@@ -168,8 +173,10 @@ def _max_cases() -> list[Case]:
         Case("another order", np.array([3, 1, 0]), np.array([[0, 2]]), _upstream(1), 5),
         Case("two bags", np.array([3, 1, 3]), np.array([[0, 1], [2, 2]]), _upstream(2), 4),
         Case("an empty bag", np.array([2, 1]), np.array([[0, 1], [-1, -1]]), _upstream(2), 3),
+        Case("an empty bag in front, NaN for it", np.array([2, 1]), np.array([[-1], [1]]),
+             np.array([[NAN], [3.0]]), 3),
         Case("nine bags", random.integers(0, 5, 30), many, _upstream(9, 4), 40),
-    ]
+    ]  # fmt: skip
 
 
 def _max(
@@ -219,12 +226,17 @@ def _weights_cases() -> list[Case]:
     random = np.random.default_rng(5)
     table = np.array([[1.0, 20.0], [2.0, -40.0], [4.0, 80.0], [8.0, 10.0]])
     ends = np.sort(random.integers(0, 31, 7))
+    spoilt = table.copy()
+    spoilt[2] = NAN
     big = random.normal(size=(6, 3))
     return [
         Case("one bag", np.array([0, 1]), np.array([0]), table, _upstream(1), 3),
         Case("two bags", np.array([0, 1, 2]), np.array([0, 1]), table, _upstream(2), 3),
         Case("padding", np.array([3, 1, 3]), np.array([0, 1]), table, _upstream(2), 3),
         Case("an empty bag", np.array([2, 0]), np.array([0, 1, 1]), table, _upstream(3), 3),
+        Case("row 0 is padding", np.array([0, 2, 1]), np.array([0]), table, _upstream(1), 0),
+        Case("NaN in the padding row", np.array([2, 1, 2]), np.array([0, 1]), spoilt,
+             _upstream(2), 2),
         Case("thirty positions", random.integers(0, 6, 30), np.append(0, ends), big,
              _upstream(8, 3), 4),
     ]  # fmt: skip

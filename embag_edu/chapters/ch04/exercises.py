@@ -137,6 +137,8 @@ def _matrix_cases() -> list[Case]:
         Case("padding in front", np.array([0, 3]), np.array([0, 1]), np.array([0.5, 2.0]), 0),
         Case("padding behind", np.array([4, 0, 2]), np.array([0, 2]), np.array([1.0, 2.0, 3.0]), 0),
         Case("an empty bag", np.array([4, 5, 2]), np.array([0, 2, 2]), np.ones(3, np.float32), 0),
+        Case("an empty first bag", np.array([4, 5]), np.array([0, 0]), np.array([2.0, 3.0]), 0),
+        Case("a weight of 0", np.array([4, 5]), np.array([0, 1]), np.array([0.0, 3.0]), 1),
         Case("padding only", np.array([2, 2]), np.array([0]), np.array([NAN, 1.0]), 2),
         Case("a row twice", np.array([7, 7, 1]), np.array([0]), np.array([0.5, 0.25, 2.0]), 1),
         Case("sixty positions", ids, starts, random.normal(size=60).astype(np.float32), 5),

@@ -52,7 +52,8 @@ def _sorted_cases() -> list[Case]:
         Case("an empty bag", np.array([1, 0, 1]), np.array([0, 2, 2]), _upstream(3), 2),
         Case("an empty bag at the end", np.array([1, 0]), np.array([0, 1, 2]), _upstream(3), 2),
         Case("no position at all", np.array([], int), np.array([0, 0]), _upstream(2), 2),
-        Case("forty positions", random.integers(0, 7, 40), ends, _upstream(10), 9),
+        Case("three features", np.array([1, 0, 1]), np.array([0, 2]), _upstream(2, 3), 2),
+        Case("forty positions", random.integers(0, 7, 40), ends, _upstream(10, 5), 9),
     ]
 
 
@@ -148,7 +149,9 @@ def _coalesce_cases() -> list[Case]:
         Case("a row twice", np.array([[1, 1, 4]]), _upstream(3, 1)),
         Case("not in order", np.array([[4, 1]]), _upstream(2, 1)),
         Case("a row in two places", np.array([[5, 2, 5]]), _upstream(3, 1)),
-        Case("many", random.integers(0, 9, (1, 40)), _upstream(40)),
+        Case("entries that cancel", np.array([[3, 1, 3]]), np.array([[2.0], [4.0], [-2.0]])),
+        Case("float32", np.array([[3, 1, 3]]), _upstream(3).astype(np.float32)),
+        Case("many", random.integers(0, 9, (1, 40)), _upstream(40, 3)),
     ]
 
 

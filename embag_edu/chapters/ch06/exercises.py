@@ -77,6 +77,8 @@ def _bytes_cases() -> list[Case]:
         Case("float64", np.array([3, 3]), np.array([0, 2]), table.astype(np.float64)),
         Case("16 bits", np.array([3, 1]), np.array([0, 2]), table.astype(np.float16)),
         Case("int32 ids", np.array([3, 1], np.int32), np.array([0, 2], np.int32), table),
+        Case("int32 ids, int64 offsets", np.array([3, 1], np.int32), np.array([0, 2]), table),
+        Case("float64 weights", np.array([3, 1]), np.array([0, 2]), table, np.ones(2)),
         Case(
             "weights",
             np.array([3, 1, 4]),

@@ -98,7 +98,7 @@ def _asked_case(name: str, needs: tuple[bool, bool], g: Tensor, seed: int) -> Ca
 def _asked_cases() -> list[Case]:
     random = torch.Generator().manual_seed(120)
     g = torch.randn(4, 2, generator=random, dtype=torch.float64)
-    turned = torch.randn(2, 4, generator=random, dtype=torch.float64).t()
+    turned = torch.randn(3, 4, generator=random, dtype=torch.float64).t()
     return [
         _asked_case("both", (True, True), g, 1),
         _asked_case("the table only", (True, False), g.clone(), 2),
@@ -245,33 +245,39 @@ UNNOTICED = (
 def _judge_saved(mine: Any) -> str:
     if not callable(mine):
         return "Give the name of your forward, a function (ctx, weight, psw, rows, bags)."
-    arguments = _saved_arguments()
-    kept = [a.detach().clone() for a in arguments[:2]]
-    shapes: list[tuple[int, ...]] = []
-    out = weighted_bag(mine, shapes).apply(*arguments)
-    wrong = _wrong_output(out, arguments, kept)
-    wrong = wrong or _wrong_gradients(out, arguments[:2], shapes, kept)
-    return wrong or ("" if _notices(weighted_bag(mine)) else UNNOTICED)
+    for features in (2, 3):
+        arguments = _saved_arguments(features)
+        kept = [a.detach().clone() for a in arguments[:2]]
+        shapes: list[tuple[int, ...]] = []
+        out = weighted_bag(mine, shapes).apply(*arguments)
+        wrong = _wrong_output(out, arguments, kept)
+        wrong = wrong or _wrong_gradients(out, arguments[:2], shapes, kept)
+        if wrong:
+            return wrong
+    return "" if _notices(weighted_bag(mine)) else UNNOTICED
 
 
-def _saved_arguments() -> tuple[Tensor, ...]:
+def _saved_arguments(features: int = 2) -> tuple[Tensor, ...]:
     random = torch.Generator().manual_seed(121)
-    weight = torch.randn(5, 2, generator=random, dtype=torch.float64)
+    weight = torch.randn(5, features, generator=random, dtype=torch.float64)
     psw = torch.tensor([0.5, -2.0, 3.0, 0.0, 1.5, -1.0], dtype=torch.float64)
     rows, bags = torch.tensor([2, 0, 2, 4, 2, 1]), torch.tensor([0, 0, 1, 1, 1, 3])
     return weight.requires_grad_(), psw.requires_grad_(), rows, bags
 
 
 def _right_output(weight: Tensor, psw: Tensor, rows: Tensor, bags: Tensor) -> Tensor:
-    return weight.new_zeros(BAGS, 2).index_add(0, bags, weight[rows] * psw[:, None])
+    out = weight.new_zeros(BAGS, weight.shape[1])
+    return out.index_add(0, bags, weight[rows] * psw[:, None])
 
 
 def _wrong_output(out: Any, arguments: tuple[Tensor, ...], kept: list[Tensor]) -> str:
     rows, bags = arguments[2:]
     if not all(torch.equal(a, k) for a, k in zip(arguments[:2], kept, strict=True)):
         return TABLE_CHANGED
-    if not isinstance(out, Tensor) or tuple(out.shape) != (BAGS, 2):
-        return f"forward must return a tensor of shape ({BAGS}, 2)."
+    wanted = (BAGS, kept[0].shape[1])
+    if not isinstance(out, Tensor) or tuple(out.shape) != wanted:
+        shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        return f"With D = {wanted[1]}, forward must return a tensor of shape {wanted}, not {shape}."
     if torch.allclose(out, _right_output(kept[0], kept[1], rows, bags)):
         return ""
     plain = _right_output(kept[0], torch.ones_like(kept[1]), rows, bags)
@@ -279,8 +285,9 @@ def _wrong_output(out: Any, arguments: tuple[Tensor, ...], kept: list[Tensor]) -
 
 
 def _wrong_gradients(out: Tensor, leaves: Any, shapes: list, kept: list[Tensor]) -> str:
-    g = torch.randn(BAGS, 2, generator=torch.Generator().manual_seed(122), dtype=torch.float64)
-    wanted = [(6, 2), (6,), (6,), (6,)]
+    random, features = torch.Generator().manual_seed(122), kept[0].shape[1]
+    g = torch.randn(BAGS, features, generator=random, dtype=torch.float64)
+    wanted = [(6, features), (6,), (6,), (6,)]
     try:
         found = torch.autograd.grad(out, leaves, g)
     except (RuntimeError, ValueError, IndexError) as error:
@@ -540,6 +547,9 @@ def _fold_cases() -> list[Case]:
         Case("a row below 0", torch.tensor([[0, 1], [-1, 2]]), torch.tensor([[0], [0]]), 3),
         Case("far outside", torch.tensor([[0, -5], [99, 1]]), torch.tensor([[0], [0]]), 3),
         Case("one member", torch.tensor([[1, 0, 1]]), torch.tensor([[0, 0, 2]]), 2),
+        Case(
+            "other bags in each", torch.tensor([[1, 0], [0, 1]]), torch.tensor([[0, 0], [0, 2]]), 2
+        ),
         Case("five members, an empty bag", many, starts, 7),
     ]
 

@@ -1,0 +1,200 @@
+"""An adversary: small mistakes in right answers must fail the check, or be no mistakes at all.
+
+A sample of them is tried here. `python tests/test_mutants.py [name ...]` tries all, and prints
+for each exercise how many were made, caught, equal to a right answer, and left.
+"""
+
+import ast
+import contextlib
+import inspect
+import io
+import random
+import signal
+import sys
+import warnings
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from embag_edu.chapters.ch05 import exercises as ch05
+from embag_edu.chapters.ch12 import exercises as ch12
+from embag_edu.course import Exercise, exercises, notebooks
+from embag_edu.course import exercise as machinery
+from embag_edu.course.differ import Allowed, differ
+
+sys.path.insert(0, str(Path(__file__).parent))
+import mutants as engine  # noqa: E402
+from domains import DOMAINS, draw  # noqa: E402
+
+BOOK = Path(__file__).parents[1] / "book"
+CALLS = 100  # of the random domain
+SAMPLE = 6  # mutants of each right answer that the test tries
+SECONDS = 5  # for one mutant; then it counts as endless
+ANSWERED = [exercise for exercise in exercises() if exercise.name in DOMAINS]
+
+
+def right_answers(exercise: Exercise) -> list[tuple[str, dict]]:
+    """Sources of right answers, each with the names that it may use: the package's, the book's."""
+    answers = []
+    if exercise.name != "13.repair":  # its reference only calls another function
+        answers.append((inspect.getsource(exercise.reference), exercise.reference.__globals__))
+    path = next((BOOK / "solutions").glob(f"{exercise.name[:2]}_*.ipynb"))
+    cells = notebooks.read(path)["cells"]
+    at = next(i for i, cell in enumerate(cells) if exercise.name in notebooks.checked_names(cell))
+    names: dict = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(notebooks.source(next(c for c in cells if c["cell_type"] == "code")), names)
+    answers.append((notebooks.source(cells[at - 1]), names))
+    return answers
+
+
+def function_of(source: str, names: dict):
+    """The function that a source defines last, or None where the source does not run."""
+    space, defined = dict(names), ast.parse(source).body[-1].name
+    try:
+        exec(compile(source, "<mutant>", "exec"), space)
+    except Exception:
+        return None
+    return space[defined]
+
+
+class Endless(BaseException):
+    """A mutant that does not come to an end."""
+
+
+@contextlib.contextmanager
+def limited():
+    """At most SECONDS, no output, no warnings."""
+
+    def stop(*_):
+        raise Endless
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def passes(exercise: Exercise, function) -> bool:
+    """Does the exercise's check let this function pass?"""
+    if function is None:
+        return False
+    try:
+        with limited():
+            if exercise.judge:
+                return not exercise.judge(function)
+            for at in range(len(exercise.cases())):
+                if machinery._try(exercise, function, at).problem:
+                    return False
+            return not (exercise.tools and exercise.tools(function))
+    except (Exception, Endless):
+        return False
+
+
+def equal(exercise: Exercise, function, calls: int = CALLS) -> bool:
+    """Does this function agree with the right answer on the random domain?"""
+    agrees = AGREES.get(exercise.name, same_outcome)
+    try:
+        with limited():
+            return all(agrees(exercise, function, seed) for seed in range(calls))
+    except (Exception, Endless):
+        return False
+
+
+def same_outcome(exercise, function, seed):
+    def run(what):
+        return machinery._run(what, draw(exercise.name, seed))
+
+    before = draw(exercise.name, seed)
+    return not machinery._problem(exercise, before, run(exercise.reference), run(function))
+
+
+def _good_order(exercise, function, seed):
+    (terms,) = draw(exercise.name, seed).args
+    return not ch05._judge_one_order(np.asarray(function(terms.copy())), terms)
+
+
+def _same_gradients(exercise, function, seed):
+    found = []
+    for forward in (exercise.reference, function):
+        weight, psw, rows, places = draw(exercise.name, seed).args
+        leaves = weight.requires_grad_(), psw.requires_grad_()
+        out = ch12.weighted_bag(forward).apply(*leaves, rows, places)
+        g = torch.linspace(-1, 2, out.numel(), dtype=out.dtype).reshape(out.shape)
+        found.append((out, *torch.autograd.grad(out, leaves, g), *draw(exercise.name, seed).args))
+    return not differ(*found, Allowed(1e-9, 1e-9))
+
+
+def _same_shapes(exercise, function, seed):
+    call = draw(exercise.name, seed).args
+    return ch12._said(function, call) == ch12._said(exercise.reference, call)
+
+
+def _good_split(exercise, function, seed):
+    keys, part, number = draw(exercise.name, seed).args
+    mask, again = (function(keys.copy(), part, number) for _ in range(2))
+    largest, enough = np.unique(keys, return_counts=True)[1].max(), part * len(keys)
+    apart = not set(keys[mask]) & set(keys[~mask])
+    same = mask.dtype == bool and mask.shape == keys.shape and np.array_equal(mask, again)
+    return apart and same and enough <= mask.sum() < enough + largest
+
+
+AGREES = {
+    "05.better_order": _good_order,
+    "12.saved": _same_gradients,
+    "12.fake": _same_shapes,
+    "13.split": _good_split,
+}
+
+
+def tried(exercise: Exercise, sample: int | None = None) -> engine.Tally:
+    """All mutants of an exercise's right answers, or a sample of those of each, tried."""
+    total = engine.Tally()
+    for source, names in right_answers(exercise):
+        chosen = list(engine.mutants(source))
+        if sample:
+            chosen = random.Random(exercise.name).sample(chosen, min(sample, len(chosen)))
+        made = partial(function_of, names=names)
+        total.add(
+            engine.trial(
+                chosen,
+                lambda mutant, made=made: passes(exercise, made(mutant.source)),
+                lambda mutant, made=made: equal(exercise, made(mutant.source)),
+            )
+        )
+    return total
+
+
+by_name = pytest.mark.parametrize("exercise", ANSWERED, ids=lambda e: e.name)
+
+
+@by_name
+def test_right_answers_agree_on_the_random_domain(exercise):
+    for source, names in right_answers(exercise):
+        assert equal(exercise, function_of(source, names), 30)
+
+
+@by_name
+def test_a_small_mistake_does_not_pass(exercise):
+    left = tried(exercise, SAMPLE).left
+    assert [m.what for m in left if m.what not in EXPLAINED.get(exercise.name, {})] == []
+
+
+# A mutant that passes though it is wrong on the random domain, and why that may be.
+EXPLAINED: dict[str, dict[str, str]] = {}
+
+
+if __name__ == "__main__":
+    names = sys.argv[1:] or [exercise.name for exercise in ANSWERED]
+    print(f"{'exercise':22} made  caught  equal  left")
+    for exercise in ANSWERED:
+        if exercise.name in names:
+            print(f"{exercise.name:20} {tried(exercise)}", flush=True)
