@@ -19,8 +19,8 @@ import numpy as np
 from embag_edu.bench import traffic, workloads
 from embag_edu.bench.contestants import CONTESTANTS, OURS, STEPS_OF_THE_BOOK, TORCH, Job, able
 from embag_edu.bench.workloads import Workload
+from embag_edu.check import rounding
 from embag_edu.check.compare import difference
-from embag_edu.check.oracle import units
 from embag_edu.spec import Call, SparseGradient, make_call
 
 STEPS = ("forward", "backward", "both")
@@ -168,18 +168,18 @@ def check_all(
 def expected_output(call: Call) -> Callable[[Any], str]:
     """What says how an output departs from the sums of some bags in float64; '' if it does not."""
     bags = np.unique(np.linspace(0, call.num_bags - 1, SAMPLE).astype(int))
-    right = np.zeros((len(bags), call.embedding_dim))
-    scale, lengths = np.zeros_like(right), np.ones((len(bags), 1))
+    exact = np.zeros((len(bags), call.embedding_dim))
+    scale, lengths = np.zeros_like(exact), np.ones((len(bags), 1))
     for k, bag in enumerate(bags):
         rows = call.weight[call.indices[call.offsets[bag] : call.offsets[bag + 1]]]
         if len(rows):
             rows = rows.astype(np.float64)
-            right[k] = getattr(rows, call.mode)(axis=0)  # rows.sum, rows.mean or rows.max
+            exact[k] = getattr(rows, call.mode)(axis=0)  # rows.sum, rows.mean or rows.max
             scale[k] = np.abs(rows).sum(axis=0)
             lengths[k] = len(rows)
     if call.mode == "mean":
         scale = scale / lengths
-    return compare(call, right, tolerance(call, lengths, scale, right), lambda out: out[bags])
+    return compare(call, exact, lengths, scale, lambda out: out[bags])
 
 
 def expected_gradient(call: Call, grad_output: np.ndarray) -> Callable[[Any], str]:
@@ -190,10 +190,10 @@ def expected_gradient(call: Call, grad_output: np.ndarray) -> Callable[[Any], st
     some = occurring[np.linspace(0, len(occurring) - 1, SAMPLE).astype(int)]
     rows = np.unique(np.append(some, np.linspace(0, call.num_embeddings - 1, 8).astype(int)))
     parts = [parts_of_row(call, grad_output, row) for row in rows]
-    right = np.array([part.sum(axis=0) for part in parts])
+    exact = np.array([part.sum(axis=0) for part in parts])
     scale = np.array([np.abs(part).sum(axis=0) for part in parts])
     terms = np.array([[len(part)] for part in parts])
-    return compare(call, right, tolerance(call, terms, scale, right), lambda out: out[rows])
+    return compare(call, exact, terms, scale, lambda out: out[rows])
 
 
 def parts_of_row(call: Call, grad_output: np.ndarray, row: int) -> np.ndarray:
@@ -216,30 +216,26 @@ def expected_entries(call: Call, grad_output: np.ndarray) -> Callable[[Any], str
     """The same for a sparse gradient: the rows of all entries, the values of some."""
     some = np.linspace(0, call.num_positions - 1, SAMPLE).astype(int)
     bags = np.searchsorted(call.offsets, some, "right") - 1
-    right = grad_output[bags].astype(np.float64)
+    exact = grad_output[bags].astype(np.float64)
     if call.mode == "mean":
-        right = right / np.diff(call.offsets)[bags][:, None]
-    values = compare(call, right, tolerance(call, 1, np.abs(right), right), lambda out: out[some])
+        exact = exact / np.diff(call.offsets)[bags][:, None]
+    values = compare(call, exact, 1, np.abs(exact), lambda out: out[some])
 
-    def both(found: SparseGradient) -> str:
-        return difference(call.indices[None], found.indices, name="indices") or values(found.values)
+    def both(actual: SparseGradient) -> str:
+        return difference(call.indices[None], actual.indices, name="indices") or values(
+            actual.values
+        )
 
     return both
 
 
 def compare(
-    call: Call, right: np.ndarray, bound: np.ndarray, pick: Callable[[Any], Any]
+    call: Call, exact: np.ndarray, terms: Any, scale: np.ndarray, pick: Callable[[Any], Any]
 ) -> Callable[[Any], str]:
-    """A check of the part of a result that `pick` takes out of it."""
+    """A check of the part of a result that `pick` takes out of it; for terms, scale see `bound`."""
     dtype = call.weight.dtype
-    return lambda found: difference(right, pick(found), bound, name="result", dtype=dtype)
-
-
-def tolerance(call: Call, terms: Any, scale: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """How far a sum of `terms` numbers may be off in any order of additions (see check.truth)."""
-    u, u_out, smallest = units(call.weight.dtype)
-    n = np.asarray(terms) + 4
-    return 2 * (n * u / (1 - n * u) * scale + u_out * np.abs(value) + smallest)
+    bound = rounding.bound(dtype, terms, scale, exact)
+    return lambda result: difference(exact, pick(result), bound, name="result", dtype=dtype)
 
 
 # ---- the machine, and memory ----------------------------------------------------------------

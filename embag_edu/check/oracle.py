@@ -1,10 +1,7 @@
 """What a call should give: the loops in float64, and how far rounding may lead away from it.
 
-The tolerance is not chosen, it is derived. A sum of n terms in floating point, in any order, is off
-by at most gamma(n) * sum(|terms|), with gamma(n) = n u / (1 - n u) and u half the spacing of 1.0
-(Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 4.2). So the loops run a
-second time on absolute values to get sum(|terms|). To that come one rounding to the output's dtype
-and a few roundings of each term (its weight, its division).
+How far is derived in `rounding`, from the sum of |terms|: to get that sum, the loops run a second
+time, on absolute values.
 """
 
 from __future__ import annotations
@@ -17,12 +14,11 @@ from typing import Any
 import numpy as np
 
 from embag_edu import loops
+from embag_edu.check import rounding
 from embag_edu.check.candidate import Outcome, Trouble, trouble_of
 from embag_edu.check.cases import Arguments, laid_out
 from embag_edu.check.compare import difference
 from embag_edu.spec import Call, SparseGradient, check_backward, make_call
-
-TERM_ROUNDINGS = 6  # psw, mean, frequency, each twice: as a product and as a rounded factor
 
 
 @dataclass
@@ -113,28 +109,10 @@ def _tolerance_of(call: Call, terms: Any, scale: Any, value: Any) -> Any:
 
 def _tolerance(call: Call, terms: Any, scale: np.ndarray, value: np.ndarray) -> np.ndarray:
     """How far a result of `terms` additions may be from `value`; scale is sum(|terms|)."""
-    u, u_out, smallest = units(call.weight.dtype)
-    n = np.asarray(terms) + TERM_ROUNDINGS
-    bound = n * u / (1 - n * u) * scale + 1.01 * u_out * np.abs(value) + smallest
-    if call.max_norm is not None:  # the norm, the scale and each rescaled row were rounded too
-        bound = bound + ((call.embedding_dim + 8) * u + 4 * u_out) * scale
-    if u == 2.0**-53:  # then the oracle itself carries the same error
-        bound = 2 * bound
-    return np.where(np.isfinite(bound), bound, 0.0)
-
-
-def units(dtype: np.dtype) -> tuple[float, float, float]:
-    """The unit roundoffs of the accumulator and of the dtype itself, and the dtype's least step."""
-    accumulator = 2.0**-53 if dtype.name == "float64" else 2.0**-24
-    return accumulator, *UNITS[dtype.name]
-
-
-UNITS = {  # unit roundoff, smallest positive number
-    "float64": (2.0**-53, 5e-324),
-    "float32": (2.0**-24, 1.5e-45),
-    "float16": (2.0**-11, 6e-8),
-    "bfloat16": (2.0**-8, 9.3e-41),
-}
+    dtype, of_rows = call.weight.dtype, 0.0
+    if call.max_norm is not None:
+        of_rows = rounding.of_rescaled(dtype, call.embedding_dim)
+    return rounding.bound(dtype, terms, scale, value, of_rows)
 
 
 # ---- one part of an outcome against the oracle ----------------------------------------------
@@ -202,8 +180,7 @@ def _judge_table(expected: Expected, outcome: Outcome) -> str:
     if changed:
         rows = np.flatnonzero(~rescaled).tolist()
         return f"weight was changed where it should not be (rows {rows} should stay)\n{changed}"
-    u, u_weight, _ = units(before.dtype)
-    rtol = (before.shape[1] + 6) * u + 4 * u_weight  # norm and scale are rounded, then the product
+    rtol = rounding.of_rescaled(before.dtype, before.shape[1])
     wanted, name = expected.weight_after[rescaled], "weight (rescaled rows)"
     return difference(wanted, actual[rescaled], rtol=rtol, name=name, dtype=before.dtype)
 

@@ -5,7 +5,7 @@ A kernel joins by one line in FORWARDS, a shape by one in SHAPES or TIMED.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 
 from embag_edu import cuda
 from embag_edu.bench.workloads import Workload, inputs, table
+from embag_edu.check import rounding
 from embag_edu.cuda_on_cpu import Device
 from embag_edu.gpu.facts import torch_with_gpu
 from embag_edu.gpu.plan import FAILED, PASSED, SKIPPED, Plan, Result
@@ -111,53 +112,48 @@ def kernels(plan: Plan) -> Iterator[Result]:
         yield Result(TORCH, SKIPPED, f"compared with NumPy alone: {why_not}")
     for work in SHAPES:
         bags = bags_of(work, plan.gpu)
-        right, bound = sums(bags)
+        exact, bound = sums(bags, range(work.bags))
         for forward in FORWARDS:
             name = f"{forward.kernel}, {work.name}"
             kernel = partial(kernel_of, plan, forward)
-            act = partial(judged, name, plan, kernel, bags, right, bound, torch)
+            act = partial(judged, name, plan, kernel, bags, exact, bound, torch)
             yield plan.attempt(name, act)
 
 
 def judged(
-    name: str, plan: Plan, kernel: Callable, bags: Bags, right: Any, bound: Any, torch: Any
+    name: str, plan: Plan, kernel: Callable, bags: Bags, exact: Any, bound: Any, torch: Any
 ) -> Result:
     """One kernel at one shape. The output holds NaN before, which shows what is not written."""
-    bags.output = plan.gpu.full(right.shape, np.nan)
+    bags.output = plan.gpu.full(exact.shape, np.nan)
     bags.launch(kernel())()
-    found = plan.gpu.asnumpy(bags.output)
-    data = {"workload": asdict(bags.work), "from_numpy": largest(found, right)}
-    problems = [] if within(found, right, bound) else ["differs from NumPy's sums"]
+    actual = plan.gpu.asnumpy(bags.output)
+    data = {"workload": asdict(bags.work), "from_numpy": largest(actual, exact)}
+    problems = [] if within(actual, exact, bound) else ["differs from NumPy's sums"]
     if torch is not None:
         theirs = bags.torch_call(torch)().cpu().numpy()
-        data |= {"from_torch": largest(found, theirs), "torch_from_numpy": largest(theirs, right)}
-        problems += [] if within(found, theirs, 2 * bound) else ["differs from torch's sums"]
+        data |= {"from_torch": largest(actual, theirs), "torch_from_numpy": largest(theirs, exact)}
+        problems += [] if within(actual, theirs, 2 * bound) else ["differs from torch's sums"]
     return Result(name, FAILED if problems else PASSED, "; ".join(problems), data)
 
 
-def sums(bags: Bags) -> tuple[np.ndarray, np.ndarray]:
-    """The sums in float64, and how far a float32 sum in any order may be off, both (B, D).
-
-    n additions, each off by at most 2**-24 of a partial sum, are off by n 2**-24 sum |x| (and a
-    little, for which the factor 2 stands). Source: Higham, Accuracy and Stability, section 4.2.
-    """
-    right = np.zeros((bags.work.bags, bags.work.features))
-    bound = np.zeros_like(right)
-    for b in range(bags.work.bags):
-        rows = bags.weight[bags.indices[bags.offsets[b] : bags.offsets[b + 1]]].astype(np.float64)
-        right[b] = rows.sum(axis=0)
-        bound[b] = 2 * len(rows) * 2.0**-24 * np.abs(rows).sum(axis=0)
-    return right, bound
+def sums(bags: Bags, some: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The sums of n bags in float64, and how far a sum may be off, both (n, D)."""
+    rows_of = [bags.weight[bags.indices[slice(*bags.offsets[b : b + 2])]] for b in some]
+    wide = [rows.astype(np.float64) for rows in rows_of]
+    exact = np.stack([rows.sum(axis=0) for rows in wide])
+    scale = np.stack([np.abs(rows).sum(axis=0) for rows in wide])
+    terms = np.array([[len(rows)] for rows in wide])
+    return exact, rounding.bound(bags.weight.dtype, terms, scale, exact)
 
 
-def within(found: np.ndarray, right: np.ndarray, bound: np.ndarray) -> bool:
+def within(actual: np.ndarray, expected: np.ndarray, bound: np.ndarray) -> bool:
     """Whether no element is further off than its bound. NaN is."""
-    return bool((np.abs(found.astype(np.float64) - right) <= bound).all())
+    return bool((np.abs(actual.astype(np.float64) - expected) <= bound).all())
 
 
-def largest(found: np.ndarray, right: np.ndarray) -> float:
+def largest(actual: np.ndarray, expected: np.ndarray) -> float:
     """The largest difference; NaN if there is any NaN."""
-    return float(np.abs(found.astype(np.float64) - right).max(initial=0.0))
+    return float(np.abs(actual.astype(np.float64) - expected).max(initial=0.0))
 
 
 # ---- the step "times" --------------------------------------------------------------------------
@@ -209,13 +205,11 @@ def timed(plan: Plan, forward: Forward, work: Workload, torch: Any, rate: float 
     )
 
 
-def sample_differs(bags: Bags, found: np.ndarray) -> str:
+def sample_differs(bags: Bags, actual: np.ndarray) -> str:
     """'' if some bags of a large result are right."""
     some = np.unique(np.linspace(0, bags.work.bags - 1, 64).astype(int))
-    for b in some:
-        rows = bags.weight[bags.indices[bags.offsets[b] : bags.offsets[b + 1]]].astype(np.float64)
-        bound = 2 * len(rows) * 2.0**-24 * np.abs(rows).sum(axis=0)
-        if not within(found[b], rows.sum(axis=0), bound):
+    for b, exact, bound in zip(some, *sums(bags, some), strict=True):
+        if not within(actual[b], exact, bound):
             return f"bag {b} differs from NumPy's sum"
     return ""
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from embag_edu.bench.recorded import DTYPES, SHAPES
 from embag_edu.bench.workloads import Workload, inputs
+from embag_edu.check import rounding
 from embag_edu.cuda import trusted
 from embag_edu.cuda.launch_backward import grad_weight
 from embag_edu.cuda.launch_forward import VERSIONS, Work, forward, sum_bags
@@ -189,11 +190,11 @@ def sparse_steps(case: Case) -> dict[str, Callable[[], Any]]:
 # ---- is it right? --------------------------------------------------------------------------------
 
 
-def within(case: Case, found: Any, parts: Any, rounding: float) -> bool:
-    """Whether `found` (D,) is the sum of parts (n, D), as far as n roundings let it."""
-    right, size = parts.sum(0), parts.abs().sum(0)
-    off = (found.double() - right).abs()
-    return bool((off <= 2 * len(parts) * 2.0**-24 * size + rounding * right.abs() + 1e-30).all())
+def within(case: Case, actual: Any, parts: Any) -> bool:
+    """Whether `actual` (D,) is the sum of parts (n, D) float64, as far as rounding lets it."""
+    exact, scale = (sums.cpu().numpy() for sums in (parts.sum(0), parts.abs().sum(0)))
+    bound = rounding.bound(case.work.dtype, len(parts), scale, exact)
+    return first_kernel.within(actual.double().cpu().numpy(), exact, bound)
 
 
 def as_tensor(case: Case, array: Any) -> Any:
@@ -207,25 +208,25 @@ def as_tensor(case: Case, array: Any) -> Any:
 
 def wrong_forward(case: Case, array: Any) -> bool:
     """Whether some of a sample of bags is wrong."""
-    found, rounding = as_tensor(case, array), 2.0**-8 if case.item == 2 else 0.0
+    actual = as_tensor(case, array)
     for b in np.linspace(0, case.work.bags - 1, SAMPLE).astype(int):
         begin, end = case.offsets[b : b + 2].tolist()
         rows = case.weight[case.indices[begin:end]].double()
-        if not within(case, found[b], rows, rounding):
+        if not within(case, actual[b], rows):
             return True
     return False
 
 
 def wrong_backward(case: Case, array: Any) -> bool:
     """Whether some row of a sample, with the hottest, is wrong, or a row too many is there."""
-    found, rounding = as_tensor(case, array), 2.0**-8 if case.item == 2 else 0.0
+    actual = as_tensor(case, array)
     hottest = int(case.indices.mode().values)
     sample = case.indices[:: max(len(case.indices) // SAMPLE, 1)][:SAMPLE].tolist()
     for row in [hottest, *sample]:
         parts = case.upstream[case.positions_of(row)].double()
-        if not within(case, found[row], parts, rounding):
+        if not within(case, actual[row], parts):
             return True
-    return bool((found.any(1)).sum() > len(case.indices.unique()))
+    return bool((actual.any(1)).sum() > len(case.indices.unique()))
 
 
 def wrong_sparse(case: Case, gradient: Any) -> bool:

@@ -20,24 +20,25 @@ import torch
 
 from embag_edu.bench.recorded import read
 from embag_edu.bench.report import device, versions
+from embag_edu.check import rounding
 from embag_edu.cuda_on_cpu import device as cuda_device
 from embag_edu.train.fitting import Data, Plan, Trained, data_of, train
 
 MADE_BY = "python -m embag_edu train --compare"
 COMPARED = ("torch", "vectorized", "cuda", "loops")
-UNIT_ROUNDOFF = {torch.float32: 2.0**-24, torch.float64: 2.0**-53}
 
 
 def tolerance(data: Data, dtype: torch.dtype = torch.float32) -> float:
-    """How far two losses may be apart by rounding: n u, n the positions of the longest bag.
+    """How far two losses may be apart by rounding: gamma(n), n the positions of the longest bag.
 
-    A sum of n numbers, added in any order, is off by n u at most, in parts of the sum of their
-    sizes. This is for one step. Later steps start from weights that differ by rounding; a training
-    that goes well forgets such differences, and does not let them grow. That part is observed, not
-    proved: in float64 the same runs must be closer by the ratio of the two u.
+    A sum of n numbers, added in any order, is off by no more than that, in parts of the sum of
+    their sizes (see `check.rounding`). This is for one step. Later steps start from weights that
+    differ by rounding; a training that goes well forgets such differences, and does not let them
+    grow. That part is observed, not proved: in float64 the same runs must be closer by the ratio of
+    the two u.
     """
     longest = max(len(example.ids) for example in data.train.examples)
-    return longest * UNIT_ROUNDOFF[dtype]
+    return float(rounding.gamma(longest, rounding.units(dtype).adding))
 
 
 def compare(plans: Sequence[Plan], names: Sequence[str] = COMPARED, progress: Any = None) -> Any:

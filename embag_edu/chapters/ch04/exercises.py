@@ -9,6 +9,7 @@ import numpy as np
 
 from embag_edu import loops
 from embag_edu.api import embedding_bag
+from embag_edu.check import rounding
 from embag_edu.check.compare import difference
 from embag_edu.course.exercise import Case, Exercise, Wrong
 from embag_edu.spec import make_call
@@ -231,7 +232,7 @@ def _judge_total(mine: Any) -> str:
     exact = loops.forward(make_call(**{**mine, "weight": call.weight.astype(float)}, mode="sum"))[0]
     sizes = np.abs(call.weight).astype(float)
     scale = loops.forward(make_call(**{**mine, "weight": sizes}, mode="sum"))[0]
-    allowed = np.diff(call.offsets)[:, None] * 2.0**-23 * scale
+    allowed = rounding.bound(np.float32, np.diff(call.offsets)[:, None], scale, exact)
     if (np.abs(running_total_bag(**mine) - exact) > allowed).any():
         return ""
     return f"The answer of running_total_bag is good for this call. {_why_good(mine)}"
