@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import embag_edu.__main__ as command
-from embag_edu.bench import contestants, measure, plan, report, traffic, workloads
+from embag_edu.bench import contestants, measure, plan, report, stopwatch, traffic, workloads
 from embag_edu.bench.measure import Measurement
 from embag_edu.bench.workloads import LENGTHS, Workload
 from embag_edu.spec import SparseGradient, make_call
@@ -111,7 +111,7 @@ def test_every_contestant_is_right(mode, sparse, lengths):
     results = measure.measure(asked, seconds=0, least=1)  # raises WrongResult if one is not
     assert [result.step for result in results] == list(measure.STEPS)
     for result in results:
-        names = {timing.contestant for timing in result.timings}
+        names = set(result.seconds)
         assert {contestants.OURS, contestants.TORCH} <= names
         if (mode, sparse) == ("sum", False) and result.step != "both":
             assert set(contestants.STEPS_OF_THE_BOOK) <= names
@@ -159,12 +159,37 @@ def test_each_turn_has_the_next_input_and_another_beginner():
     seen = []
 
     def job(name, turn):
-        return contestants.Job(lambda: seen.append((name, turn)))
+        return lambda: seen.append((name, turn))
 
-    jobs = {name: [job(name, turn) for turn in range(measure.FRESH)] for name in "ab"}
-    timings = measure.take_turns(jobs, "forward", seconds=0, least=4)
+    jobs = {name: [job(name, turn) for turn in range(3)] for name in "ab"}
+    times = stopwatch.take_turns(jobs, stopwatch.on_host, least=4)
     assert seen == [(n, t) for n, t in zip("abbaabba", (0, 0, 1, 1, 2, 2, 0, 0), strict=True)]
-    assert all(len(timing.seconds) == 4 for timing in timings)
+    assert list(times) == ["a", "b"] and {len(seconds) for seconds in times.values()} == {4}
+
+
+def clock(job):
+    """In place of a clock: a job says itself how long it takes."""
+    return job
+
+
+def test_a_slow_job_has_three_turns():
+    jobs = {"slow": [lambda: 2.0], "fast": [lambda: 1.0]}
+    times = stopwatch.take_turns(jobs, clock, least=5, slow=1.5)
+    assert times == {"slow": [2.0] * 3, "fast": [1.0] * 5}
+    readings = iter([5.0, 1.0, 2.0])
+    assert stopwatch.median_of(lambda: next(readings), clock, 3) == 2
+
+
+def test_what_is_told_of_some_turns():
+    told = stopwatch.summary([4.0, 1.0, 2.0], of_torch=[8.0, 4.0, 1.0])
+    assert told == {
+        "median_ms": 2000,
+        "quartiles_ms": [1500, 3000],
+        "least_ms": 1000,
+        "turns": 3,
+        "of_torch": 0.5,
+    }
+    assert stopwatch.summary([1.0], None)["of_torch"] is None
 
 
 # ---- runs and records -----------------------------------------------------------------------

@@ -32,9 +32,9 @@ def made_up():
     random, results = np.random.default_rng(0), [COPY]
     for step, names in WHO.items():
         for work in timed.workloads():
-            torch_ms = [float(random.uniform(1, 2))]
+            of_torch = [1e-3 * random.uniform(1, 2)]
             contestants = {
-                n: first_kernel.summary([float(random.uniform(0.3, 2))], 10**9, 4e12, torch_ms)
+                n: first_kernel.numbers([1e-3 * random.uniform(0.3, 2)], of_torch, 10**9, 4e12)
                 for n in names
             }
             row = {"workload": asdict(work), "step": step, "dtype": work.dtype}

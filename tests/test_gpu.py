@@ -16,6 +16,7 @@ import torch
 
 import embag_edu.__main__ as entrance
 from embag_edu import cuda
+from embag_edu.bench import stopwatch
 from embag_edu.bench.workloads import Workload
 from embag_edu.cuda_on_cpu import device
 from embag_edu.cuda_on_cpu.device import Gpu
@@ -33,7 +34,7 @@ def small(monkeypatch):
     monkeypatch.setattr(
         first_kernel, "TIMED", (Workload(500, 16, 20, 5), Workload(500, 8, 9, 5, "zipf"))
     )
-    monkeypatch.setattr(first_kernel, "FLUSH", 1 << 20)
+    monkeypatch.setattr(stopwatch, "FLUSH", 1 << 20)
     monkeypatch.setattr(first_kernel, "TURNS", 3)
 
 
@@ -119,11 +120,12 @@ def test_times_are_those_of_both_in_one_run(cupy, tmp_path, monkeypatch, capsys)
 
 
 def test_the_numbers_of_a_contestant():
-    found = first_kernel.summary([4.0, 1.0, 2.0], logical=6_000_000, rate=6e9, torch_ms=[4.0])
-    assert found["median_ms"] == 2 and found["least_ms"] == 1 and found["of_torch"] == 0.5
-    assert found["logical_bytes_per_second"] == 3e9 and found["of_copy_rate"] == 0.5
-    alone = first_kernel.summary([1.0], 1, None, None)
+    found = first_kernel.numbers([4.0, 1.0, 2.0], [4.0], logical=6_000_000, rate=6e6)
+    assert found["median_ms"] == 2000 and found["least_ms"] == 1000 and found["of_torch"] == 0.5
+    assert found["logical_bytes_per_second"] == 3e6 and found["of_copy_rate"] == 0.5
+    alone = first_kernel.numbers([1.0], None, 1, None)
     assert alone["of_torch"] is None and alone["of_copy_rate"] is None
+    assert "of_copy_rate" not in first_kernel.numbers([1.0], None, None, 1e9)
 
 
 # ---- without torch, without a compiler, on an older GPU ----

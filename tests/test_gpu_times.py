@@ -28,13 +28,18 @@ def case():
     return times.case_of(WORK, torch, "cpu")
 
 
-class Stand:
-    """In place of the stopwatch: version k takes k milliseconds, torch takes 4."""
+@pytest.fixture
+def clock():
+    """In place of a clock: the first job takes 1 ms, the second 2 ms, and so on."""
+    jobs = []
 
-    def turns(self, jobs):
-        for job in jobs.values():
-            job()
-        return {name: [4.0 if name == "torch" else float(i + 1)] for i, name in enumerate(jobs)}
+    def stand(job):
+        jobs.append(job)
+        job()
+        seconds = 1e-3 * len(jobs)
+        return lambda: seconds
+
+    return stand
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -85,23 +90,24 @@ def test_a_wrong_sparse_gradient_is_found(case):
     assert times.wrong_sparse(case, gradient)
 
 
-def test_what_is_recorded(monkeypatch):
+def test_what_is_recorded(monkeypatch, clock):
     on_cpu = times.case_of
     monkeypatch.setattr(times, "case_of", lambda work, torch: on_cpu(work, torch, "cpu"))
-    found = times.compared(None, Stand(), "forward", WORK, torch, RATES)
+    found = times.compared(clock, "forward", WORK, torch, RATES)
     assert found.status == "passed" and found.data["logical_bytes"] == 16 * 4 * 72 + 8 * 60 + 8 * 13
     second = found.data["contestants"]["version 2"]
-    assert second["median_ms"] == 2 and second["of_torch"] == 0.5
+    assert second["median_ms"] == 2 and second["of_torch"] == 2 / 10  # torch is the tenth
+    assert second["turns"] == times.TURNS
     assert second["of_copy_rate"] == pytest.approx(found.data["logical_bytes"] / 2e-3 / 1e9)
 
 
-def test_who_is_wrong_has_no_time_and_fails_the_result(monkeypatch):
+def test_who_is_wrong_has_no_time_and_fails_the_result(monkeypatch, clock):
     on_cpu = times.case_of
     monkeypatch.setattr(times, "case_of", lambda work, torch: on_cpu(work, torch, "cpu"))
     right = times.summed
     spoil = lambda call, version=None: right(call, version) + (version == 3)  # noqa: E731
     monkeypatch.setattr(times, "summed", spoil)
-    found = times.compared(None, Stand(), "forward", WORK, torch, RATES)
+    found = times.compared(clock, "forward", WORK, torch, RATES)
     assert found.status == "failed" and "version 3" in found.note
     assert "version 3" not in found.data["contestants"]
 

@@ -1,22 +1,20 @@
-"""The timing. What makes a time worth quoting is done here, once, for everybody.
+"""What is timed, and whether it is right: the stopwatch is in `stopwatch`.
 
-- The contestants take turns, so that a slow minute of the machine hits all of them.
 - The inputs change from turn to turn; none of them is a contestant's own.
 - Each result is checked against float64 before and after the timed turns.
-- A median is told with its quartiles and its least; ratios are of medians of one run.
 """
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from embag_edu.bench import traffic, workloads
+from embag_edu.bench import stopwatch, traffic, workloads
 from embag_edu.bench.contestants import CONTESTANTS, OURS, STEPS_OF_THE_BOOK, TORCH, Job, able
 from embag_edu.bench.workloads import Workload
 from embag_edu.check import rounding
@@ -45,18 +43,6 @@ class Measurement:
         return f"{self.work.name} {self.mode}{' sparse' if self.sparse else ''}"
 
 
-@dataclass(frozen=True)
-class Timing:
-    """The times of one contestant at one step, in seconds."""
-
-    contestant: str
-    seconds: tuple[float, ...]
-
-    def quantile(self, part: float) -> float:
-        """0.5 is the median, 0 the least."""
-        return float(np.quantile(self.seconds, part))
-
-
 @dataclass
 class Result:
     """One step of one measurement: the times of all contestants, and the bytes of the work."""
@@ -65,12 +51,11 @@ class Result:
     step: str
     counts: traffic.Counts
     bytes: traffic.Traffic
-    timings: list[Timing]
+    seconds: dict[str, list[float]]  # of each contestant, in turns
 
     def median(self, contestant: str) -> float:
-        """In seconds; NaN for who did not take part."""
-        found = [t.quantile(0.5) for t in self.timings if t.contestant == contestant]
-        return found[0] if found else float("nan")
+        """In seconds."""
+        return float(np.median(self.seconds[contestant]))
 
     def ratio(self, contestant: str = OURS) -> float:
         """The median in parts of torch's."""
@@ -85,11 +70,12 @@ def measure(measurement: Measurement, seconds: float = 2.0, least: int = 9) -> l
         names = [name for name in CONTESTANTS if takes_part(name, measurement, entered[0][0], step)]
         jobs = {name: [CONTESTANTS[name](*pair) for pair in entered] for name in names}
         check_all(jobs, entered, step, turn=0)
-        timings = take_turns(jobs, step, seconds, least)
+        acts = {name: [getattr(job, step) for job in of_name] for name, of_name in jobs.items()}
+        times = stopwatch.take_turns(acts, stopwatch.on_host, least, seconds)
         check_all(jobs, entered, step, turn=FRESH - 1)
         call = entered[0][0]
         results.append(
-            Result(measurement, step, traffic.counts(call), traffic.of(call, step), timings)
+            Result(measurement, step, traffic.counts(call), traffic.of(call, step), times)
         )
     return results
 
@@ -126,23 +112,6 @@ def shared_table(work: Workload) -> np.ndarray:
         TABLES.clear()
         TABLES[key] = workloads.table(work)
     return TABLES[key]
-
-
-def take_turns(jobs: dict[str, list[Job]], step: str, seconds: float, least: int) -> list[Timing]:
-    """Let the contestants take turns; the first of a round changes from round to round."""
-    times: dict[str, list[float]] = {name: [] for name in jobs}
-    order, end = list(jobs), time.perf_counter() + seconds
-    turn = 0
-    while turn < least or (time.perf_counter() < end and turn < 500):
-        for name in order:
-            act = getattr(jobs[name][turn % FRESH], step)
-            begin = time.perf_counter()
-            result = act()
-            times[name].append(time.perf_counter() - begin)
-            del result  # to free a large result is not the contestant's work
-        order = order[1:] + order[:1]
-        turn += 1
-    return [Timing(name, tuple(values)) for name, values in times.items()]
 
 
 # ---- checks ---------------------------------------------------------------------------------
@@ -245,12 +214,8 @@ def copy_rate(megabytes: int = 256, turns: int = 7) -> float:
     """Bytes per second that np.copyto reads and writes, together: the median of some turns."""
     source = np.ones(megabytes << 17)
     target = np.zeros_like(source)
-    times = []
-    for _ in range(turns):
-        begin = time.perf_counter()
-        np.copyto(target, source)
-        times.append(time.perf_counter() - begin)
-    return 2 * source.nbytes / float(np.median(times))
+    copy = partial(np.copyto, target, source)
+    return 2 * source.nbytes / stopwatch.median_of(copy, stopwatch.on_host, turns)
 
 
 def peak_of_forward(positions: int, features: int = 64, length: int = 50) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from embag_edu import __version__
+from embag_edu.bench import stopwatch
 from embag_edu.bench.contestants import OURS, TORCH
 from embag_edu.bench.measure import Result
 
@@ -45,15 +46,11 @@ def entries(result: Result) -> list[dict[str, Any]]:
     return [
         shared
         | {
-            "contestant": t.contestant,
-            "median_ms": 1e3 * t.quantile(0.5),
-            "quartiles_ms": [1e3 * t.quantile(0.25), 1e3 * t.quantile(0.75)],
-            "least_ms": 1e3 * t.quantile(0.0),
-            "turns": len(t.seconds),
-            "of_torch": result.ratio(t.contestant),
-            "target": m.targets.get(result.step) if t.contestant == OURS else None,
+            "contestant": name,
+            **stopwatch.summary(seconds, result.seconds[TORCH]),
+            "target": m.targets.get(result.step) if name == OURS else None,
         }
-        for t in result.timings
+        for name, seconds in result.seconds.items()
     ]
 
 
@@ -63,7 +60,7 @@ def table(results: list[Result], rate: float) -> str:
     lines = [f"{head} {'GB/s':>6} {'others, in parts of torch':26}"]
     for result in results:
         target = result.measurement.targets.get(result.step)
-        others = [t.contestant for t in result.timings if t.contestant not in (OURS, TORCH)]
+        others = [name for name in result.seconds if name not in (OURS, TORCH)]
         lines.append(
             f"{result.measurement.name:50} {result.step:8} {1e3 * result.median(TORCH):9.3f} "
             f"{1e3 * result.median(OURS):9.3f} {result.ratio():6.2f} "

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu import cuda
+from embag_edu.bench.stopwatch import Job, OnGpu, median_of, summary, take_turns
 from embag_edu.bench.workloads import Workload, inputs, table
 from embag_edu.check import rounding
 from embag_edu.cuda_on_cpu import Device
@@ -21,7 +22,6 @@ from embag_edu.gpu.plan import FAILED, PASSED, SKIPPED, Plan, Result
 
 THREADS = 256
 TURNS = 15  # of each contestant
-FLUSH = 256 << 20  # bytes written before each launch, at least
 TORCH = "torch"
 
 
@@ -162,9 +162,10 @@ def largest(actual: np.ndarray, expected: np.ndarray) -> float:
 def times(plan: Plan) -> Iterator[Result]:
     """Medians of the kernel and of torch, taking turns, and the copy rate of the same run."""
     rate: list[float] = []
+    clock = OnGpu(plan.gpu)
 
     def measure_copy() -> Result:
-        rate.append(copy_rate(plan.gpu))
+        rate.append(copy_rate(clock))
         return Result("copy", data={"bytes_per_second": rate[0], "counts": "read and written"})
 
     yield plan.attempt("copy", measure_copy)
@@ -172,22 +173,23 @@ def times(plan: Plan) -> Iterator[Result]:
     if torch is None:
         yield Result(TORCH, SKIPPED, f"no times of torch: {why_not}")
     for work in TIMED:
-        act = partial(timed, plan, FORWARDS[0], work, torch, rate[0] if rate else None)
+        act = partial(timed, plan, clock, work, torch, rate[0] if rate else None)
         yield plan.attempt(f"{FORWARDS[0].kernel}, {work.name}", act)
 
 
-def timed(plan: Plan, forward: Forward, work: Workload, torch: Any, rate: float | None) -> Result:
+def timed(plan: Plan, clock: OnGpu, work: Workload, torch: Any, rate: float | None) -> Result:
     """One kernel beside torch. A wrong result has no time."""
+    forward = FORWARDS[0]
     name = f"{forward.kernel}, {work.name}"
     bags = bags_of(work, plan.gpu)
-    jobs: dict[str, Callable] = {forward.kernel: bags.launch(kernel_of(plan, forward))}
+    jobs: dict[str, list[Job]] = {forward.kernel: [bags.launch(kernel_of(plan, forward))]}
     if torch is not None:
-        jobs[TORCH] = bags.torch_call(torch)
-    jobs[forward.kernel]()
+        jobs[TORCH] = [bags.torch_call(torch)]
+    jobs[forward.kernel][0]()
     problem = sample_differs(bags, plan.gpu.asnumpy(bags.output))
     if problem:
         return Result(name, FAILED, problem)
-    measured = take_turns(plan.gpu, jobs)
+    found = take_turns(jobs, clock, TURNS)
     return Result(
         name,
         data={
@@ -198,8 +200,8 @@ def timed(plan: Plan, forward: Forward, work: Workload, torch: Any, rate: float 
             "logical_bytes": bags.logical_bytes,
             "copy_bytes_per_second": rate,
             "contestants": {
-                who: summary(ms, bags.logical_bytes, rate, measured.get(TORCH))
-                for who, ms in measured.items()
+                who: numbers(seconds, found.get(TORCH), bags.logical_bytes, rate)
+                for who, seconds in found.items()
             },
         },
     )
@@ -214,73 +216,27 @@ def sample_differs(bags: Bags, actual: np.ndarray) -> str:
     return ""
 
 
-def summary(
-    ms: list[float], logical: int, rate: float | None, torch_ms: list[float] | None
+def numbers(
+    seconds: list[float], of_torch: list[float] | None, logical: int | None, rate: float | None
 ) -> dict[str, Any]:
-    """The numbers of one contestant."""
-    median = float(np.median(ms))
-    speed = logical / (1e-3 * median)
-    return {
-        "median_ms": median,
-        "quartiles_ms": [float(np.quantile(ms, q)) for q in (0.25, 0.75)],
-        "least_ms": min(ms),
-        "turns": len(ms),
-        "of_torch": median / float(np.median(torch_ms)) if torch_ms else None,
-        "logical_bytes_per_second": speed,
-        "of_copy_rate": speed / rate if rate else None,
-    }
+    """The numbers of one contestant; those of its bytes where `logical` bytes are counted."""
+    found = summary(seconds, of_torch)
+    if logical is None:
+        return found
+    speed = logical / (1e-3 * found["median_ms"])
+    share = speed / rate if rate else None
+    return found | {"logical_bytes_per_second": speed, "of_copy_rate": share}
 
 
-def take_turns(on: Any, jobs: dict[str, Callable]) -> dict[str, list[float]]:
-    """Milliseconds on the GPU of each job, by events on the default stream of CuPy and torch.
-
-    Before each launch a buffer larger than the L2 cache is written. The launch is not waited for
-    in between: it is queued while the GPU still writes, so that its cost on the host is hidden.
-    """
-    cupy = on.xp
-    flush = flush_buffer(cupy)
-    for job in jobs.values():
-        for _ in range(3):
-            job()
-    found: dict[str, list[float]] = {name: [] for name in jobs}
-    order = list(jobs)
-    for turn in range(TURNS):
-        for name in order:
-            flush.fill(float(turn))
-            found[name].append(elapsed(cupy, jobs[name]))
-        order = order[1:] + order[:1]
-    return found
-
-
-def flush_buffer(cupy: Any) -> Any:
-    """An array that fills the L2 cache four times over: written, it leaves nothing else there."""
-    about = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
-    return cupy.empty((max(4 * int(about["l2CacheSize"]), FLUSH) // 4,), np.float32)
-
-
-def elapsed(cupy: Any, job: Callable) -> float:
-    """Milliseconds between an event before and one after."""
-    start, end = cupy.cuda.Event(), cupy.cuda.Event()
-    start.record()
-    job()
-    end.record()
-    end.synchronize()
-    return float(cupy.cuda.get_elapsed_time(start, end))
-
-
-def copy_rate(on: Any, most: int = 1 << 30) -> float:
+def copy_rate(clock: OnGpu, most: int = 1 << 30) -> float:
     """Bytes per second that a copy on the GPU reads and writes, together: the median of some."""
-    cupy = on.xp
-    free, _ = cupy.cuda.Device().mem_info
+    free, _ = clock.cupy.cuda.Device().mem_info
     size = min(most, int(free) // 4)
-    source, target = (cupy.empty((size,), np.uint8) for _ in range(2))
+    source, target = (clock.cupy.empty((size,), np.uint8) for _ in range(2))
     source.fill(7)
-
-    def copy() -> None:
-        target.data.copy_from_device_async(source.data, size)
-
-    copy()
-    ms = [elapsed(cupy, copy) for _ in range(9)]
+    target.fill(0)
+    copy = partial(target.data.copy_from_device_async, source.data, size)
+    seconds = median_of(copy, clock, TURNS)
     if int(target[size - 1]) != 7:
         raise RuntimeError("the copy did not copy")
-    return 2 * size / (1e-3 * float(np.median(ms)))
+    return 2 * size / seconds

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from embag_edu.bench.stopwatch import SPIN
 from embag_edu.bench.workloads import Workload, inputs, table
 from embag_edu.check import rounding
 from embag_edu.cuda import backward as backward_of
@@ -37,12 +38,6 @@ WORKS = (
 BLOCKS = (256, 128, 64, 32)
 ATOMIC = ("add_elements", "add_rows", "add_packs", "add_joined")
 SORTED = ("run_sums", "piece_sums", "piece_packs")
-SPIN = """
-extern "C" __global__ void spin(long long cycles) {
-  long long start = clock64();
-  while (clock64() - start < cycles) {}
-}
-"""
 
 
 @contextmanager
@@ -222,7 +217,7 @@ def on_torchs(plan: Plan, call: Call, upstream: Any, right: tuple) -> Result | s
 
 def unwaited(plan: Plan, call: Call, upstream: Any) -> Result:
     """A forward and a backward are queued while the GPU is kept busy: the host is back first."""
-    spin = plan.gpu.xp.RawKernel(SPIN, "spin")
+    spin = plan.gpu.RawKernel(SPIN, "spin")
     spin((1,), (1,), (np.int64(1),))  # compiled
     with trusted():
         _, saved = forward(call)

@@ -1,14 +1,11 @@
 """The times: every version of the ladder beside torch's own kernels, on one GPU, in one run.
 
-What makes them comparable: the contestants take turns; before each turn a buffer larger than the L2
-cache is written, so nothing of the last turn is in it; then a kernel keeps the GPU waiting for as
-long as the host needs to queue the work, so that the host's time does not count; all results are
-held against float64 first. What is told: medians, quartiles, the least, and the run's copy rate.
+What makes them comparable is in `bench.stopwatch`. All results are held against float64 first.
+What is told: medians, quartiles, the least, and the run's copy rate.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu.bench.recorded import DTYPES, SHAPES
+from embag_edu.bench.stopwatch import Job, OnGpu, median_of, on_host, take_turns
 from embag_edu.bench.workloads import Workload, inputs
 from embag_edu.check import rounding
 from embag_edu.cuda import trusted
@@ -24,11 +22,12 @@ from embag_edu.cuda.launch_backward import grad_weight
 from embag_edu.cuda.launch_forward import VERSIONS, Work, forward, sum_bags
 from embag_edu.gpu import first_kernel
 from embag_edu.gpu.facts import torch_with_gpu
-from embag_edu.gpu.operator import SPIN, call_of, chosen
+from embag_edu.gpu.operator import call_of, chosen
 from embag_edu.gpu.plan import FAILED, PASSED, SKIPPED, Plan, Result
 from embag_edu.spec import Call
 
-TORCH, TURNS, SLOW_MS, SAMPLE = "torch", 11, 20.0, 12
+TORCH, TURNS, SAMPLE = "torch", 11, 12
+SLOW = 0.02  # seconds: who takes longer has few turns
 SKEWS = (("uniform", 1.0), ("zipf", 1.05), ("zipf", 1.15))
 ALGORITHMS = (
     "add_elements",
@@ -108,7 +107,7 @@ def case_of(work: Workload, torch: Any, where: str = "cuda") -> Case:
 # ---- who takes part ------------------------------------------------------------------------------
 
 
-def forwards(case: Case) -> dict[str, Callable[[], Any]]:
+def forwards(case: Case) -> dict[str, Job]:
     """Every version of the forward, the package's own choice where L is known, torch, and peers."""
     known = call_of(case.work, flat=False, **arrays_of(case.call))
     ours = {f"version {v}": partial(summed, case.call, v) for v in VERSIONS}
@@ -138,7 +137,7 @@ def torch_forward(case: Case, weight: Any = None, sparse: bool = False) -> Any:
     )
 
 
-def unfused(case: Case) -> dict[str, Callable[[], Any]]:
+def unfused(case: Case) -> dict[str, Job]:
     """Gather, then reduce: three times the bytes. (float32 only.)"""
     if case.work.dtype != "float32":
         return {}
@@ -150,7 +149,7 @@ def unfused(case: Case) -> dict[str, Callable[[], Any]]:
     return {"gather, segment_reduce": gather_and_reduce}
 
 
-def backwards(case: Case) -> dict[str, Callable[[], Any]]:
+def backwards(case: Case) -> dict[str, Job]:
     """Every algorithm for the dense gradient, torch's, and index_add_ on the spread gradient."""
     torch, grad_output = case.torch, case.grad_output
     leaf = case.weight.detach().requires_grad_()
@@ -167,7 +166,7 @@ def backwards(case: Case) -> dict[str, Callable[[], Any]]:
     return {**ours, TORCH: by_torch, "index_add_": by_index_add}
 
 
-def sparse_steps(case: Case) -> dict[str, Callable[[], Any]]:
+def sparse_steps(case: Case) -> dict[str, Job]:
     """Forward and backward with a sparse gradient: ours, checked and trusted, and torch's."""
     torch, grad_output = case.torch, case.grad_output
     call = call_of(case.work, sparse=True, **arrays_of(case.call))
@@ -243,49 +242,6 @@ def wrong_sparse(case: Case, gradient: Any) -> bool:
     return not (values[some].equal(right[0]) and rows[some].equal(right[1]))
 
 
-# ---- the stopwatch -------------------------------------------------------------------------------
-
-
-class Stopwatch:
-    """Times on the GPU, by events, each with a cold L2 cache and the host's time hidden."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.cupy = plan.gpu.xp
-        self.flush = first_kernel.flush_buffer(self.cupy)
-        self.spin = self.cupy.RawKernel(SPIN, "spin")
-
-    def once(self, job: Callable[[], Any], hidden_ms: float) -> float:
-        """Milliseconds of one run."""
-        self.flush.fill(1.0)
-        self.spin((1,), (1,), (np.int64(hidden_ms * 2e6),))
-        return first_kernel.elapsed(self.cupy, job)
-
-    def turns(self, jobs: dict[str, Callable[[], Any]]) -> dict[str, list[float]]:
-        """Milliseconds of each job in each turn; fewer turns for slow ones."""
-        found: dict[str, list[float]] = {name: [] for name in jobs}
-        hidden = {name: self.host_ms(job) + 0.2 for name, job in jobs.items()}
-        slow = {name for name, job in jobs.items() if self.once(job, 0.1) > SLOW_MS}
-        order = list(jobs)
-        for turn in range(TURNS):
-            for name in order:
-                if name not in slow or turn < 3:
-                    found[name].append(self.once(jobs[name], hidden[name]))
-            order = order[1:] + order[:1]
-        return found
-
-    def host_ms(self, job: Callable[[], Any], times: int = 3) -> float:
-        """Milliseconds that the host takes to queue a job, the most of some; compiled before."""
-        job()
-        self.cupy.cuda.Device().synchronize()
-        found = []
-        for _ in range(times):
-            start = time.perf_counter()
-            job()
-            found.append(1e3 * (time.perf_counter() - start))
-            self.cupy.cuda.Device().synchronize()
-        return min(max(found), 20.0)
-
-
 # ---- the steps -----------------------------------------------------------------------------------
 
 
@@ -308,15 +264,16 @@ def workloads() -> Iterator[Workload]:
 
 
 def compared(
-    plan: Plan, watch: Stopwatch, step: str, work: Workload, torch: Any, rates: dict[str, float]
+    clock: OnGpu, step: str, work: Workload, torch: Any, rates: dict[str, float]
 ) -> Result:
     """All contestants of one step at one workload. Who is wrong has no time."""
     case = case_of(work, torch)
     jobs, wrong = right_ones(case, step)
-    found = watch.turns(jobs)
+    found = turns_of(jobs, clock)
     logical = case.forward_bytes if step == "forward" else None
     contestants = {
-        name: numbers(ms, found.get(TORCH), logical, rates) for name, ms in found.items()
+        name: first_kernel.numbers(seconds, found.get(TORCH), logical, rates["copy"])
+        for name, seconds in found.items()
     }
     data = {
         "workload": asdict(work),
@@ -333,7 +290,7 @@ def compared(
     return Result(f"{step} {work.name}", FAILED if ours else PASSED, note, data)
 
 
-def right_ones(case: Case, step: str) -> tuple[dict[str, Callable[[], Any]], list[str]]:
+def right_ones(case: Case, step: str) -> tuple[dict[str, Job], list[str]]:
     """The contestants of a step whose result is right, and the names of the others."""
     kinds: dict[str, tuple] = {
         "forward": (forwards, wrong_forward),
@@ -346,17 +303,12 @@ def right_ones(case: Case, step: str) -> tuple[dict[str, Callable[[], Any]], lis
     return {name: job for name, job in jobs.items() if name not in wrong}, wrong
 
 
-def numbers(
-    ms: list[float], torch_ms: list[float] | None, logical: int | None, rates: dict[str, float]
-) -> dict[str, Any]:
-    """The numbers of one contestant."""
-    found = first_kernel.summary(ms, logical or 0, rates["copy"], torch_ms)
-    if logical is None:
-        del found["logical_bytes_per_second"], found["of_copy_rate"]
-    return found
+def turns_of(jobs: dict[str, Job], clock: OnGpu) -> dict[str, list[float]]:
+    """Seconds of each job in each turn; fewer turns for slow ones."""
+    return take_turns({name: [job] for name, job in jobs.items()}, clock, TURNS, slow=SLOW)
 
 
-def copy_rates(plan: Plan, watch: Stopwatch) -> dict[str, float]:
+def copy_rates(clock: OnGpu) -> dict[str, float]:
     """Bytes a second, read and written: of a large copy, and of one that moves as much as A."""
     V, D, B, L = SHAPES["A"]
     moved = {
@@ -364,28 +316,20 @@ def copy_rates(plan: Plan, watch: Stopwatch) -> dict[str, float]:
         "copy of 161 MB": B * L * D * 4 + B * L * 8,
         "of 82 MB": B * L * D * 2,
     }
-    found = {}
-    for name, size in moved.items():
-        source, target = (watch.cupy.empty((size // 2,), np.uint8) for _ in range(2))
-        source.fill(7)
-        copy = partial(target.data.copy_from_device_async, source.data, size // 2)
-        found[name] = size / (
-            1e-3 * float(np.median([watch.once(copy, 0.2) for _ in range(TURNS)]))
-        )
-    return found
+    return {name: first_kernel.copy_rate(clock, size // 2) for name, size in moved.items()}
 
 
 def ladder(plan: Plan) -> Iterator[Result]:
     """The copy rate; then forward, backward, and both with sparse gradients, at A and B."""
 
     def act(torch: Any) -> Iterator[Result]:
-        watch = Stopwatch(plan)
-        rates = copy_rates(plan, watch)
+        clock = OnGpu(plan.gpu)
+        rates = copy_rates(clock)
         yield Result("copy", data={"bytes_per_second": rates["copy"], "rates": rates})
         for step in ("forward", "backward", "sparse"):
             for work in workloads():
                 name = f"{step} {work.name}"
-                yield plan.attempt(name, partial(compared, plan, watch, step, work, torch, rates))
+                yield plan.attempt(name, partial(compared, clock, step, work, torch, rates))
                 give_memory_back(plan, torch)
 
     return with_torch(plan, act)
@@ -401,19 +345,19 @@ def sweep(plan: Plan) -> Iterator[Result]:
     """The package's own choice against torch over D and L, forward and backward, float32."""
 
     def act(torch: Any) -> Iterator[Result]:
-        watch = Stopwatch(plan)
+        clock = OnGpu(plan.gpu)
         works = [Workload(100_000, D, SWEEP_N // L, L) for D in SWEEP_D for L in SWEEP_L]
         for work in (*works, *SMALL):
-            yield plan.attempt(f"sweep {work.name}", partial(against, watch, work, torch))
+            yield plan.attempt(f"sweep {work.name}", partial(against, clock, work, torch))
 
     return with_torch(plan, act)
 
 
-def against(watch: Stopwatch, work: Workload, torch: Any) -> Result:
+def against(clock: OnGpu, work: Workload, torch: Any) -> Result:
     """Ours and torch's at one workload, forward and backward, on the GPU and on the host."""
     case = case_of(work, torch)
     gradients = backwards(case)
-    steps: dict[str, dict[str, Callable[[], Any]]] = {
+    steps: dict[str, dict[str, Job]] = {
         "forward": {"ours": partial(summed, case.call), TORCH: partial(torch_forward, case)},
         "backward": {"ours": gradients["piece_packs"], TORCH: gradients[TORCH]},
     }
@@ -421,11 +365,13 @@ def against(watch: Stopwatch, work: Workload, torch: Any) -> Result:
     wrong = wrong_forward(case, steps["forward"]["ours"]())
     wrong = wrong or wrong_backward(case, steps["backward"]["ours"]())
     for step, jobs in steps.items():
-        found = watch.turns(jobs)
-        medians = {name: float(np.median(ms)) for name, ms in found.items()}
+        found = turns_of(jobs, clock)
+        medians = {name: 1e3 * float(np.median(seconds)) for name, seconds in found.items()}
         data[step] = {f"{name}_ms": median for name, median in medians.items()}
         data[step]["of_torch"] = medians["ours"] / medians[TORCH]
-        data[step]["host_us"] = {name: 1e3 * watch.host_ms(job, 20) for name, job in jobs.items()}
+        data[step]["host_us"] = {
+            name: 1e6 * float(np.median(clock.queueing(job, 20))) for name, job in jobs.items()
+        }
     note = "wrong" if wrong else ""
     return Result(f"sweep {work.name}", FAILED if wrong else PASSED, note, data)
 
@@ -434,14 +380,14 @@ def check_costs(plan: Plan) -> Iterator[Result]:
     """What the check of indices costs: on the GPU alone, and in a loop of calls, with the host."""
 
     def act(torch: Any) -> Iterator[Result]:
-        watch = Stopwatch(plan)
+        clock = OnGpu(plan.gpu)
         for work in (SMALL[1], Workload(*SHAPES["B"])):
-            yield plan.attempt(f"check {work.name}", partial(checked_cost, watch, work, torch))
+            yield plan.attempt(f"check {work.name}", partial(checked_cost, clock, work, torch))
 
     return with_torch(plan, act)
 
 
-def checked_cost(watch: Stopwatch, work: Workload, torch: Any) -> Result:
+def checked_cost(clock: OnGpu, work: Workload, torch: Any) -> Result:
     """Milliseconds a call, in a loop, with and without the check, and of torch's."""
     case = case_of(work, torch)
 
@@ -449,23 +395,22 @@ def checked_cost(watch: Stopwatch, work: Workload, torch: Any) -> Result:
         with trusted():
             forward(case.call)
 
-    jobs: dict[str, Callable[[], Any]] = {
+    jobs: dict[str, Job] = {
         "checked": partial(forward, case.call),
         "trusted": without,
         TORCH: partial(torch_forward, case),
     }
-    data = {name: looped(watch, job) for name, job in jobs.items()}
+    data = {name: looped(clock, job) for name, job in jobs.items()}
     return Result(f"check {work.name}", data={"workload": asdict(work), "ms_a_call": data})
 
 
-def looped(watch: Stopwatch, job: Callable[[], Any], times: int = 100) -> float:
+def looped(clock: OnGpu, job: Job, times: int = 100) -> float:
     """Milliseconds a call of a loop, from the first to when the GPU is done."""
-    watch.host_ms(job)
-    found = []
-    for _ in range(5):
-        start = time.perf_counter()
+
+    def loop() -> None:
         for _ in range(times):
             job()
-        watch.cupy.cuda.Device().synchronize()
-        found.append(1e3 * (time.perf_counter() - start) / times)
-    return float(np.median(found))
+        clock.synchronize()
+
+    loop()  # compiled
+    return 1e3 * median_of(loop, on_host, 5) / times
