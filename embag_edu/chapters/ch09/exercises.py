@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from embag_edu.course.exercise import Case, Exercise, Wrong
-from embag_edu.course.kernel_exercise import NOT_SOURCE, KernelTask, Launch, kinds_of
+from embag_edu.course.kernel_exercise import (
+    FIXED_BLOCK,
+    NOT_SOURCE,
+    KernelTask,
+    Launch,
+    kinds_of,
+    unwritten,
+)
 from embag_edu.cuda_on_cpu import KernelFault, Report
 
 NAN, INF = float("nan"), float("inf")
@@ -396,35 +403,61 @@ LATE = (
 UNCLAIMED = "Nothing keeps two warps from the same row: both measure it, and both multiply."
 NO_WORD = "There is a word for 32 rows, so row r is in word r / 32, and its bit is r % 32."
 NOBODY = (
-    "In some order of threads no row is rescaled: no warp believes that it was first. If all 32 "
-    "lanes ask, one of them is the first, and it need not be lane 0, whose answer the shuffle "
-    "hands round."
+    "In some order of threads rows are left as they were: no warp believes that it was first. If "
+    "all 32 lanes ask, one of them is the first, and it need not be lane 0, whose answer the "
+    "shuffle hands round."
 )
 WHOLE_WORD = (
     "A warp leaves although nobody has claimed its row, but another row of the same word. Look at "
     "the one bit."
 )
+ONE_EACH = (
+    "Only the first 32 features of a row are rescaled: a row may have more than there are lanes, "
+    "so that a lane takes every 32nd of them."
+)
+
+
+def _rescale_launch(
+    pool: list[int], N: int, D: int, max_norm: float, block: int = 128, size: float = 1.0
+) -> Launch:
+    """N positions that hold the rows of `pool`; every fourth row of the table is short."""
+    random = np.random.default_rng([94, N, D])
+    rows = np.concatenate([pool, random.choice(pool, N - len(pool))]).astype(np.int32)
+    weight = (random.normal(size=(70, D)) + 3).astype(np.float32) * np.float32(size)
+    weight[::4] *= np.float32(0.1) * np.float32(max_norm) / abs(weight[::4]).sum(1, keepdims=True)
+    args = (weight, rows, np.zeros(3, np.uint32), N, D, np.float32(max_norm))
+    words: dict[int, int] = {}  # the first row that occurs of each word of 32 rows
+    for row in rows.tolist():
+        words.setdefault(row // 32, row)
+    mistakes = {
+        WHOLE_WORD: _shortened(weight, list(words.values()), max_norm),
+        NOBODY: weight.copy(),
+        ONE_EACH: _shortened(weight, pool, max_norm, features=32),
+    }
+    what = f"{N} positions of {len(pool)} rows, D = {D}, max_norm {max_norm:g}, blocks of {block}"
+    right = _shortened(weight, pool, max_norm)
+    return Launch(what, -(-32 * N // block), block, args, (0, right), mistakes)
 
 
 def _rescale_launches() -> list[Launch]:
-    random = np.random.default_rng(94)
-    made = []
-    for what, pool, N in (
-        ("8 positions of 3 rows", [2, 35, 69], 8),
-        ("40 positions of 12 rows", [2, 35, 69, 1, 3, 33, 34, 36, 64, 65, 66, 67], 40),
-    ):
-        rows = np.concatenate([pool, random.choice(pool, N - len(pool))]).astype(np.int32)
-        weight = random.normal(size=(70, 5)).astype(np.float32) + np.float32(3)  # all are long
-        right = _shortened(weight, pool)
-        args = (weight, rows, np.zeros(3, np.uint32), N, 5, np.float32(1))
-        mistakes = {WHOLE_WORD: _shortened(weight, pool[:3]), NOBODY: weight.copy()}
-        made.append(Launch(what, -(-N // 4), 128, args, (0, right), mistakes))
-    return made
+    pool = [2, 35, 69, 1, 3, 33, 34, 36, 64, 65, 66, 67]
+    return [
+        _rescale_launch(pool[:3], 8, 5, 1.0),
+        _rescale_launch(pool, 40, 5, 2.5),
+        _rescale_launch(pool[:5], 9, 70, 1.0, block=64),
+        _rescale_launch(pool[:4], 5, 33, 7.0, block=32),
+        _rescale_launch(pool[:6], 8, 8, 2e-7, block=96, size=1e-7),
+    ]
 
 
-def _shortened(weight: np.ndarray, rows: list[int]) -> np.ndarray:
-    result = weight.copy()
-    result[rows] /= np.linalg.norm(weight[rows].astype(np.float64), axis=1)[:, None]
+def _shortened(
+    weight: np.ndarray, rows: list[int], max_norm: float, features: int | None = None
+) -> np.ndarray:
+    """What becomes of these rows; `features`: if only so many of them are looked at."""
+    result, some = weight.copy(), weight[rows, :features].astype(np.float64)
+    norms = np.linalg.norm(some, axis=1)[:, None]
+    scales = np.where(norms > max_norm, max_norm / (norms + 1e-7), 1.0)
+    result[rows, :features] = some * scales
     return result
 
 
@@ -468,10 +501,13 @@ RACE = Exercise(
         Wrong(RESCALE_RIGHT.replace("row % 32", "row / 32").replace("[row / 32]", "[row % 32]"),
               NO_WORD),
         Wrong(RESCALE_RIGHT.replace("(before & bit)", "(before)"), WHOLE_WORD),
+        Wrong(RESCALE_RIGHT.replace("for (int d = lane; d < D; d += 32)",
+                                    "if (int d = lane; d < D)"), ONE_EACH),
+        Wrong(RESCALE_RIGHT.replace("blockDim.x", "128"), FIXED_BLOCK),
     ),
     points=2,
     unproved="norm types other than 2, and rows of 16 bits.",
-    judge=KernelTask("09.find_the_race", "rescale", _rescale_launches, _rescale_fault),
+    judge=KernelTask("09.find_the_race", "rescale", _rescale_launches, _rescale_fault, atol=1e-12),
 )  # fmt: skip
 
 # ---- 09.budget ------------------------------------------------------------------------------
@@ -536,6 +572,8 @@ RUNNING = (
     "The result is right, and so are the reads. But output and winners are written for each "
     "position. Keep both in variables, and write them once, at the end."
 )
+PADDING_WINS = "Padding takes part: positions that hold row 0 must be left out."
+EMPTY = "The maximum of a bag without a position that counts is 0, whatever the loop began with."
 LAST_WINS = "Of equals the last has won, but the first should: a later one must be larger."
 FROM_ZERO = "The maximum began at 0: a bag of negative numbers has none that is larger."
 NO_FIRST_NAN = (
@@ -547,24 +585,26 @@ OVERLAP = (
 )
 
 
-def _bags() -> tuple[np.ndarray, ...]:
-    random = np.random.default_rng(95)
-    N = sum(LENGTHS)
+def _bags(lengths: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """A table with ties, NaN and 9 in the padding; rows; where the bags end."""
+    random = np.random.default_rng([95, len(lengths)])
+    N = sum(lengths)
     weight = random.integers(-9, 4, (60, 64)).astype(np.float32)  # whole numbers: many ties
     weight[7, ::3], weight[0] = NAN, 9
     ids = random.integers(1, 60, N).astype(np.int32)
-    ids[::5], ids[31], ids[1] = 0, 7, 7  # bag 1 and, after its padding, bag 0 begin with the NaNs
-    return weight, ids, np.cumsum([0, *LENGTHS]).astype(np.int32)
+    ends = np.cumsum([0, *lengths]).astype(np.int32)
+    ids[::5], ids[ends[1] + 1], ids[1] = 0, 7, 7  # two bags begin, after padding, with the NaNs
+    return weight, ids, ends
 
 
-def _contest(weight, ids, ends, takes, best=0.0):
+def _contest(weight, ids, ends, takes, best=0.0, padding=0):
     """(output, winners, positions) if a position takes over where takes(winner, value, best)."""
     output = np.full((len(ends) - 1, weight.shape[1]), best, np.float32)
     winners = np.full(output.shape, -1, np.int32)
     positions = winners.copy()
     for bag in range(len(output)):
         for i in range(ends[bag], ends[bag + 1]):
-            if ids[i] != 0:
+            if ids[i] != padding:
                 new = takes(winners[bag], weight[ids[i]], output[bag])
                 output[bag][new], winners[bag][new] = weight[ids[i]][new], ids[i]
                 positions[bag][new] = i
@@ -575,24 +615,31 @@ def _larger(winner, value, best):
     return (winner < 0) | (value > best)
 
 
+def _max_launch(lengths: tuple[int, ...], which: int) -> Launch:
+    """which: 0, the output is compared; 1, the winners are."""
+    weight, ids, ends = _bags(lengths)
+    right = _contest(weight, ids, ends, _larger)
+    last = _contest(weight, ids, ends, lambda w, v, b: (w < 0) | (v >= b))
+    zero = _contest(weight, ids, ends, lambda w, v, b: v > b)
+    low = _contest(weight, ids, ends, lambda w, v, b: v > b, best=-INF)
+    padded = _contest(weight, ids, ends, _larger, padding=None)
+    nobody = low[0].copy()
+    low[0][low[1] < 0] = 0
+    mistakes = {FROM_ZERO: zero, NO_FIRST_NAN: low, PADDING_WINS: padded}
+    mistakes |= {EMPTY: (nobody, low[1])} | ({LAST_WINS: last} if which else {})
+    wrong = {message: result[which] for message, result in mistakes.items()}
+    if which:
+        wrong[POSITIONS] = right[2]
+    places = unwritten(*right[0].shape), np.full(right[0].shape, -7, np.int32)
+    told = f"bags of {', '.join(map(str, lengths))} ({('output', 'winners')[which]})"
+    args = (weight, ids, ends, *places)
+    return Launch(told, len(lengths), 32, args, (3 + which, right[which]), wrong)
+
+
 def _budget_launches() -> list[Launch]:
-    made = []
-    for number, what in ((3, "output"), (4, "winners")):
-        weight, ids, ends = _bags()
-        output, winners, positions = _contest(weight, ids, ends, _larger)
-        last = _contest(weight, ids, ends, lambda w, v, b: (w < 0) | (v >= b))
-        zero = _contest(weight, ids, ends, lambda w, v, b: v > b)
-        low = _contest(weight, ids, ends, lambda w, v, b: v > b, best=-INF)
-        low[0][np.diff(ends) == 0] = 0
-        mistakes = {FROM_ZERO: zero[number - 3], NO_FIRST_NAN: low[number - 3]}
-        if number == 4:
-            mistakes |= {LAST_WINS: last[1], POSITIONS: positions}
-        places = np.full(output.shape, NAN, np.float32), np.full(output.shape, -7, np.int32)
-        args = (weight, ids, ends, *places)
-        right = (output, winners)[number - 3]
-        told = f"6 bags of 30, 4, 0, 25, 16 and 5 ({what})"
-        made.append(Launch(told, 6, 32, args, (number, right), mistakes))
-    return made
+    return [
+        _max_launch(lengths, which) for lengths in (LENGTHS, (3, 2, 40, 0, 1)) for which in (0, 1)
+    ]
 
 
 def _budget_fault(fault: KernelFault, code: str) -> str:
@@ -601,7 +648,7 @@ def _budget_fault(fault: KernelFault, code: str) -> str:
 
 def _budget_counts(report: Report, launch: Launch, code: str) -> str:
     moved = report.total("sectors")
-    if moved <= SECTORS:
+    if moved <= SECTORS or launch.grid != len(LENGTHS):
         return ""
 
     def of(array: str) -> int:
@@ -666,9 +713,12 @@ BUDGET = Exercise(
         Wrong(WRITES, RUNNING),
         Wrong(THRIFTY.replace("> best", ">= best"), LAST_WINS),
         Wrong(THRIFTY.replace("winner[k] < 0 || ", ""), FROM_ZERO),
+        Wrong(THRIFTY.replace("winner[k] < 0 || ", "").replace("{0.0f, 0.0f}",
+              "{-1.0f / 0.0f, -1.0f / 0.0f}").replace("= best[k];\n    win",
+              "= winner[k] < 0 ? 0.0f : best[k];\n    win"), NO_FIRST_NAN),
         Wrong(THRIFTY.replace("winner[k] < 0 || ", "").replace(
-            "{0.0f, 0.0f};", "{-INFINITY, -INFINITY};\n"
-            "  if (offsets[bag] == end) best[0] = best[1] = 0.0f;"), NO_FIRST_NAN),
+            "{0.0f, 0.0f}", "{-1.0f / 0.0f, -1.0f / 0.0f}"), EMPTY),
+        Wrong(THRIFTY.replace("    if (row == 0) continue;\n", ""), PADDING_WINS),
         Wrong(THRIFTY.replace("winner[k] = row", "winner[k] = i"), POSITIONS),
         Wrong(THRIFTY.replace("lane + 32 * k", "lane + k"), OVERLAP),
     ),

@@ -13,7 +13,16 @@ import numpy as np
 
 from embag_edu.chapters.detective import Detective, Setting, draw
 from embag_edu.course.exercise import Case, Exercise, Wrong
-from embag_edu.course.kernel_exercise import NO_COMPILE, NOT_SOURCE, KernelTask, Launch, kinds_of
+from embag_edu.course.kernel_exercise import (
+    FIXED_BLOCK,
+    NO_AMPERSAND,
+    NO_COMPILE,
+    NOT_SOURCE,
+    KernelTask,
+    Launch,
+    kinds_of,
+    threads,
+)
 from embag_edu.cuda_on_cpu import KernelFault, Report
 
 # ---- 10.hits --------------------------------------------------------------------------------
@@ -196,38 +205,51 @@ EXCHANGED = "The exchange is atomic, but the sum that it writes was read before,
 OVERWRITTEN = "The row holds the last share that came. Shares must be added up."
 ONE_FEATURE = "All features were added to the first one of the row: d belongs in the place."
 BY_POSITION = "grad_output has one row for each bag: ask which bag the position stands in."
-SERIAL = "The result is right, and one thread did it all. Each (position, d) has its own thread."
+SERIAL = (
+    "The result is right, but a thread does many additions in a loop. Each (position, d) has its "
+    "own thread."
+)
+
+
+def _add_bags_launch(n: int, D: int, block: int, spare: int = 0, R: int = 5) -> Launch:
+    random = np.random.default_rng([103, n, D])
+    rows = random.integers(0, R - 1, n).astype(np.int32)
+    bags = np.sort(random.integers(0, n // 2 + 1, n)).astype(np.int32)
+    G = random.normal(size=(n, D)).astype(np.float32)
+    right, first, straight, last = (np.zeros((R, D), np.float32) for _ in range(4))
+    np.add.at(right, rows, G[bags])
+    first[:, 0] = right.sum(axis=1)
+    np.add.at(straight, rows, G)
+    last[rows] = G[bags]
+    args = (G, rows, bags, np.zeros((R, D), np.float32), n, D)
+    mistakes = {ONE_FEATURE: first, BY_POSITION: straight, OVERWRITTEN: last}
+    what = f"{n} positions, D = {D}, blocks of {block}"
+    return Launch(what, -(-n * D // block) + spare, block, args, (3, right), mistakes)
 
 
 def _add_bags_launches() -> list[Launch]:
-    random = np.random.default_rng(103)
-    made = []
-    for what, n, D in (("40 positions of 4 rows, D = 3", 40, 3), ("300 positions, D = 2", 300, 2)):
-        rows = random.integers(0, 4, n).astype(np.int32)
-        bags = np.sort(random.integers(0, n // 2, n)).astype(np.int32)
-        G = random.normal(size=(n, D)).astype(np.float32)
-        right, first, straight, last = (np.zeros((5, D), np.float32) for _ in range(4))
-        np.add.at(right, rows, G[bags])
-        first[:, 0] = right.sum(axis=1)
-        np.add.at(straight, rows, G)
-        last[rows] = G[bags]
-        args = (G, rows, bags, np.zeros((5, D), np.float32), n, D)
-        mistakes = {ONE_FEATURE: first, BY_POSITION: straight, OVERWRITTEN: last}
-        made.append(Launch(what, -(-n * D // 64), 64, args, (3, right), mistakes))
-    return made
+    return [
+        _add_bags_launch(40, 3, 64),
+        _add_bags_launch(300, 2, 64),
+        _add_bags_launch(50, 5, 32, spare=1),
+        _add_bags_launch(130, 1, 128, R=9),
+    ]
 
 
 def _add_bags_fault(fault: KernelFault, code: str) -> str:
-    if "__sync" in code:
+    kinds = kinds_of(fault)
+    if "race" in kinds and "atomicExch" in code:
+        return EXCHANGED
+    if "race" in kinds and "atomicAdd" in code:
+        return HALF if "atomically" in str(fault) else LOST
+    if "__sync" in code and kinds & {"race", "divergent barrier", "deadlock"}:
         return NO_BARRIER_HELPS
-    if not kinds_of(fault) & {"race"}:
-        return ""
-    return EXCHANGED if "atomicExch" in code else HALF if "atomicAdd" in code else LOST
+    return LOST if "race" in kinds else ""
 
 
 def _add_bags_counts(report: Report, launch: Launch, code: str) -> str:
-    reads = [line for line in report.lines if line.array == "grad_output"]
-    return SERIAL if sum(line.requests for line in reads) >= launch.args[4] else ""
+    n, D = launch.args[4:]
+    return SERIAL if threads(report, "grad_output", "read") < n * D else ""
 
 
 _PLAIN = "*sum += part;"
@@ -259,6 +281,8 @@ LOST_UPDATE = Exercise(
             SERIAL,
         ),
         Wrong(ADD_BAGS_RIGHT.replace("part);", "part)"), NO_COMPILE),
+        Wrong(ADD_BAGS_RIGHT.replace("(sum,", "(*sum,"), NO_AMPERSAND),
+        Wrong(ADD_BAGS_RIGHT.replace("blockDim.x", "64"), FIXED_BLOCK),
     ),
     points=1,
     unproved="that two runs give the same bits: with atomics they may not.",
@@ -305,21 +329,31 @@ NOT_ATOMIC = "Within the warp there is one writer now. Other warps hold the same
 ONE_GROUP = "Only the group of lane 0 was added. Every group has a leader of its own."
 
 
+def _add_scores_launch(n: int, R: int, spare: int = 0) -> Launch:
+    random = np.random.default_rng([107, n])
+    rows = np.minimum(random.integers(0, R, n), random.integers(0, R, n)).astype(np.int32)
+    scores = random.normal(size=n).astype(np.float32) + np.float32(2)
+    right, mistakes = _scores(rows, scores, R)
+    args = (rows, scores, np.zeros(R, np.float32), n)
+    what = f"{n} positions of {R} rows"
+    return Launch(what, -(-n // 64) + spare, 64, args, (2, right), mistakes)
+
+
 def _add_scores_launches() -> list[Launch]:
-    random = np.random.default_rng(107)
-    made = []
-    for what, n in (("64 positions, two full warps", 64), ("200 positions", 200)):
-        rows = np.minimum(random.integers(0, 8, n), random.integers(0, 8, n)).astype(np.int32)
-        scores = random.normal(size=n).astype(np.float32) + np.float32(2)
-        args = (rows, scores, np.zeros(8, np.float32), n)
-        right, mistakes = _scores(rows, scores)
-        made.append(Launch(what, -(-n // 64), 64, args, (2, right), mistakes))
-    return made
+    return [
+        _add_scores_launch(64, 8),
+        _add_scores_launch(200, 8),
+        _add_scores_launch(33, 3, spare=1),
+        _add_scores_launch(96, 60),
+        _add_scores_launch(128, 1),
+    ]
 
 
-def _scores(rows: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _scores(
+    rows: np.ndarray, scores: np.ndarray, R: int
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The right sums, and those of four mistakes."""
-    right, every, alone, mixed, one = (np.zeros(8, np.float32) for _ in range(5))
+    right, every, alone, mixed, one = (np.zeros(R, np.float32) for _ in range(5))
     np.add.at(right, rows, scores)
     for begin in range(0, len(rows), 32):
         mine, told = rows[begin : begin + 32], scores[begin : begin + 32]
@@ -375,6 +409,7 @@ JOIN = Exercise(
             NOT_ATOMIC,
         ),
         Wrong(ADD_SCORES_JOINED.replace("lane == __ffs(same) - 1", "lane == 0"), ONE_GROUP),
+        Wrong(ADD_SCORES_JOINED.replace("&sums[row]", "sums[row]"), NO_AMPERSAND),
     ),
     points=3,
     unproved="that it is faster: joining costs 32 shuffles, whether rows are equal or not.",

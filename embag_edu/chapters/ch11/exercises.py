@@ -6,14 +6,23 @@ accuse(puzzle, "tail lost")
 
 from __future__ import annotations
 
-from typing import Any
+import re
 
 import numpy as np
 
 from embag_edu.bench import traffic
 from embag_edu.chapters.detective import Detective, Setting, draw, row_text
 from embag_edu.course.exercise import Case, Exercise, Wrong
-from embag_edu.course.kernel_exercise import NO_COMPILE, NOT_SOURCE, KernelTask, Launch
+from embag_edu.course.kernel_exercise import (
+    FIXED_BLOCK,
+    NO_COMPILE,
+    NOT_SOURCE,
+    KernelTask,
+    Launch,
+    element_of,
+    kinds_of,
+    threads,
+)
 from embag_edu.cuda_on_cpu import KernelFault, RawKernel, Report, settings
 
 # ---- 11.entries -----------------------------------------------------------------------------
@@ -267,26 +276,36 @@ PAST_END = "The last run walks past the last entry: it must stop at n as well."
 ONLY_FIRST = "Only the first entry of each run was added: the owner must add the others as well."
 ONE_SHORT = "The last entry of each run is missing."
 ONE_FEATURE = "All features were added to the first one of the row: d belongs in the place."
-SERIAL = "The result is right, and one thread did it all. Each run has an owner of its own."
+SERIAL = (
+    "The result is right, but a thread does the work of several runs or features. Each run has an "
+    "owner of its own for each feature."
+)
 ROUNDED = "Rounding each share makes the bits equal, and the sums wrong. Fix the order instead."
 
 
+def _sum_runs_launch(n: int, D: int, block: int, spare: int = 0, R: int = 5) -> Launch:
+    random = np.random.default_rng([113, n, D])
+    keys = np.sort(random.integers(0, R - 1, n)).astype(np.int32)
+    sources = random.integers(0, 20, n).astype(np.int32)
+    G = random.normal(size=(20, D)).astype(np.float32)
+    args = (G, keys, sources, np.zeros((R, D), np.float32), n, D)
+    right, mistakes = _runs(G[sources], keys, R)
+    what = f"{n} entries, D = {D}, blocks of {block}"
+    return Launch(what, -(-n * D // block) + spare, block, args, (3, right), mistakes)
+
+
 def _sum_runs_launches() -> list[Launch]:
-    random = np.random.default_rng(113)
-    made = []
-    for what, n, D in (("40 entries of 4 rows, D = 3", 40, 3), ("300 entries, D = 2", 300, 2)):
-        keys = np.sort(random.integers(0, 4, n)).astype(np.int32)
-        sources = random.integers(0, 20, n).astype(np.int32)
-        G = random.normal(size=(20, D)).astype(np.float32)
-        args = (G, keys, sources, np.zeros((5, D), np.float32), n, D)
-        right, mistakes = _runs(G[sources], keys)
-        made.append(Launch(what, -(-n * D // 64), 64, args, (3, right), mistakes))
-    return made
+    return [
+        _sum_runs_launch(40, 3, 64),
+        _sum_runs_launch(300, 2, 64),
+        _sum_runs_launch(90, 5, 32, spare=1, R=40),
+        _sum_runs_launch(70, 1, 128, R=12),
+    ]
 
 
-def _runs(shares: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The right sums (5, D), and those of four mistakes."""
-    right, first, short, one, coarse = (np.zeros((5, shares.shape[1])) for _ in range(5))
+def _runs(shares: np.ndarray, keys: np.ndarray, R: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The right sums (R, D), and those of four mistakes."""
+    right, first, short, one, coarse = (np.zeros((R, shares.shape[1])) for _ in range(5))
     for row in np.unique(keys):
         mine = shares[keys == row].astype(np.float64)
         right[row], first[row], short[row] = mine.sum(axis=0), mine[0], mine[:-1].sum(axis=0)
@@ -299,39 +318,48 @@ def _runs(shares: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, dict[str, n
 
 def _sum_runs_fault(fault: KernelFault, code: str) -> str:
     if fault.kind == "out of bounds" and fault.array == "keys":
-        return BEFORE_FIRST if "element -" in str(fault) else PAST_END
-    if fault.kind != "race":
+        return BEFORE_FIRST if element_of(fault) < 0 else PAST_END
+    if "race" not in kinds_of(fault):
         return ""
     return OWNERS if "for (" in code or "while (" in code else PLAIN_ADD
 
 
 def _sum_runs_counts(report: Report, launch: Launch, code: str) -> str:
-    reads = [line for line in report.lines if line.array == "grad_output"]
-    return SERIAL if sum(line.requests for line in reads) >= launch.args[4] * launch.args[5] else ""
+    owners = len(np.unique(launch.args[1])) * launch.args[5]
+    return SERIAL if threads(report, "grad_output", "read") < owners else ""
 
 
-SUM_RUNS_TASK = KernelTask(
-    "11.deterministic", "sum_runs", _sum_runs_launches, _sum_runs_fault, _sum_runs_counts, atol=5e-5
-)
 ORDERS = range(12)
 
 
-def _judge_deterministic(mine: Any) -> str:
+class _SameBits(KernelTask):
     """Right sums, no fault, and then: the same bits in all orders."""
-    said = SUM_RUNS_TASK(mine)
-    if said:
-        return said
-    kernel = RawKernel(mine() if callable(mine) else mine, "sum_runs")
-    for at in range(2):
-        found = set()
-        for order in ORDERS:
-            launch = _sum_runs_launches()[at]
-            with settings(mode="checked", order=order, seconds=5.0):
-                kernel((launch.grid,), (launch.block,), launch.args)
-            found.add(launch.args[3].tobytes())
-        if len(found) > 1:
-            return f"{NOT_SAME}\n\nOn {launch.what}: {len(found)} results in {len(ORDERS)} orders."
-    return ""
+
+    def judge(self, kernel: RawKernel, code: str) -> str:
+        said = super().judge(kernel, code)
+        if said:
+            return said
+        for at in range(len(self.launches())):
+            results = set()
+            for order in ORDERS:
+                launch = self.launches()[at]
+                with settings(mode="checked", order=order, seconds=5.0):
+                    kernel((launch.grid,), (launch.block,), launch.args)
+                results.add(launch.args[3].tobytes())
+            if len(results) > 1:
+                many = f"{len(results)} results in {len(ORDERS)} orders."
+                return f"{NOT_SAME}\n\nOn {launch.what}: {many}"
+        return ""
+
+
+SUM_RUNS_TASK = _SameBits(
+    "11.deterministic",
+    "sum_runs",
+    _sum_runs_launches,
+    _sum_runs_fault,
+    _sum_runs_counts,
+    atol=5e-5,
+)
 
 
 DETERMINISTIC = Exercise(
@@ -370,13 +398,14 @@ DETERMINISTIC = Exercise(
                      "for (int i = 0; i < n; i++) for (int d = 0; d < D; d++)"),
             SERIAL,
         ),
+        Wrong(SUM_RUNS_RIGHT.replace("blockDim.x", "64"), FIXED_BLOCK),
         Wrong(SUM_RUNS_RIGHT.replace("= sum;", "= sum"), NO_COMPILE),
         Wrong(7, NOT_SOURCE),
     ),
     points=3,
     unproved="other orders than the twelve that were tried; and that no run is too long for one "
     "thread.",
-    judge=_judge_deterministic,
+    judge=SUM_RUNS_TASK,
 )  # fmt: skip
 
 # ---- 11.last_block --------------------------------------------------------------------------
@@ -440,35 +469,42 @@ HIGHEST = "The block with the highest number need not be the one that comes last
 EVERYBODY = "Every block does the second pass: the early ones read what is not there yet."
 
 
+def _two_passes_launch(n: int, block: int, spare: int = 0, R: int = 31) -> Launch:
+    random = np.random.default_rng([114, n])
+    keys = np.sort(np.minimum(random.zipf(1.3, n), R) - 1).astype(np.int32)
+    values = random.normal(size=n).astype(np.float32) + np.float32(2)
+    pieces = -(-n // 4)
+    right = np.zeros(R, np.float32)
+    np.add.at(right, keys, values)
+    borders = np.arange(4, n, 4)
+    unjoined = right.copy()
+    unjoined[keys[borders[keys[borders] == keys[borders - 1]]]] = 0
+    scratch = np.full(2 * pieces, np.nan, np.float32), np.full(2 * pieces, -1, np.int32)
+    args = (keys, values, np.zeros(R, np.float32), *scratch, np.zeros(1, np.int32), n)
+    what = f"{n} entries, blocks of {block}"
+    return Launch(what, -(-pieces // block) + spare, block, args, (2, right), {NOBODY: unjoined})
+
+
 def _two_passes_launches() -> list[Launch]:
-    random = np.random.default_rng(114)
-    made = []
-    for what, n, block in (("90 entries, 3 blocks", 90, 8), ("400 entries, 4 blocks", 400, 32)):
-        keys = np.sort(np.minimum(random.zipf(1.3, n), 31) - 1).astype(np.int32)
-        values = random.normal(size=n).astype(np.float32) + np.float32(2)
-        pieces = -(-n // 4)
-        right = np.zeros(31, np.float32)
-        np.add.at(right, keys, values)
-        borders = np.arange(4, n, 4)
-        unjoined = right.copy()
-        unjoined[keys[borders[keys[borders] == keys[borders - 1]]]] = 0
-        scratch = np.full(2 * pieces, np.nan, np.float32), np.full(2 * pieces, -1, np.int32)
-        args = (keys, values, np.zeros(31, np.float32), *scratch, np.zeros(1, np.int32), n)
-        mistakes = {NOBODY: unjoined}
-        made.append(Launch(what, -(-pieces // block), block, args, (2, right), mistakes))
-    return made
+    return [
+        _two_passes_launch(90, 8),
+        _two_passes_launch(400, 32),
+        _two_passes_launch(301, 64, spare=1, R=120),
+        _two_passes_launch(3, 32),
+    ]
 
 
 def _two_passes_fault(fault: KernelFault, code: str) -> str:
-    if fault.array == "ticket":
-        return PLAIN_TICKET
     if fault.kind != "race":
         return ""
-    before, ticket, _ = code.partition("atomicAdd(ticket")
+    if fault.array == "ticket":
+        return PLAIN_TICKET
+    ticket = re.search(r"atomic\w+\s*\(\s*&?\s*ticket", code)
     if not ticket:
         return HIGHEST if "blockIdx.x ==" in code else ""
-    if "if (!last) return;" not in code:
+    if not re.search(r"(if|while)\s*\(\s*!?\s*last\b", code):
         return EVERYBODY
+    before = code[: ticket.start()]
     if "__threadfence" not in before and "__threadfence" in code:
         return TOO_LATE
     fence, barrier = "__threadfence" in before, "__syncthreads" in before
