@@ -51,7 +51,7 @@ def test_every_citation_resolves():
     wrong = [told for path in files() if path != mine for told in unresolved(path)]
     assert not wrong, "\n".join(wrong)
     table = (ROOT / "embag_edu" / "check" / "clauses.py").read_text(encoding="utf-8")
-    assert len(CITATION.findall(table)) > 80  # they are found at all
+    assert len(CITATION.findall(table)) > 60  # they are found at all
 
 
 @pytest.mark.parametrize(

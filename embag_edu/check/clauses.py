@@ -16,6 +16,7 @@ import numpy as np
 
 from embag_edu.check import edges
 from embag_edu.check.cases import TABLE, Case, call, random_calls, raw
+from embag_edu.check.refusals import REFUSALS
 
 NAN, INF = float("nan"), float("inf")
 FLOATS16 = ("float16", "bfloat16")
@@ -830,215 +831,28 @@ def _sparse() -> list[Clause]:
 
 
 def _refusals() -> list[Clause]:
-    return [
-        _clause(f"errors.{name}", rule, source, "refused", *cases)
-        for name, rule, source, cases in _refused_calls()
+    """Of the forward, in the order of the checks; then the one of the backward."""
+    table = [
+        _clause(
+            f"errors.{refusal.name}",
+            refusal.rule,
+            refusal.source,
+            "refused",
+            (raw(case, **refusal.arguments(case)) for case in refusal.calls),
+        )
+        for refusal in REFUSALS
     ]
-
-
-def _refused_calls() -> list[tuple[str, str, str, list[Case]]]:
-    w = np.array(TABLE, np.float32)
-    i, o = np.array([0, 1, 2]), np.array([0, 2])
-    plane = np.array([[0, 1], [2, 3]])
-    psw = np.ones(3, np.float32)
-
-    def bad(name: str, **changes: object) -> Case:
-        arguments = {"input": i, "weight": w, "offsets": o, "mode": "sum"} | changes
-        return raw(name, **{k: v for k, v in arguments.items() if v is not LEFT_OUT})
-
-    return [
-        (
-            "not_arrays",
-            "Lists are not arrays.",
-            "spec 3",
-            [bad("input", input=[0, 1, 2]), bad("weight", weight=TABLE)],
-        ),
-        (
-            "psw_shape",
-            "per_sample_weights must have the input's shape.",
-            "spec 3, row 1",
-            [
-                bad("too short", per_sample_weights=psw[:2]),
-                bad("1-D for 2-D", input=plane, offsets=LEFT_OUT, per_sample_weights=psw),
-            ],
-        ),
-        (
-            "weight_shape",
-            "weight must be 2-D.",
-            "spec 3, row 2",
-            [bad("1-D", weight=w[0]), bad("3-D", weight=w[None])],
-        ),
-        (
-            "input_shape",
-            "input must be 1-D or 2-D.",
-            "spec 3, row 3f",
-            [bad("0-D", input=np.array(1)), bad("3-D", input=plane[None], offsets=LEFT_OUT)],
-        ),
-        (
-            "offsets_with_2d",
-            "A 2-D input takes no offsets.",
-            "spec 3, row 3b",
-            [bad("both", input=plane)],
-        ),
-        (
-            "offsets_missing",
-            "A 1-D input needs 1-D offsets.",
-            "spec 3, rows 3d, 3e",
-            [bad("none", offsets=LEFT_OUT), bad("2-D", offsets=o[None])],
-        ),
-        (
-            "bags_of_nothing",
-            "A 2-D input of no columns is refused.",
-            "spec 3, row 3c",
-            [bad("3 by 0", input=np.zeros((3, 0), np.int64), offsets=LEFT_OUT)],
-        ),
-        (
-            "mode",
-            "The mode is one of sum, mean and max.",
-            "spec 3, row 4a",
-            [bad("capital", mode="Sum"), bad("None", mode=None), bad("min", mode="min")],
-        ),
-        (
-            "max_options",
-            "Mode max supports neither scale_grad_by_freq nor sparse.",
-            "spec 3, rows 4b, 4c",
-            [
-                bad("frequency", mode="max", scale_grad_by_freq=True),
-                bad("sparse", mode="max", sparse=True),
-            ],
-        ),
-        (
-            "psw_mode",
-            "per_sample_weights go with mode sum only.",
-            "spec 3, row 6",
-            [
-                *(bad(m, mode=m, per_sample_weights=psw) for m in ("mean", "max")),
-                bad(
-                    "2-D max",
-                    input=plane,
-                    offsets=LEFT_OUT,
-                    mode="max",
-                    per_sample_weights=np.ones((2, 2), np.float32),
-                ),
-            ],
-        ),
-        (
-            "padding_range",
-            "padding_idx lies in [-V, V).",
-            "spec 3, row 7",
-            [bad("V", padding_idx=6), bad("-V - 1", padding_idx=-7)],
-        ),
-        (
-            "padding_type",
-            "padding_idx is an int.",
-            "spec 3, row 7",
-            [bad("1.0", padding_idx=1.0)],
-        ),
-        (
-            "index_dtype",
-            "input and offsets are integers of 32 or 64 bits.",
-            "spec 3, row 8",
-            [
-                bad("float input", input=i.astype(np.float32)),
-                bad("float offsets", offsets=o.astype(np.float32)),
-                bad("int16 both", input=i.astype(np.int16), offsets=o.astype(np.int16)),
-            ],
-        ),
-        (
-            "weight_dtype",
-            "weight holds floating-point numbers.",
-            "spec 3, row 9",
-            [bad("int32", weight=w.astype(np.int32))],
-        ),
-        (
-            "first_offset",
-            "The first offset is 0.",
-            "spec 3, row 10",
-            [
-                bad("starts at 1", offsets=np.array([1, 2])),
-                bad("negative", offsets=-o[1:]),
-                bad("1 with the end", offsets=np.array([1, 3]), include_last_offset=True),
-            ],
-        ),
-        (
-            "last_offset",
-            "No bag starts behind the end of the input.",
-            "spec 3, row 11",
-            [
-                bad("4 of 3", offsets=np.array([0, 4])),
-                bad("4 as the end", offsets=np.array([0, 2, 4]), include_last_offset=True),
-            ],
-        ),
-        (
-            "psw_dtype",
-            "per_sample_weights have weight's dtype.",
-            "spec 3, row 12",
-            [bad("float64 with float32", per_sample_weights=psw.astype(np.float64))],
-        ),
-        (
-            "no_last_offset",
-            "include_last_offset needs at least one offset.",
-            "spec 3, row 13",
-            [bad("empty", offsets=o[:0], include_last_offset=True)],
-        ),
-        (
-            "index_range",
-            "An index outside [0, V) is refused; negative ones do not count from the end.",
-            "spec 3, row 14",
-            [
-                bad("V", input=np.array([0, 6, 1])),
-                bad("-1", input=np.array([0, -1, 1])),
-                bad("-1 in max", input=np.array([0, -1, 1]), mode="max"),
-                bad("V with padding", input=np.array([0, 6, 1]), padding_idx=1),
-                bad("V in mean", input=np.array([0, 6, 1]), mode="mean"),
-                bad("V in max", input=np.array([0, 6, 1]), mode="max"),
-                bad("V, last", input=np.array([0, 1, 6])),
-                bad("-1 in mean", input=np.array([0, -1, 1]), mode="mean"),
-                bad("-1 where padding_idx is -1", input=np.array([0, -1, 1]), padding_idx=-1),
-                bad("-1 with weights", input=np.array([0, -1, 1]), per_sample_weights=psw),
-                bad("-1 in 2-D", input=np.array([[0, -1], [1, 2]]), offsets=LEFT_OUT),
-                bad(
-                    "V in int32", input=np.array([0, 6], np.int32), offsets=np.array([0], np.int32)
-                ),
-            ],
-        ),
-        (
-            "max_norm_range",
-            "With max_norm, an index too large is an IndexError.",
-            "spec 3, row 5",
-            [bad("V", input=np.array([0, 6, 1]), max_norm=1.0)],
-        ),
-        (
-            "backward.sparse_frequency",
-            "A backward with sparse and scale_grad_by_freq is refused; its forward is not.",
-            "spec 3, row 15",
-            [
-                call(m, [0, 1, 1], [0, 2], mode=m, sparse=True, scale_grad_by_freq=True)
-                for m in ("sum", "mean")
-            ],
-        ),
-        (
-            "offsets_decrease",
-            "Offsets must not decrease.",
-            "spec 4; stricter than torch",
-            [bad("0, 2, 1", offsets=np.array([0, 2, 1]), weight=w.astype(np.float64))],
-        ),
-        (
-            "trailing_positions",
-            "With include_last_offset, the last offset is the number of positions.",
-            "spec 4; stricter than torch",
-            [bad(f"2 of 3, {m}", include_last_offset=True, mode=m) for m in ("sum", "mean", "max")],
-        ),
-        (
-            "positions_without_bag",
-            "Empty offsets with positions are refused.",
-            "spec 4; stricter than torch",
-            [bad("no offsets, 3 positions", offsets=o[:0])],
-        ),
-    ]
-
-
-LEFT_OUT = object()
+    of_the_backward = _clause(
+        "errors.backward.sparse_frequency",
+        "A backward with sparse and scale_grad_by_freq is refused; its forward is not.",
+        "spec 3, row 15",
+        "refused",
+        [
+            call(m, [0, 1, 1], [0, 2], mode=m, sparse=True, scale_grad_by_freq=True)
+            for m in ("sum", "mean")
+        ],
+    )
+    return [*table, of_the_backward]
 
 
 # ---- what holds for every call --------------------------------------------------------------
