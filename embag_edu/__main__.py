@@ -26,6 +26,8 @@ COMMANDS = {  # name: (what it does, where it is done, what it needs: embag_edu[
               "embag_edu.train.command:main", "check"),
     "gpu": ("try everything on this machine's NVIDIA GPU, and write what was found",
             "embag_edu.gpu.command:main", "book"),
+    "cache": ("show how much the compiled kernels take, or remove them",
+              "embag_edu.cuda_on_cpu.cache:main", "book"),
     "report": ("this machine and its packages, to paste into a bug report",
                "embag_edu.environment:main", "book"),
     "exercises": ("make the readers' copies of the exercises from their solutions",

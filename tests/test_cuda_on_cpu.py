@@ -455,3 +455,72 @@ def test_an_aligned_struct_of_the_source_is_copied_whole(compiler, monkeypatch):
     module, y = RawModule(code=PACK + FILL, name_expressions=["fill"]), np.zeros(8, np.float32)
     module.get_function("fill")((1,), (2,), (y,))  # an aggregate stays one
     assert y.tolist() == [1, 2, 3, 4] * 2
+
+
+ARCH = """
+#if __CUDA_ARCH__ >= 700 && defined(__CUDACC__) && defined(__CUDACC_RTC__)
+__device__ int from_a_new_gpu = 1;
+#else
+#error an old GPU
+#endif
+#if defined(__GNUC__) || defined(__clang__) || defined(linux) || defined(__NVCC__)
+#error the host's compiler
+#endif
+__constant__ int limits[__CUDA_ARCH__ / 100] = {};
+extern "C" __global__ void arch(int* y) {
+#if __CUDA_ARCH__ >= 900
+  __shared__ int only_there;
+  only_there = 90;
+  y[0] = only_there + sizeof(limits) / 4;
+#else
+  y[0] = __CUDA_ARCH__;
+#endif
+}"""
+
+
+@pytest.mark.parametrize("mode", ["fast", "checked"])
+def test_a_source_sees_the_macros_of_nvidias_compiler(mode):
+    def run(options=(), **changes):
+        y = np.zeros(1, np.int32)
+        with settings(mode=mode, **changes):
+            RawModule(code=ARCH, options=options).get_function("arch")((1,), (1,), (y,))
+        return int(y[0])
+
+    assert run() == 800 and run(arch="sm_75") == 750
+    assert run(arch="sm_90") == 99 and run(("-arch=sm_100",)) == 100
+    with pytest.raises(CompileError, match="an old GPU"):
+        run(arch="sm_60")
+    with pytest.raises(ValueError, match="'sm_80'"):
+        run(arch=80)
+
+
+BOUNDS = """
+#define BLOCK 64
+constexpr int HALF = BLOCK / 2;
+extern "C" __global__ void __launch_bounds__(16*16) product(int* y) {}
+extern "C" __global__ void __launch_bounds__(BLOCK, 4) name(int* y) {}
+extern "C" __launch_bounds__(HALF + (1 << 3)) __global__ void sum(int* y) {}
+template <typename T, int N = 8> __global__ void __launch_bounds__(2 * N) instance(T* y) {}
+extern "C" __global__ void free(int* y) {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "threads"),
+    [
+        ("product", 256),
+        ("name", 64),
+        ("sum", 40),
+        ("instance<int>", 16),
+        ("instance<int, (4 > 3) ? 32 : 1>", 64),
+        ("free", 1024),
+    ],
+)
+def test_launch_bounds(name, threads):
+    module, y = RawModule(code=BOUNDS, name_expressions=[name]), np.zeros(1, np.int32)
+    kernel = module.get_function(name)
+    assert kernel.max_threads_per_block == kernel.attributes["max_threads_per_block"] == threads
+    kernel((1,), (threads,), (y,))
+    if threads < 1024:
+        with pytest.raises(ValueError, match=f"up to {threads} "):
+            kernel((1,), (threads + 1,), (y,))

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from embag_edu.cuda_on_cpu.preprocessor import predefined
 from embag_edu.cuda_on_cpu.refuse import NotModeled, refuse
 from embag_edu.cuda_on_cpu.rewrite import rewrite
 from embag_edu.cuda_on_cpu.signature import parameters
@@ -93,39 +94,40 @@ def test_parameter(written, wanted):
 
 KERNELS = [
     # source, [(name, number of parameters, line, extern_c, max_threads)]
-    ("__global__ void k() {}", [("k", 0, 1, False, None)]),
-    ("__global__ void k(void) {}", [("k", 0, 1, False, None)]),
-    ('extern "C" __global__ void k(int a, A<int, 2> b) {}', [("k", 2, 1, True, None)]),
+    ("__global__ void k() {}", [("k", 0, 1, False, "")]),
+    ("__global__ void k(void) {}", [("k", 0, 1, False, "")]),
+    ('extern "C" __global__ void k(int a, A<int, 2> b) {}', [("k", 2, 1, True, "")]),
     ('extern "C" {\n__global__ void k() {}\n}\n__global__ void l(){}', None),
-    ("__global__ void __launch_bounds__(128) k(int n) {}", [("k", 1, 1, False, 128)]),
-    ("__global__ __launch_bounds__(N, 2) void k(int n) {}", [("k", 1, 1, False, None)]),
-    ("__launch_bounds__(64, 2) __global__ static void k(int n) {}", [("k", 1, 1, False, 64)]),
+    ("__global__ void __launch_bounds__(128) k(int n) {}", [("k", 1, 1, False, "128")]),
+    ("__global__ __launch_bounds__(N, 2) void k(int n) {}", [("k", 1, 1, False, "N")]),
+    ("__global__ void __launch_bounds__(16*16) k() {}", [("k", 0, 1, False, "16 * 16")]),
+    ("__launch_bounds__(64, 2) __global__ static void k(int n) {}", [("k", 1, 1, False, "64")]),
     ("// __global__ void no() {}\n/* __global__ void no(){} */ __global__ void k(){}", None),
-    ('auto s = "__global__ void no() {}"; __global__ void k(){}', [("k", 0, 1, False, None)]),
-    ("#define K __global__ void no()\n__global__ void k(){}", [("k", 0, 2, False, None)]),
+    ('auto s = "__global__ void no() {}"; __global__ void k(){}', [("k", 0, 1, False, "")]),
+    ("#define K __global__ void no()\n__global__ void k(){}", [("k", 0, 2, False, "")]),
     ("#if 0\n__global__ void no(){}\n#else\n__global__ void k(){}\n#endif", None),
     ("#ifndef CUDA_ON_CPU\n__global__ void no(){}\n#endif\n__global__ void k(){}", None),
-    ("__global__ void k(int n);\n__global__ void k(int n) {}", [("k", 1, 2, False, None)]),
+    ("__global__ void k(int n);\n__global__ void k(int n) {}", [("k", 1, 2, False, "")]),
     ("template <class T> __global__ void k(T* x) {}\ntemplate __global__ void k<int>(int*);", None),
     ("template <class T> __global__ void k(T* x){}\ntemplate <> __global__ void k<int>(int*){}",
      None),
-    ("namespace a { __global__ void k() {} }", [("k", 0, 1, False, None)]),
+    ("namespace a { __global__ void k() {} }", [("k", 0, 1, False, "")]),
     ("#ifdef A\n__global__ void k(int a) {\n#else\n__global__ void k(float a) {\n#endif\n}\n"
      "__global__ void l() {}", None),
-    ("char c = '{'; int n = 1'000; __global__ void k() {}", [("k", 0, 1, False, None)]),
+    ("char c = '{'; int n = 1'000; __global__ void k() {}", [("k", 0, 1, False, "")]),
     ("__device__ void f() { }\n__global__\nvoid\nk(\n  int a,\n  int b)\n{}", None),
     ("", []),
     ("__global__ void", []),
 ]  # fmt: skip
 FOUND = {  # of the rows above that say None
-    3: [("k", 0, 2, True, None), ("l", 0, 4, False, None)],
-    7: [("k", 0, 2, False, None)],
-    10: [("k", 0, 4, False, None)],
-    11: [("k", 0, 4, False, None)],
-    13: [("k", 1, 1, False, None)],
-    14: [("k", 1, 1, False, None)],
-    16: [("k", 1, 4, False, None), ("l", 0, 7, False, None)],
-    18: [("k", 2, 4, False, None)],
+    3: [("k", 0, 2, True, ""), ("l", 0, 4, False, "")],
+    8: [("k", 0, 2, False, "")],
+    11: [("k", 0, 4, False, "")],
+    12: [("k", 0, 4, False, "")],
+    14: [("k", 1, 1, False, "")],
+    15: [("k", 1, 1, False, "")],
+    17: [("k", 1, 4, False, ""), ("l", 0, 7, False, "")],
+    19: [("k", 2, 4, False, "")],
 }
 
 
@@ -398,6 +400,7 @@ def test_half_a_source_is_no_surprise():
             assert error.line
 
 
+SM_80 = tuple(f"-D{name}={value}" for name, value in predefined("sm_80").items())
 CHOICES = """
 #define BIG 1
 #ifdef BIG
@@ -417,7 +420,7 @@ __constant__ real sum;
 __global__ void tiny(real x) {}
 #endif
 #endif
-#if defined(DOUBLE) && X > 3
+#if X(3)
 __global__ void asked(real x) {}
 #endif
 #ifdef __CUDA_ARCH__
@@ -439,6 +442,69 @@ def test_options_answer_ifdef(options, names, dtype, constant):
     assert list(kernels(CHOICES, options)) == names
     assert parameters(CHOICES, "asked", options)[0].dtype == dtype
     assert [v.constant for v in global_variables(CHOICES, options)] == constant
+
+
+QUESTIONS = [
+    # the question, the options, the answer: None where both branches are read
+    ("#if 0", None, False),
+    ("#if 2 - 1", None, True),
+    ("#ifdef CUDA_ON_CPU", None, True),
+    ("#if !defined(CUDA_ON_CPU) || 0", None, False),
+    ("#ifdef A", None, None),
+    ("#if A > 3", None, None),
+    ("#if A > 3", (), False),
+    ("#if A > 3 && defined A", ("-DA=4",), True),
+    ("#if A == B", ("-DA=B", "-DB=0x10u"), True),
+    ("#if A != 16", ("-DA=B", "-DB=0x10u"), False),
+    ("#if (A >= 700) && !(A % 100)", ("-DA=800",), True),
+    ("#if A", ("-DA",), True),
+    ("#if A(3)", (), None),
+    ("#if A(3)", ("-DA=1",), None),
+    ("#if A", ("-DA=A",), None),
+    ("#if 1 / 0", (), None),
+    ("#if 1 +", (), None),
+    ("#ifdef __GNUC__", (), None),
+    ("#if __CUDA_ARCH__ >= 700", (), None),
+    ("#if __CUDA_ARCH__ >= 700", SM_80, True),
+    ("#if __CUDA_ARCH__ >= 900 || defined(__NVCC__)", SM_80, False),
+    ("#if defined(__CUDACC_RTC__) && __CUDACC_VER_MAJOR__ > 10", SM_80, True),
+    ("#ifdef __GNUC__", SM_80, False),
+]
+
+
+@pytest.mark.parametrize(("question", "options", "answer"), QUESTIONS)
+def test_questions_of_the_preprocessor(question, options, answer):
+    code = f"{question}\n__global__ void yes() {{}}\n#else\n__global__ void no() {{}}\n#endif"
+    assert (
+        list(kernels(code, options)) == {None: ["yes", "no"], True: ["yes"], False: ["no"]}[answer]
+    )
+
+
+@pytest.mark.parametrize(
+    ("conditions", "names"),
+    [
+        (("1", "1"), "a"),
+        (("0", "1"), "b"),
+        (("0", "0"), "c"),
+        (("1", "X(1)"), "a"),
+        (("0", "X(1)"), "bc"),
+        (("X(1)", "1"), "ab"),
+        (("X(1)", "0"), "ac"),
+        (("X(1)", "X(1)"), "abc"),
+    ],
+)
+def test_elif(conditions, names):
+    code = "#if {}\n__global__ void a() {{}}\n#elif {}\n__global__ void b() {{}}\n"
+    code = code.format(*conditions) + "#else\n__global__ void c() {}\n#endif\n"
+    assert "".join(kernels(code, ())) == names
+
+
+def test_what_the_source_defines():
+    code = (
+        "#define N 4\n#if N > 3\n__global__ void k() {}\n#endif\n#undef N\n#ifdef N\nasm();\n#endif"
+    )
+    assert list(kernels(code, ())) == ["k"]
+    refuse(code, ())
 
 
 def test_options_and_what_is_left_out():

@@ -10,6 +10,7 @@ happens. Fast mode runs it in this process, on several cores, and looks at nothi
 from __future__ import annotations
 
 import ctypes
+import functools
 import json
 import os
 import shutil
@@ -62,10 +63,12 @@ class RawModule:
             )
         self.code, self.options, self.backend = code, tuple(options), backend
         self.name_expressions = None if name_expressions is None else tuple(name_expressions)
-        self._kernels = source.kernels(code, self.options)
+        self.arch = toolchain.architecture(self.options) or current().arch
+        seen = toolchain.seen(self.options, self.arch)
+        self._kernels = source.kernels(code, seen)
         own = [k.name for k in self._kernels.values() if k.extern_c]
         self._names = list(dict.fromkeys([*own, *(name_expressions or ())]))
-        self._variables = source.global_variables(code, self.options)
+        self._variables = source.global_variables(code, seen)
         self._values: dict[str, np.ndarray] = {}  # of the variables, once they are known
         self._parameters: dict[str, list[source.Parameter]] = {}
         self._files: dict[tuple[bool, str | None], Path] = {}
@@ -111,7 +114,9 @@ class RawModule:
         """Looked up once for each mode and compiler: the cache reads the whole library."""
         wanted = checked, os.environ.get("EMBAG_CXX")
         if wanted not in self._files or not self._files[wanted].exists():
-            self._files[wanted] = toolchain.build(self.code, self._names, self.options, checked)
+            self._files[wanted] = toolchain.build(
+                self.code, self._names, self.options, checked, self.arch
+            )
         return self._files[wanted]
 
     def _libraries(self, cores: int) -> list[ctypes.CDLL]:
@@ -197,10 +202,15 @@ class RawKernel:
         """Compile now; otherwise the first launch does it."""
         self._module.compile(log_stream)
 
-    @property
+    @functools.cached_property
     def max_threads_per_block(self) -> int:
-        """1024, or what __launch_bounds__ says."""
-        return (self._declaration and self._declaration.max_threads) or 1024
+        """1024, or what __launch_bounds__ says: the compiler knows it."""
+        if self._declaration is None or not self._declaration.max_threads:
+            return 1024
+        library = ctypes.CDLL(str(self._module._library_file(current().mode == "checked")))
+        bounds = getattr(library, f"bounds_{self._number}", None)
+        text = self._declaration.max_threads
+        return bounds() if bounds else int(text) if text.isdecimal() else 1024
 
     @property
     def attributes(self) -> dict[str, int]:

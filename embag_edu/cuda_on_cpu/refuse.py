@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from embag_edu.cuda_on_cpu.tokens import MACRO, SourceError, tokens
+from embag_edu.cuda_on_cpu.preprocessor import MACRO
+from embag_edu.cuda_on_cpu.tokens import SourceError, tokens
 
 
 class NotModeled(SourceError):

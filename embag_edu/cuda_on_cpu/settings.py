@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
@@ -20,6 +21,7 @@ class Settings:
     seconds:      a checked kernel that takes longer is ended and reported as endless.
     cores:        fast mode: how many cores share the blocks.
     raise_faults: False: races are only listed in `kernel.report`, and what was written is kept.
+    arch:         the GPU that __CUDA_ARCH__ speaks of, in modules made from now on: "sm_80".
     log:          so many accesses are kept one by one, in `kernel.report.accesses`.
     """
 
@@ -29,6 +31,7 @@ class Settings:
     cores: int = min(os.cpu_count() or 1, 8)
     raise_faults: bool = True
     log: int = 0
+    arch: str = "sm_80"
 
     def __post_init__(self):
         if self.mode not in ("checked", "fast"):
@@ -37,6 +40,8 @@ class Settings:
             raise ValueError(
                 f"order is {self.order!r}; valid: 0 (in order), or a seed up to 2**32 - 1"
             )
+        if not re.fullmatch(r"sm_\d{2,3}", str(self.arch)):
+            raise ValueError(f"arch is {self.arch!r}; valid: 'sm_80', 'sm_90' and so on")
         if not self.seconds > 0 or not self.cores >= 1 or not 0 <= self.log <= 1_000_000:
             raise ValueError(
                 f"seconds is {self.seconds!r}, cores {self.cores!r}, log {self.log!r}; valid: "

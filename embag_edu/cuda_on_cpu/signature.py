@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from embag_edu.cuda_on_cpu.preprocessor import macros
 from embag_edu.cuda_on_cpu.source import (
     Kernel,
     Parameter,
@@ -24,7 +25,6 @@ from embag_edu.cuda_on_cpu.tokens import (
     before,
     cut,
     end_of,
-    macros,
     nesting,
     split,
     tokens,

@@ -55,14 +55,14 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Kernel:
-    """One `__global__` function. max_threads: from __launch_bounds__, where it is a number."""
+    """One `__global__` function. max_threads: what __launch_bounds__ says, as text; "" without."""
 
     name: str
     template_parameters: tuple[TemplateParameter, ...]
     parameters: tuple[Parameter, ...]
     line: int
     extern_c: bool
-    max_threads: int | None
+    max_threads: str
 
 
 class GlobalVariable(NamedTuple):
@@ -120,12 +120,13 @@ def _parenthesis(found: Sequence[Token], i: int) -> int:
     return min(i, len(found) - 1)
 
 
-def _launch_bounds(head: Sequence[Token]) -> int | None:
-    texts = [t.text for t in head]
-    if "__launch_bounds__" not in texts:
-        return None
-    number = texts[texts.index("__launch_bounds__") + 2]
-    return int(number) if number.isdecimal() else None
+def _launch_bounds(head: Sequence[Token]) -> str:
+    """The first argument of __launch_bounds__: "256", "16 * 16", "BLOCK"."""
+    at = next((i for i, token in enumerate(head) if token.text == "__launch_bounds__"), None)
+    if at is None or at + 1 == len(head):
+        return ""
+    parts = split(head[at + 2 : close(head, at + 1)])
+    return " ".join(token.text for token in parts[0]) if parts else ""
 
 
 def _parameter(part: list[Token]) -> Parameter:

@@ -3,9 +3,8 @@
 This is not a C++ compiler: it knows how a declaration looks, and nothing of what a body means.
 Macros are not expanded.
 
-`#if 0`, `#if 1` and the questions after CUDA_ON_CPU are always answered. Whether any other name is
-defined (`#ifdef NAME`, `#if defined(NAME)`) is answered where the compiler's options are given, as
-`options=("-DNAME",)` or `options=()`. Of all other questions, both sides are read.
+The preprocessor's questions are answered where they can be: see preprocessor.py. The answers need
+the compiler's options, as `options=("-DNAME",)` or `options=()`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-MACRO = "CUDA_ON_CPU"  # defined while a source is compiled for the CPU, and never on a GPU
+from embag_edu.cuda_on_cpu.preprocessor import Branches
 
 
 class SourceError(ValueError):
@@ -81,7 +80,7 @@ def _tokens(code: str, options: tuple[str, ...] | None) -> tuple[Token, ...]:
     found: list[Token] = []
     braces: list[str] = []  # of every open brace: "C", "namespace" or "{"
     branches: list[list[str]] = []  # of every open #if: the braces that were open before it
-    for token in _alive(list(_cut(strip(code))), _defined(options)):
+    for token in _alive(list(_cut(strip(code))), options):
         if token.directive:
             if found and found[-1].text == "#":
                 braces = _branch(token.text, braces, branches)
@@ -113,65 +112,15 @@ def _directive_end(text: str, start: int) -> int:
     return len(text) if end < 0 else end
 
 
-def macros(options: Sequence[str]) -> dict[str, str]:
-    """{"N": "4"} of ("-DN=4",), or of ("-D", "N=4")."""
-    joined = "\0".join(options).replace("-D\0", "-D").split("\0")
-    pairs = (option[2:].strip().partition("=") for option in joined if option.startswith("-D"))
-    return {name: value for name, _, value in pairs}
-
-
-def _defined(options: Sequence[str] | None) -> set[str] | None:
-    return None if options is None else set(macros(options))
-
-
-def _alive(found: list[Token], defined: set[str] | None) -> Iterator[Token]:
-    """The tokens that no #if shuts out. defined: names of macros, None where they are not known."""
-    answers: list[bool | None] = []  # of every open #if: True, False, or None where not known
-    conditional = False
+def _alive(found: list[Token], options: Sequence[str] | None) -> Iterator[Token]:
+    """The tokens that no #if shuts out."""
+    branches, conditional = Branches(options), False
     for i, token in enumerate(found):
         if token.text == "#" and token.directive:
-            words = [t.text for t in found[i + 1 : i + 9] if t.directive == token.directive]
-            conditional = _conditional(words, answers, defined)
-            if not conditional and False not in answers and defined is not None:
-                defined = _define(words, defined)
-        if (token.directive and conditional) or False not in answers:
+            line = [t.text for t in found[i + 1 : i + 64] if t.directive == token.directive]
+            conditional = branches.read(line)
+        if (token.directive and conditional) or not branches.shut:
             yield token
-
-
-def _define(words: list[str], defined: set[str]) -> set[str] | None:
-    """The names that are defined after a directive."""
-    if words[:1] == ["define"]:
-        return defined | set(words[1:2])
-    if words[:1] == ["undef"]:
-        return defined - set(words[1:2])
-    return None if words == ["include"] else defined  # "a file of the reader's" may define more
-
-
-def _conditional(words: list[str], answers: list[bool | None], defined: set[str] | None) -> bool:
-    """Whether the directive is an #if, #else or #endif, which then changes `answers`."""
-    kind = words[0] if words else ""
-    if kind in ("if", "ifdef", "ifndef"):
-        answers.append(_answer(words, defined))
-    elif kind == "endif" and answers:
-        answers.pop()
-    elif kind == "else" and answers:
-        answers[-1] = None if answers[-1] is None else not answers[-1]
-    elif kind.startswith("elif") and answers:
-        answers[-1] = False if answers[-1] else None
-    else:
-        return False
-    return True
-
-
-def _answer(words: list[str], defined: set[str] | None) -> bool | None:
-    if words in (["if", "0"], ["if", "1"]):
-        return words[1] == "1"
-    question = " ".join(word for word in words if word not in ("(", ")"))
-    asked = re.fullmatch(r"(ifdef|ifndef|if defined|if ! defined) (\w+)", question)
-    if not asked or (asked[2] != MACRO and (defined is None or asked[2].startswith("_"))):
-        return None
-    there = asked[2] == MACRO or asked[2] in (defined or ())
-    return there == (asked[1] in ("ifdef", "if defined"))
 
 
 def _branch(kind: str, braces: list[str], branches: list[list[str]]) -> list[str]:

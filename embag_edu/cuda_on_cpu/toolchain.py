@@ -1,9 +1,7 @@
-"""From CUDA source to a library that runs here: compilers, flags, the cache, compile errors.
+"""From CUDA source to a library that runs here: compilers, flags, compile errors.
 
 A compiled kernel lies in the cache under a name made of everything that it was made from: source,
-options, flags, compiler, and this package's own C++ files. An entry is a folder that is written
-elsewhere and then renamed, so that no half-written one is ever seen; its digest is checked when it
-is used, and one that does not fit is made again.
+included files, options, flags, compiler, and this package's own C++ files.
 """
 
 from __future__ import annotations
@@ -17,13 +15,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from embag_edu.cuda_on_cpu import source
+from embag_edu.cuda_on_cpu import cache, preprocessor, source
 from embag_edu.cuda_on_cpu.refuse import refuse
 from embag_edu.cuda_on_cpu.rewrite import rewrite
 
@@ -62,6 +59,9 @@ IGNORED = tuple(
     "--use_fast_math -use_fast_math --maxrregcount -maxrregcount --ptxas-options -Xptxas "
     "--extra-device-vectorization".split()
 )
+
+
+ARCH = "sm_80"  # the GPU that a source is compiled for, where nothing else is asked
 
 
 class CompilerMissing(RuntimeError):
@@ -122,25 +122,6 @@ def version(compiler: tuple[str, ...]) -> str:
     return (said.stdout or said.stderr).split("\n")[0]
 
 
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: EMBAG_CACHE, else this user's folder for caches."""
-    if os.environ.get("EMBAG_CACHE"):
-        return Path(os.environ["EMBAG_CACHE"])
-    home = Path.home()
-    places = {
-        "win32": Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")),
-        "darwin": home / "Library" / "Caches",
-    }
-    place = places.get(sys.platform, Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache"))
-    folder = place / "embag_edu" / "cuda_on_cpu"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError:  # no home, or one that cannot be written
-        return Path(tempfile.gettempdir()) / "embag_edu_cuda_on_cpu"
-
-
 def check_options(options: Sequence[str]) -> list[str]:
     """The options that mean something here; ValueError for one that is not known."""
     kept, known = [], tuple(options)
@@ -155,6 +136,19 @@ def check_options(options: Sequence[str]) -> list[str]:
     return kept
 
 
+def architecture(options: Sequence[str]) -> str | None:
+    """ "sm_90" of ("-arch=sm_90",) or ("--gpu-architecture=compute_90",); None without one."""
+    pattern = r"(?:-arch|--gpu-architecture)=(?:sm|compute)_(\d+)[af]?"
+    numbers = [match[1] for match in (re.fullmatch(pattern, option) for option in options) if match]
+    return f"sm_{numbers[-1]}" if numbers else None
+
+
+def seen(options: Sequence[str], arch: str) -> tuple[str, ...]:
+    """The options for what reads a source: with what NVIDIA's compiler defines by itself."""
+    own = (f"-D{name}={value}" for name, value in preprocessor.predefined(arch).items())
+    return (*own, *options)
+
+
 @dataclass(frozen=True)
 class Job:
     """One source to compile: all that its library depends on."""
@@ -164,6 +158,13 @@ class Job:
     options: tuple[str, ...]
     checked: bool
     compiler: tuple[str, ...]
+    arch: str = ARCH
+    included: tuple[bytes, ...] = ()  # the texts of the files that the source includes
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """The options for what reads the source."""
+        return seen(self.options, self.arch)
 
     @property
     def flags(self) -> list[str]:
@@ -176,23 +177,51 @@ class Job:
 
     def key(self, *more: object) -> str:
         """A name for what is made of this job (or only of `more`), this compiler and our files."""
-        made_from = more or (self.code, self.expressions, self.options)
+        made_from = more or (self.code, self.expressions, self.seen, self.included)
         text = repr((made_from, self.flags, self.compiler, version(self.compiler)))
         return hashlib.sha256(text.encode() + _own_files()).hexdigest()[:24]
 
 
 def build(
-    code: str, expressions: Sequence[str], options: Sequence[str] = (), checked: bool = True
+    code: str,
+    expressions: Sequence[str],
+    options: Sequence[str] = (),
+    checked: bool = True,
+    arch: str = ARCH,
 ) -> Path:
     """The library of these kernels, from the cache or made now.
 
     expressions: kernel names and template instances; kernel number k is exported as launch_k.
+    arch:        of the GPU that __CUDA_ARCH__ speaks of: "sm_80".
     Raises CompileError in the lines of `code`, CompilerMissing, NotModeled, ValueError.
     """
-    refuse(code, options)
+    refuse(code, seen(options, arch))
     kept = tuple(check_options(options))
-    job = Job(code, tuple(expressions), kept, checked, tuple(find_compiler()))
-    return cached(job.key(), lambda folder: _make(folder, job)) / f"kernel{SUFFIX}"
+    texts = tuple(included(code, kept).values())
+    job = Job(code, tuple(expressions), kept, checked, tuple(find_compiler()), arch, texts)
+    return cache.cached(job.key(), lambda folder: _make(folder, job)) / f"kernel{SUFFIX}"
+
+
+def included(code: str, options: Sequence[str]) -> dict[Path, bytes]:
+    """The files that the source includes, and those that these include: where -I finds them.
+
+    Whether an #if shuts an include out is not asked: more files than needed do no harm here.
+    """
+    joined = "\0".join(options).replace("-I\0", "-I").split("\0")
+    folders = [Path(option[2:].strip()) for option in joined if option.startswith("-I")]
+    found: dict[Path, bytes] = {}
+    texts: list[tuple[bytes, list[Path]]] = [(code.encode(), folders)]
+    while texts:
+        text, searched = texts.pop()
+        for name in map(os.fsdecode, _INCLUDE.findall(text)):
+            for place in (folder / name for folder in searched):
+                if place.is_file() and place not in found:
+                    found[place] = place.read_bytes()
+                    texts.append((found[place], [place.parent, *folders]))
+    return found
+
+
+_INCLUDE = re.compile(rb'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"\n]+)', re.MULTILINE)
 
 
 def variable_memory(library: ctypes.CDLL, number: int) -> tuple[int, int, bool]:
@@ -217,62 +246,22 @@ def _own_files() -> bytes:
     )
 
 
-# ---- the cache ----
-
-
-def cached(key: str, make: Callable[[Path], object]) -> Path:
-    """The folder `key` of the cache. `make` fills it where it is missing or damaged."""
-    entry = cache_folder() / key
-    if not _whole(entry):
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=entry.parent, prefix="new-") as folder:
-            made = Path(folder) / "entry"
-            made.mkdir()
-            make(made)
-            (made / "digest").write_text(_digest(made))
-            _put(made, entry)
-    return entry
-
-
-def _digest(entry: Path) -> str:
-    """Of the names and bytes of an entry's files."""
-    files = sorted(file for file in entry.iterdir() if file.name != "digest")
-    digests = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files]
-    return hashlib.sha256(repr(digests).encode()).hexdigest()
-
-
-def _whole(entry: Path) -> bool:
-    try:
-        return (entry / "digest").read_text() == _digest(entry)
-    except (OSError, ValueError):
-        return False
-
-
-def _put(made: Path, entry: Path) -> None:
-    """Rename into place. Where another process was faster, its entry is as good as ours."""
-    for _ in range(3):
-        try:
-            os.rename(made, entry)
-            return
-        except OSError:
-            if _whole(entry):
-                return
-            shutil.rmtree(entry, ignore_errors=True)  # half-written or damaged
-    raise OSError(f"the cache entry {entry} cannot be replaced; remove it by hand")
-
-
 # ---- compiling ----
 
 
 def _make(folder: Path, job: Job) -> Path:
-    variables = source.global_variables(job.code, job.options)
+    variables = source.global_variables(job.code, job.seen)
     ends = [f"CUDA_ON_CPU_KERNEL({i}, {name})" for i, name in enumerate(job.expressions)]
     ends += [f"CUDA_ON_CPU_GLOBAL({i}, {v.name})" for i, v in enumerate(variables)]
     head = [f'#include "{(NATIVE / "cuda_on_cpu.h").as_posix()}"']
+    head += [f"#undef {name}" for name in preprocessor.HOST]
+    for name, value in preprocessor.predefined(job.arch).items():
+        head += [f"#undef {name}", f"#define {name} {value}"]
+    ends += _bounds(job)
     # A kernel may be called as a function of the C library is: `index`, `div`, `gamma`.
-    extern_c = [k.name for k in source.kernels(job.code, job.options).values() if k.extern_c]
+    extern_c = [k.name for k in source.kernels(job.code, job.seen).values() if k.extern_c]
     head += [f"#define {name} cuda_kernel_{name}" for name in extern_c] + ['#include "kernel.cu"']
-    rewritten = rewrite(job.code, job.options)
+    rewritten = rewrite(job.code, job.seen)
     (folder / "kernel.cu").write_text(rewritten, encoding="utf-8")
     (folder / "kernel.cpp").write_text("\n".join([*head, *ends, ""]), encoding="utf-8")
     with ThreadPoolExecutor(2) as both:  # the runtime and the kernel at the same time
@@ -280,6 +269,29 @@ def _make(folder: Path, job: Job) -> Path:
         kernel = both.submit(_compile, folder, job)
         objects = [kernel.result(), *runtime.result()]
     return _link(folder, objects, job)
+
+
+def _bounds(job: Job) -> list[str]:
+    """A function bounds_k for kernel k, that tells what its __launch_bounds__ comes to.
+
+    Not where there is a namespace: what stands in the brackets may mean another thing outside.
+    """
+    made, known = [], source.kernels(job.code, job.seen)
+    if re.search(r"\bnamespace\s+\w+\s*{", job.code):
+        return []
+    for i, expression in enumerate(job.expressions):
+        kernel = known.get(source.kernel_name(expression))
+        if kernel and kernel.max_threads:
+            name, arguments = f"cuda_on_cpu_bounds_{i}", expression.partition("<")[1:]
+            listed = (
+                f"{p.kind} {p.name} = {p.default}".rstrip(" =") for p in kernel.template_parameters
+            )
+            value = f"{{ static constexpr int value = {kernel.max_threads}; }};"
+            head = f"template <{', '.join(listed)}> " if kernel.template_parameters else ""
+            full = name + ("".join(arguments) or "<>" if head else "")
+            made.append(f"{head}struct {name} {value}")
+            made.append(f"CUDA_ON_CPU_EXPORT int bounds_{i}() {{ return {full}::value; }}")
+    return made
 
 
 def _compile(folder: Path, job: Job) -> Path:
@@ -345,17 +357,14 @@ def _runtime(job: Job) -> list[Path]:
     """The scheduler, and for checked mode the recorder: compiled once, whatever the kernel."""
     files = ["scheduler.cpp", "recorder.cpp"] if job.checked else ["scheduler.cpp"]
     flags = ["-O2" if flag == "-O1" else flag for flag in job.flags]
-    entry = cache_folder() / f"runtime-{job.key('runtime')}"
-    wanted = [entry / f"{Path(file).stem}.o" for file in files]
-    if not all(w.exists() for w in wanted):
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=entry.parent, prefix="new-") as folder:
-            for file, w in zip(files, wanted, strict=True):
-                _run(job.command(*flags, "-c", NATIVE / file, "-o", Path(folder) / w.name), "")
-            entry.mkdir(exist_ok=True)
-            for w in wanted:
-                os.replace(Path(folder) / w.name, w)
-    return wanted
+
+    def make(folder: Path) -> None:
+        for file in files:
+            made = folder / f"{Path(file).stem}.o"
+            _run(job.command(*flags, "-c", NATIVE / file, "-o", made), "")
+
+    entry = cache.cached(f"runtime-{job.key('runtime')}", make)
+    return [entry / f"{Path(file).stem}.o" for file in files]
 
 
 def _link(folder: Path, objects: list[Path], job: Job) -> Path:
