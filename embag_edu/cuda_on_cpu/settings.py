@@ -21,7 +21,7 @@ class Settings:
     seconds:      a checked kernel that takes longer is ended and reported as endless.
     cores:        fast mode: how many cores share the blocks.
     raise_faults: False: races are only listed in `kernel.report`, and what was written is kept.
-    arch:         the GPU that __CUDA_ARCH__ speaks of, in modules made from now on: "sm_80".
+    arch:         the GPU that __CUDA_ARCH__ speaks of, in modules made from now on: "sm_90".
     log:          so many accesses are kept one by one, in `kernel.report.accesses`.
     """
 
@@ -31,7 +31,7 @@ class Settings:
     cores: int = min(os.cpu_count() or 1, 8)
     raise_faults: bool = True
     log: int = 0
-    arch: str = "sm_80"
+    arch: str = "sm_90"
 
     def __post_init__(self):
         if self.mode not in ("checked", "fast"):

@@ -61,7 +61,7 @@ IGNORED = tuple(
 )
 
 
-ARCH = "sm_80"  # the GPU that a source is compiled for, where nothing else is asked
+ARCH = "sm_90"  # the GPU that a source is compiled for, where nothing else is asked
 
 
 class CompilerMissing(RuntimeError):
@@ -192,7 +192,7 @@ def build(
     """The library of these kernels, from the cache or made now.
 
     expressions: kernel names and template instances; kernel number k is exported as launch_k.
-    arch:        of the GPU that __CUDA_ARCH__ speaks of: "sm_80".
+    arch:        of the GPU that __CUDA_ARCH__ speaks of: "sm_90".
     Raises CompileError in the lines of `code`, CompilerMissing, NotModeled, ValueError.
     """
     refuse(code, seen(options, arch))
