@@ -47,6 +47,25 @@ def _last_row(ids, weight):
     return weight[ids[-1]] / len(ids)
 
 
+def _return_in_the_loop(ids, weight):
+    return weight[ids[0]] / len(ids)
+
+
+def _distinct_counted(ids, weight):
+    return _only_the_sum(ids, weight) / len(set(ids))
+
+
+def _whole_division(ids, weight):
+    return _only_the_sum(ids, weight) // len(ids)
+
+
+def _no_copy(ids, weight):
+    total = weight[ids[0]]
+    for row in ids[1:]:
+        total += weight[row]
+    return total / len(ids)
+
+
 def _cases() -> list[Case]:
     random = np.random.default_rng(0)
     small = np.array([[1.0, 10.0, 100.0], [2.0, 20.0, 200.0], [3.0, 70.0, 500.0], [4.0, 40.0, 0.0]])
@@ -99,6 +118,21 @@ EXERCISES = (
             ),
             Wrong(_from_one, "The rows are off by one: id 0 is the first row of the table."),
             Wrong(_last_row, "Only the last row is in the total. Add every row to it."),
+            Wrong(
+                _return_in_the_loop,
+                "Only the first row is in the total. Is the `return` inside the loop?",
+            ),
+            Wrong(
+                _distinct_counted,
+                "The total is divided by the number of different words; divide it by the number of "
+                "all words in the bag.",
+            ),
+            Wrong(_whole_division, "`//` rounds down. A mean may lie between: divide with `/`."),
+            Wrong(
+                _no_copy,
+                "The table was changed: weight[row] is no copy, and `+=` writes into it. Begin "
+                "with zeros, or with weight[row].copy().",
+            ),
         ),
         returns="mean",
         unproved="a bag with no words at all. Chapter 01 comes to that.",

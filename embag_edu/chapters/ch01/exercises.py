@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu.course.exercise import Case, Exercise, Wrong
+from embag_edu.course.tools import without_numpy
 
 # -------------------------------------------------------------------------- 01.offsets
 
@@ -42,6 +43,22 @@ def _empty_bags_take_a_place(lengths):
 
 def _one_too_many_each(lengths):
     return [start + bag for bag, start in enumerate(offsets(lengths))]
+
+
+def _zero_for_no_bag(lengths):
+    return offsets(lengths) or [0]
+
+
+def _by_numpy(lengths):
+    return (np.cumsum(lengths, dtype=int) - np.array(lengths, int)).tolist()
+
+
+def _offset_of_the_first(lengths):
+    return offsets(lengths)[:1] if lengths else None
+
+
+def _differences(lengths):
+    return [0, *(abs(b - a) for a, b in zip(lengths, lengths[1:], strict=False))][: len(lengths)]
 
 
 def _offsets_cases() -> list[Case]:
@@ -86,8 +103,23 @@ OFFSETS = Exercise(
             "place.",
         ),
         Wrong(_one_too_many_each, "Each bag begins too far to the right, by one for each bag."),
+        Wrong(
+            _zero_for_no_bag,
+            "Without a bag there is no offset, not even a 0: one offset for each bag.",
+        ),
+        Wrong(
+            _offset_of_the_first,
+            "Only the first offset comes out. Is the `return` inside the loop?",
+        ),
+        Wrong(
+            _differences,
+            "These are differences of neighboring lengths. An offset is the sum of all lengths "
+            "before it.",
+        ),
+        Wrong(_by_numpy, "the task asks for plain Python"),
     ),
     points=2,
+    tools=without_numpy,
     returns="offsets",
     unproved="lengths that are negative: nothing asks your function to refuse them.",
 )
@@ -127,6 +159,40 @@ def _length_of_its_bag(offsets, n):
     return np.repeat(lengths, lengths)
 
 
+def _if_for_while(offsets, n):
+    bag, found = 0, []
+    for position in range(n):
+        if bag + 1 < len(offsets) and position >= offsets[bag + 1]:
+            bag += 1
+        found.append(bag)
+    return np.array(found, int)
+
+
+def _no_offset_behind_the_last(offsets, n):
+    bag, found = 0, np.zeros(n, int)
+    for position in range(n):
+        while position >= offsets[bag + 1]:
+            bag += 1
+        found[position] = bag
+    return found
+
+
+def _marked_once(offsets, n):
+    marks = np.zeros(n + 1, int)
+    marks[offsets[1:]] += 1
+    return np.cumsum(marks)[:n]
+
+
+def _marks_at_n(offsets, n):
+    marks = np.zeros(n, int)
+    np.add.at(marks, offsets[1:], 1)
+    return np.cumsum(marks)
+
+
+def _lengths_for_positions(offsets, n):
+    return np.arange(len(offsets))
+
+
 def _bag_of_cases() -> list[Case]:
     random = np.random.default_rng(2)
     return [
@@ -134,6 +200,7 @@ def _bag_of_cases() -> list[Case]:
         Case("an empty bag in the middle", np.array([0, 2, 2]), 4),
         Case("two empty bags at the start", np.array([0, 0, 0]), 3),
         Case("an empty bag at the end", np.array([0, 3]), 3),
+        Case("int32", np.array([0, 1, 1], np.int32), 3),
         Case("only empty bags", np.array([0, 0]), 0),
         Case("forty bags", np.append(0, np.sort(random.integers(0, 60, 39))), 60),
     ]
@@ -176,6 +243,28 @@ BAG_OF = Exercise(
             _length_of_its_bag,
             "These are the lengths of the bags, one for each position. The number of the bag is "
             "wanted.",
+        ),
+        Wrong(
+            _if_for_while,
+            "Several bags may begin at one position. An `if` moves on by one bag only; a `while` "
+            "moves on as often as it must.",
+        ),
+        Wrong(
+            _no_offset_behind_the_last,
+            "offsets[bag + 1] does not exist for the last bag: it ends at n.",
+        ),
+        Wrong(
+            _marked_once,
+            "Bags that begin at one position are counted once. `marks[offsets] += 1` adds only "
+            "one 1 to a place, however often the place is named; np.add.at adds them all.",
+        ),
+        Wrong(
+            _marks_at_n,
+            "An empty bag at the end begins at n, and there is no position n to mark.",
+        ),
+        Wrong(
+            _lengths_for_positions,
+            "These are the numbers of the bags, each once. Repeat each by the length of its bag.",
         ),
     ),
     points=2,
@@ -226,6 +315,22 @@ def _column_by_column(padded, pad):
     return turned[turned != pad].astype(np.int64), flatten(padded, pad)[1]
 
 
+def _offsets_without_the_first(padded, pad):
+    return flatten(padded, pad)[0], _ends_for_starts(padded, pad)[1][:-1]
+
+
+def _first_row_only(padded, pad):
+    return flatten(padded[:1], pad)
+
+
+def _zero_pad_is_none(padded, pad):
+    return flatten(padded, pad) if pad else _padding_kept(padded, pad)
+
+
+def _in_rising_order(padded, pad):
+    return flatten(np.sort(padded, axis=1), pad)
+
+
 def _stops_at_the_first_padding(padded, pad):
     rows = [np.append(row, pad) for row in padded]
     kept = [row[: int(np.argmax(row == pad))] for row in rows]
@@ -242,6 +347,7 @@ def _flatten_cases() -> list[Case]:
         Case("a row of padding only", np.array([[4, 0], [0, 0], [6, 5]]), 0),
         Case("padding that is not 0", np.array([[0, 9, 9], [2, 0, 9]]), 9),
         Case("no padding at all", np.array([[1, 2], [3, 4]]), 0),
+        Case("pad = -1", np.array([[3, -1, 0], [-1, 2, 5]]), -1),
         Case("padding between words", np.array([[5, 0, 6], [0, 3, 0]]), 0),
         Case("twenty bags", many, 8),
     ]
@@ -280,6 +386,16 @@ FLATTEN = Exercise(
             _stops_at_the_first_padding,
             "Words behind a padding are lost. Padding may stand anywhere in a row.",
         ),
+        Wrong(
+            _offsets_without_the_first, "The first offset is missing: the first bag begins at 0."
+        ),
+        Wrong(_first_row_only, "Only the first row is there. Is the `return` inside the loop?"),
+        Wrong(
+            _zero_pad_is_none,
+            "The padding stays where pad is 0, and is taken out elsewhere. Is there an `if pad`? "
+            "A pad of 0 counts as False there.",
+        ),
+        Wrong(_in_rising_order, "The ids of a bag are in another order. Keep theirs."),
     ),
     points=2,
     same_ints=True,
@@ -335,6 +451,18 @@ def _empty_bags_are_nan(input, offsets, weight):
     return output
 
 
+def _times_zero(input, offsets, weight):
+    full = np.diff(np.append(offsets, len(input))) > 0
+    rows = np.concatenate([weight[input], np.zeros((1, weight.shape[1]))])
+    return np.add.reduceat(rows, offsets, axis=0) * full[:, None]
+
+
+def _last_bag_to_its_offset(input, offsets, weight):
+    output = bag_sums(input, offsets, weight)
+    output[-1:] = 0 if offsets[-1] == len(input) else weight[input[offsets[-1]]]
+    return output
+
+
 def _only_empty_bags_mended(input, offsets, weight):
     output = bag_sums(input, offsets, weight)
     output[-1] = 0
@@ -345,9 +473,14 @@ def _empty_bug_cases() -> list[Case]:
     random = np.random.default_rng(4)
     table = np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0], [4.0, 40.0]])
     offsets = np.append(0, np.sort(random.integers(0, 40, 29)))
+    spoilt = table.copy()
+    spoilt[2] = np.nan
     return [
         Case("no empty bag", np.array([0, 2, 1]), np.array([0, 2]), table),
         Case("an empty bag in the middle", np.array([1, 3]), np.array([0, 1, 1]), table.copy()),
+        Case(
+            "an empty bag, and NaN behind it", np.array([0, 2, 1]), np.array([0, 1, 1, 2]), spoilt
+        ),
         Case("an empty bag at the start", np.array([1, 3]), np.array([0, 0]), table.copy()),
         Case("an empty bag at the end", np.array([1, 3]), np.array([0, 2]), table.copy()),
         Case("only empty bags", np.array([], np.int64), np.array([0, 0]), table.copy()),
@@ -394,6 +527,12 @@ EMPTY_BUG = Exercise(
         ),
         Wrong(_empty_bags_are_nan, "An empty bag gives NaN here. A sum of nothing is zero."),
         Wrong(_only_empty_bags_mended, "The last bag is zero, although it holds something."),
+        Wrong(
+            _times_zero,
+            "A NaN has leaked: an empty bag's row was multiplied by 0, and NaN times 0 is NaN. "
+            "Set the row to 0, or never read one.",
+        ),
+        Wrong(_last_bag_to_its_offset, "Of the last bag, only the first position is there."),
     ),
     points=3,
     unproved="tables of other dtypes, and an input that has no bag at all.",
@@ -447,6 +586,48 @@ def _same_divisor_for_all(bags, weight):
     return [[value / longest for value in total] for total in _sums(bags, weight)]
 
 
+def _divided_by(number):
+    """Means that are divided by the wrong number."""
+
+    def wrong(bags, weight):
+        return [[value / number(bags, weight) for value in total] for total in _sums(bags, weight)]
+
+    return wrong
+
+
+def _one_list_for_all(bags, weight):
+    output = [[0.0] * len(weight[0])] * len(bags)
+    for at, bag in enumerate(bags):
+        for row in bag:
+            for feature, value in enumerate(weight[row]):
+                output[at][feature] += value / len(bag)
+    return output
+
+
+def _return_in_the_loop(bags, weight):
+    return means(bags[:1], weight)
+
+
+def _last_row_kept(bags, weight):
+    return means([bag[-1:] for bag in bags], weight)
+
+
+def _first_row_changed(bags, weight):
+    output = []
+    for bag in bags:
+        total = weight[bag[0]] if bag else [0.0] * len(weight[0])
+        for row in bag[1:]:
+            for feature, value in enumerate(weight[row]):
+                total[feature] += value
+        output.append([value / max(len(bag), 1) for value in total])
+    return output
+
+
+def _means_by_numpy(bags, weight):
+    table = np.array(weight)
+    return [table[bag].mean(axis=0).tolist() if bag else [0.0] * len(table[0]) for bag in bags]
+
+
 def _total_never_reset(bags, weight):
     running = [sum(column) for column in zip(*_sums(bags[:1], weight), strict=True)]
     output = [[value / max(len(bags[0]), 1) for value in running]]
@@ -495,8 +676,36 @@ MEANS = Exercise(
         Wrong(_skips_empty, "An empty bag has no row in your output; it must be a row of zeros."),
         Wrong(_same_divisor_for_all, "All bags are divided by the same number, the longest one's."),
         Wrong(_total_never_reset, "A bag still holds the total of the bags before it."),
+        Wrong(
+            _divided_by(lambda bags, weight: len(weight[0])),
+            "The totals are divided by D, the number of features. Divide by the length of the bag.",
+        ),
+        Wrong(
+            _divided_by(lambda bags, weight: len(weight)),
+            "The totals are divided by V, the rows of the table. Divide by the length of the bag.",
+        ),
+        Wrong(
+            _divided_by(lambda bags, weight: len(bags)),
+            "The totals are divided by B, the number of bags. Divide by the length of the bag.",
+        ),
+        Wrong(
+            _one_list_for_all,
+            "All bags share one list: `[[0] * D] * B` holds the same row B times. Make a new row "
+            "for each bag.",
+        ),
+        Wrong(
+            _return_in_the_loop,
+            "Only the first bag is there. Is the `return` inside the loop?",
+        ),
+        Wrong(_last_row_kept, "Only the last row of a bag counts. Add up all of them."),
+        Wrong(
+            _first_row_changed,
+            "The table was changed: a total that begins as weight[row] is that row, no copy.",
+        ),
+        Wrong(_means_by_numpy, "the task asks for plain Python"),
     ),
     points=2,
+    tools=without_numpy,
     returns="means",
     unproved="how fast it is. Chapter 04 is about that.",
 )

@@ -9,6 +9,7 @@ import numpy as np
 
 from embag_edu import embedding_bag
 from embag_edu.course.exercise import Case, Exercise, Wrong
+from embag_edu.course.tools import without_numpy
 
 NAN, INF = float("nan"), float("inf")
 
@@ -59,6 +60,47 @@ def _mean_not_wrapped(input, weight, padding_idx):
         return [i for i in ids if i != padding_idx]
 
     return _mean_of(input, weight, words, lambda ids: max(len(words(ids)), 1))
+
+
+def _mean_only_minus_one(input, weight, padding_idx):
+    return (
+        padded_mean(input, weight, padding_idx)
+        if padding_idx >= -1
+        else _mean_not_wrapped(input, weight, padding_idx)
+    )
+
+
+def _mean_zero_is_none(input, weight, padding_idx):
+    return (padded_mean if padding_idx else _mean_with_padding)(input, weight, padding_idx)
+
+
+def _mean_sign_lost(input, weight, padding_idx):
+    return padded_mean(input, weight, abs(padding_idx))
+
+
+def _mean_nothing_for_padding(input, weight, padding_idx):
+    means = padded_mean(input, weight, padding_idx)
+    wrapped = padding_idx % len(weight)
+    return [
+        mean if any(i != wrapped for i in ids) else []
+        for ids, mean in zip(input, means, strict=True)
+    ]
+
+
+def _mean_return_in_the_loop(input, weight, padding_idx):
+    return padded_mean(input[:1], weight, padding_idx)
+
+
+def _mean_is_sum(input, weight, padding_idx):
+    return _mean_of(
+        input, weight, lambda ids: [i for i in ids if i != padding_idx % len(weight)], lambda ids: 1
+    )
+
+
+def _mean_by_numpy(input, weight, padding_idx):
+    table = np.array(weight)
+    rows = [table[[i for i in ids if i != padding_idx % len(weight)]] for ids in input]
+    return [(part.sum(axis=0) / max(len(part), 1)).tolist() for part in rows]
 
 
 def _mean_padding_zero(input, weight, padding_idx):
@@ -146,6 +188,38 @@ def _tfidf_of_places(input, offsets, review_counts, num_reviews):
     return (idf / np.repeat(lengths, lengths)).astype(np.float32)
 
 
+def _tfidf_of_the_largest(input, offsets, review_counts, num_reviews):
+    return tfidf(input, offsets, review_counts, review_counts.max())
+
+
+def _tfidf_of_all_counts(input, offsets, review_counts, num_reviews):
+    return tfidf(input, offsets, review_counts, review_counts.sum())
+
+
+def _tfidf_whole_numbers(input, offsets, review_counts, num_reviews):
+    lengths = np.diff(np.append(offsets, len(input)))
+    idf = np.log(num_reviews // review_counts[input])
+    return (idf / np.repeat(lengths, lengths)).astype(np.float32)
+
+
+def _tfidf_log2(input, offsets, review_counts, num_reviews):
+    return tfidf(input, offsets, review_counts, num_reviews) / np.log(2, dtype=np.float32)
+
+
+def _tfidf_log10(input, offsets, review_counts, num_reviews):
+    return tfidf(input, offsets, review_counts, num_reviews) / np.log(10, dtype=np.float32)
+
+
+def _tfidf_last_bag(input, offsets, review_counts, num_reviews):
+    lengths = np.diff(offsets)
+    idf = np.log(num_reviews / review_counts[input])
+    return (idf / np.repeat(lengths, lengths)).astype(np.float32)
+
+
+def _tfidf_plus_one(input, offsets, review_counts, num_reviews):
+    return tfidf(input, offsets, review_counts + 1, num_reviews)
+
+
 def _tfidf_without_log(input, offsets, review_counts, num_reviews):
     lengths = np.diff(np.append(offsets, len(input)))
     found = num_reviews / review_counts[input] / np.repeat(lengths, lengths)
@@ -182,6 +256,39 @@ def winners(rows):
 
 def _winners_argmax(rows):
     return rows.argmax(axis=0).tolist() if len(rows) else [-1] * rows.shape[1]
+
+
+def _winners_plain_argmax(rows):
+    return rows.argmax(axis=0)
+
+
+def _winners_nanargmax(rows):
+    return np.nanargmax(rows, axis=0)
+
+
+def _winners_values(rows):
+    return rows.max(axis=0) if len(rows) else np.full(rows.shape[1], -1.0)
+
+
+def _winners_zero_is_nobody(rows):
+    won = [0] * rows.shape[1] if len(rows) else [-1] * rows.shape[1]
+    for number, row in enumerate(rows):
+        for feature, value in enumerate(row):
+            if won[feature] == 0 or value > rows[won[feature], feature]:
+                won[feature] = number
+    return won
+
+
+def _winners_return_in_the_loop(rows):
+    return [0] * rows.shape[1] if len(rows) else None
+
+
+def _winners_axis(rows):
+    return winners(rows.T)
+
+
+def _winners_smallest(rows):
+    return winners(-rows)
 
 
 def _winners_skip_nan(rows):
@@ -367,10 +474,26 @@ WHY = {
 
 def _judge_refusals(mine: Any) -> str:
     mine = mine() if callable(mine) else mine
-    right = _refusals()
-    if not isinstance(mine, dict) or sorted(mine) != sorted(right):
-        return f"The answer is a dict with the keys {', '.join(right)}."
-    return next((f'Call "{k}": {WHY[k]}' for k in right if mine[k] is not right[k]), "")
+    expected = _refusals()
+    if not isinstance(mine, dict) or set(mine) != set(expected):
+        return f"The answer is a dict with the keys {', '.join(expected)}."
+    for letter in expected:
+        message = _no_type(mine[letter])
+        if message or mine[letter] is not expected[letter]:
+            return f'Call "{letter}": {message or WHY[letter]}'
+    return ""
+
+
+def _no_type(answer: Any) -> str:
+    """What to say to an answer that is neither None nor a type of error; '' to one that is."""
+    if answer is None or (isinstance(answer, type) and issubclass(answer, BaseException)):
+        return ""
+    if isinstance(answer, str):
+        return f"give the type itself, without quotes: {answer.strip()}, not {answer!r}."
+    if isinstance(answer, BaseException):
+        name = type(answer).__name__
+        return f"give the type itself, without parentheses: {name}, not {name}(...)."
+    return f"{answer!r} is no type of error. Give one, such as TypeError, or None."
 
 
 def _wrong_refusals() -> tuple[Wrong, ...]:
@@ -383,7 +506,13 @@ def _wrong_refusals() -> tuple[Wrong, ...]:
         "f": RuntimeError,
         "g": RuntimeError,
     }
-    return tuple(Wrong(_refusals() | {k: guess}, WHY[k]) for k, guess in guesses.items())
+    told = [Wrong(_refusals() | {k: guess}, WHY[k]) for k, guess in guesses.items()]
+    return (
+        *told,
+        Wrong(_refusals() | {"a": "RuntimeError"}, "give the type itself, without quotes"),
+        Wrong(_refusals() | {"c": NotImplementedError("no")}, "without parentheses"),
+        Wrong(_refusals() | {"f": False}, "False is no type of error"),
+    )
 
 
 # ---- 02.bug_in_max --------------------------------------------------------------------------
@@ -412,10 +541,14 @@ def _judge_bug(mine: Any) -> str:
     mine = mine() if callable(mine) else mine
     if not isinstance(mine, dict) or sorted(mine) != ["input", "offsets", "weight"]:
         return NOT_A_CALL
+    mine = {name: np.asarray(array) for name, array in mine.items()}
     if np.isnan(mine["weight"]).any():
         return HAS_NAN
-    right, found = embedding_bag(**mine, mode="max"), broken_max(**mine)
-    if not np.array_equal(right, found):
+    try:
+        expected = embedding_bag(**mine, mode="max")
+    except Exception as error:
+        return f"EmbeddingBag refuses this call: {error}"
+    if not np.array_equal(expected, broken_max(**mine)):
         return ""
     return f"The broken function gives the right answer to this call. {_why_right(mine)}"
 
@@ -442,6 +575,7 @@ BUG_WRONG = (
     Wrong(_bug_call([0, 1], [[-INF], [2.0]]), INF_LOSES),
     Wrong(_bug_call([0, 1], [[INF], [2.0]]), HAS_INF),
     Wrong(([0], [[-INF]], [0]), NOT_A_CALL),
+    Wrong(_bug_call([5], [[-INF]]), "EmbeddingBag refuses this call"),
 )
 
 # ---- 02.roundings ---------------------------------------------------------------------------
@@ -508,7 +642,31 @@ EXERCISES = (
             ),
             Wrong(_mean_with_padding, "The padding row is added and counted like any other."),
             Wrong(_mean_empty_dropped, "A bag of padding only still has a row in the output."),
+            Wrong(
+                _mean_only_minus_one,
+                "-1 is understood, other negative numbers are not: -2 is the row before the last.",
+            ),
+            Wrong(
+                _mean_zero_is_none,
+                "Row 0 is not taken for padding when padding_idx is 0. Does a condition ask for "
+                "`padding_idx` alone? 0 counts as False there.",
+            ),
+            Wrong(
+                _mean_sign_lost,
+                "A negative padding_idx lost its sign. It counts from the end: -1 is the last row.",
+            ),
+            Wrong(
+                _mean_nothing_for_padding,
+                "A bag of padding only gives a row of D zeros, not an empty one.",
+            ),
+            Wrong(
+                _mean_return_in_the_loop,
+                "Only the first bag is there. Is the `return` inside the loop?",
+            ),
+            Wrong(_mean_is_sum, "These are sums: nothing is divided."),
+            Wrong(_mean_by_numpy, "the task asks for plain Python"),
         ),
+        tools=without_numpy,
         points=2,
         unproved="tables of a million rows, or inputs that are not rectangles.",
     ),
@@ -545,6 +703,19 @@ EXERCISES = (
                 "review_counts is indexed by the position, and must be by the word there.",
             ),
             Wrong(_tfidf_without_log, "The logarithm is missing."),
+            Wrong(
+                _tfidf_of_the_largest,
+                "The largest of the counts stands for the number of reviews. It is num_reviews.",
+            ),
+            Wrong(
+                _tfidf_of_all_counts,
+                "The sum of the counts stands for the number of reviews. It is num_reviews.",
+            ),
+            Wrong(_tfidf_whole_numbers, "`//` rounds the fraction down. Divide with `/`."),
+            Wrong(_tfidf_log2, "That is the logarithm to base 2. np.log is the natural one."),
+            Wrong(_tfidf_log10, "That is the logarithm to base 10. np.log is the natural one."),
+            Wrong(_tfidf_last_bag, "The last bag has no length yet: it ends where input ends."),
+            Wrong(_tfidf_plus_one, "Nothing is added to the counts here."),
         ),
         points=2,
         returns="weights",
@@ -576,6 +747,29 @@ EXERCISES = (
             Wrong(_winners_not_larger, "`not value <= best` is True for NaN. Ask `value > best`."),
             Wrong(_winners_empty_zero, "In a bag of no rows nobody wins: -1. Row 0 is a row."),
             Wrong(_winners_whole_row, "Each feature has a winner of its own, not the whole row."),
+            Wrong(
+                _winners_plain_argmax,
+                "argmax raises where there are no rows, and lets any NaN win: in a bag, only a NaN "
+                "in front does.",
+            ),
+            Wrong(
+                _winners_nanargmax,
+                "nanargmax raises where there are no rows, or only NaN, and never lets a NaN win: "
+                "in a bag, a NaN in front does.",
+            ),
+            Wrong(
+                _winners_values, "These are the largest values. The number of their row is asked."
+            ),
+            Wrong(
+                _winners_zero_is_nobody,
+                "Row 0 counts as nobody: whoever comes next takes its feature. Begin with -1.",
+            ),
+            Wrong(
+                _winners_return_in_the_loop,
+                "Only the first row was looked at. Is the `return` inside the loop?",
+            ),
+            Wrong(_winners_axis, "Rows and features are mixed up: there is one winner a column."),
+            Wrong(_winners_smallest, "The smallest wins here. In mode max it is the largest."),
         ),
         points=3,
         returns="winners",

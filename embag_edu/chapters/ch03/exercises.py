@@ -79,6 +79,45 @@ def _whole_row(loss: Loss, table: np.ndarray, row: int, feature: int, h: float) 
     return (loss(above) - loss(below)) / (2 * h)
 
 
+def _times_h(loss: Loss, table: np.ndarray, row: int, feature: int, h: float) -> float:
+    return slope(loss, table, row, feature, h) * 2 * h / 2 * h
+
+
+def _no_copy(loss: Loss, table: np.ndarray, row: int, feature: int, h: float) -> float:
+    kept = table[row, feature]
+    above, below = table, table
+    above[row, feature] += h
+    below[row, feature] -= h
+    found = (loss(above) - loss(below)) / (2 * h)
+    table[row, feature] = kept
+    return found
+
+
+def _copied_late(loss: Loss, table: np.ndarray, row: int, feature: int, h: float) -> float:
+    table[row, feature] += h
+    below = table.copy()
+    below[row, feature] -= h
+    return (loss(table) - loss(below)) / (2 * h)
+
+
+def _own_step(step: float) -> Any:
+    def wrong(loss: Loss, table: np.ndarray, row: int, feature: int, h: float) -> float:
+        return slope(loss, table, row, feature, step)
+
+    return wrong
+
+
+def _undone_by_steps(loss: Loss, table: np.ndarray, row: int, feature: int, h: float) -> float:
+    found = slope(loss, table, row, feature, h)
+    for step in (h, -2 * h, h):
+        table[row, feature] += step
+    return found
+
+
+def _backward_difference(loss: Loss, table: np.ndarray, row: int, feature: int, h: float) -> float:
+    return 2 * slope(loss, table, row, feature, h) - _one_sided(loss, table, row, feature, h)
+
+
 def _left_moved(loss: Loss, table: np.ndarray, row: int, feature: int, h: float) -> float:
     found = slope(loss, table, row, feature, h)
     table[row, feature] -= h
@@ -138,13 +177,24 @@ def _mean(
 ) -> np.ndarray:
     grad_weight = np.zeros((num_embeddings, grad_output.shape[1]))
     ends = [*offsets] if mistake == "last bag" else [*offsets, len(input)]
-    for bag in range(len(ends) - 1):
+    for bag in range(min(len(ends) - 1, 1 if mistake == "first bag" else len(ends))):
         everything = list(input[ends[bag] : ends[bag + 1]])
         counted = [row for row in everything if row != padding_idx]
         size = {"length": len(everything), "sum": 1, "distinct": len(set(counted))}
+        if mistake == "zero is none" and padding_idx == 0:
+            counted = everything
+        if mistake == "times zero":
+            for row in everything:
+                factor = float(row != padding_idx) / max(len(counted), 1)
+                grad_weight[row] += factor * grad_output[bag]
+            continue
         for row in everything if mistake == "padding row" else counted:
             source = (bag + 1) % len(grad_output) if mistake == "neighbor" else bag
             share = grad_output[source] / max(size.get(mistake, len(counted)), 1)
+            if mistake == "//":
+                share = grad_output[source] // len(counted)
+            if mistake == "1 // n":
+                share = grad_output[source] * (1 // len(counted))
             grad_weight[row] = share if mistake == "=" else grad_weight[row] + share
     return grad_weight
 
@@ -188,9 +238,15 @@ def _max(
 ) -> np.ndarray:
     grad_weight = np.zeros((num_embeddings, grad_output.shape[1]))
     last = grad_output.shape[1] - 1
-    for bag, feature in np.ndindex(winners.shape):
+    rounds = winners[:1] if mistake == "first bag" else winners
+    for bag, feature in np.ndindex(rounds.shape):
         winner = winners[bag, 0 if mistake == "first feature" else feature]
-        if winner == NOBODY and mistake != "nobody":
+        if winner == NOBODY and mistake not in ("nobody", "times zero"):
+            continue
+        if winner == 0 and mistake == "zero is nobody":
+            continue
+        if winner == NOBODY and mistake == "times zero":
+            grad_weight[input[0], feature] += 0 * grad_output[bag, feature]
             continue
         row = winner if mistake == "position" else input[winner]
         share = grad_output[bag, last - feature if mistake == "reversed" else feature]
@@ -253,7 +309,8 @@ def _weights(
     gradient = np.zeros(len(input))
     side: Any = "left" if mistake in ("given", "cut") else "right"
     for position, row in enumerate(input):
-        if row == padding_idx and mistake not in ("given", "padding"):
+        zero = mistake == "zero is none" and padding_idx == 0
+        if row == padding_idx and mistake not in ("given", "padding", "times zero") and not zero:
             continue
         bag = max(int(np.searchsorted(offsets, position, side=side)) - 1, 0)
         if mistake == "row only":
@@ -266,6 +323,10 @@ def _weights(
             gradient[position] = grad_output[bag] @ weight[row][::-1]
         else:
             gradient[position] = grad_output[bag] @ weight[row]
+        if mistake == "times zero":
+            gradient[position] *= row != padding_idx
+        if mistake == "return":
+            break
     return gradient
 
 
@@ -392,6 +453,33 @@ EXERCISES = (
             Wrong(_turned, "The sign is turned: take the loss above minus the loss below."),
             Wrong(_whole_row, "The whole row was moved. Move one feature of it only."),
             Wrong(_left_moved, "The table stays moved. Put the number back as it was."),
+            Wrong(
+                _times_h,
+                "`/ 2 * h` divides by 2 and then multiplies by h. Write `/ (2 * h)`.",
+            ),
+            Wrong(
+                _no_copy,
+                "Both losses are taken of the same table, so they do not differ. `above = table` "
+                "is no copy.",
+            ),
+            Wrong(
+                _copied_late,
+                "The copy was made after the table had been moved. Then it is one-sided, and the "
+                "table stays moved.",
+            ),
+            *(
+                Wrong(_own_step(step), f"The step is {said} here, whatever h is. Take h.")
+                for step, said in ((0.01, "0.01"), (1e-3, "0.001"), (1e-5, "a tiny number"))
+            ),
+            Wrong(
+                _undone_by_steps,
+                "Adding h and taking it away again rounds: the number is a little off what it was. "
+                "Remember it first, and put it back.",
+            ),
+            Wrong(
+                _backward_difference,
+                "That is a one-sided difference, to the lower side. Step to both sides.",
+            ),
         ),
         points=2, returns="slope", unproved="steps so small that rounding takes over.",
     ),
@@ -412,7 +500,18 @@ EXERCISES = (
             Wrong(partial(_mean, mistake="sum"),
                   "That is the gradient of a sum: a mean divides by the positions of the bag."),
             Wrong(partial(_mean, mistake="="),
-                  "A row that occurs again loses what it had: add with +=."),
+                  "A row that occurs again loses what it had: add up all its shares. (`+=` with "
+                  "an array of rows keeps one share of each row; np.add.at adds them all.)"),
+            Wrong(partial(_mean, mistake="zero is none"),
+                  "Row 0 is not taken for padding when padding_idx is 0. Does a condition ask for "
+                  "`padding_idx` alone? 0 counts as False there."),
+            Wrong(partial(_mean, mistake="times zero"),
+                  "A NaN has leaked into the padding row: NaN times 0 is NaN. Leave padding out."),
+            Wrong(partial(_mean, mistake="//"), "`//` rounds down. Divide with `/`."),
+            Wrong(partial(_mean, mistake="1 // n"),
+                  "1 // n is 0 for every bag of two or more. Divide with `/`."),
+            Wrong(partial(_mean, mistake="first bag"),
+                  "Only the first bag is there. Is the `return` inside the loop?"),
             Wrong(partial(_mean, mistake="neighbor"),
                   "Each bag uses the upstream gradient of the bag after it."),
             Wrong(partial(_mean, mistake="last bag"),
@@ -438,7 +537,16 @@ EXERCISES = (
             Wrong(partial(_max, mistake="position"),
                   "A winner is a position of the input, not a row of the table."),
             Wrong(partial(_max, mistake="="),
-                  "A row can win in several bags: add with +=."),
+                  "A row can win in several bags, and keeps only one of its gradients here: add up "
+                  "all. (`+=` with arrays of places keeps one of each; np.add.at adds them all.)"),
+            Wrong(partial(_max, mistake="zero is nobody"),
+                  "Position 0 can win, too. Nobody is -1: ask for `winner != NOBODY`, not for "
+                  "`winner > 0`."),
+            Wrong(partial(_max, mistake="times zero"),
+                  "A NaN has leaked: where nobody won, its gradient was multiplied by 0, and NaN "
+                  "times 0 is NaN. Skip it."),
+            Wrong(partial(_max, mistake="first bag"),
+                  "Only the first bag is there. Is the `return` inside the loop?"),
             Wrong(partial(_max, mistake="whole row"),
                   "A winner gets the gradient of the feature that it won, not of the whole bag."),
             Wrong(partial(_max, mistake="first feature"),
@@ -473,6 +581,14 @@ EXERCISES = (
             Wrong(partial(_weights, mistake="position"),
                   "weight is asked for the position's own number; ask for the row that stands "
                   "there."),
+            Wrong(partial(_weights, mistake="zero is none"),
+                  "Padding gets a gradient when padding_idx is 0. Does a condition ask for "
+                  "`padding_idx` alone? 0 counts as False there."),
+            Wrong(partial(_weights, mistake="times zero"),
+                  "A NaN has leaked: at padding the product was multiplied by 0, and NaN times 0 "
+                  "is NaN. Write the 0 itself."),
+            Wrong(partial(_weights, mistake="return"),
+                  "Only the first position has a gradient. Is the `return` inside the loop?"),
             Wrong(partial(_weights, mistake="reversed"),
                   "The row's features are read in reverse order."),
         ),

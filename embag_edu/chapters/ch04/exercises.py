@@ -118,6 +118,44 @@ def _counted_behind(input, offsets, per_sample_weights, padding_idx):
     return per_sample_weights[kept], input[kept], indptr
 
 
+def _end_of_bag_before(input, offsets, per_sample_weights, padding_idx):
+    """Right but for an empty first bag: place -1 is the last one."""
+    kept = input != padding_idx
+    data, indices, indptr = bag_matrix(input, offsets, per_sample_weights, padding_idx)
+    if len(input):
+        indptr = np.append(0, np.cumsum(kept)[np.append(offsets[1:], len(input)) - 1])
+    return data, indices, indptr
+
+
+def _without_weight_zero(input, offsets, per_sample_weights, padding_idx):
+    kept = (input != padding_idx) & (per_sample_weights != 0)
+    indptr = np.append(0, np.cumsum(kept))[np.append(offsets, len(input))]
+    return per_sample_weights[kept], input[kept], indptr
+
+
+def _padding_kept(input, offsets, per_sample_weights, padding_idx):
+    return per_sample_weights, input, np.append(offsets, len(input))
+
+
+def _lengths(input, offsets, per_sample_weights, padding_idx):
+    data, indices, indptr = bag_matrix(input, offsets, per_sample_weights, padding_idx)
+    return data, indices, np.append(np.diff(indptr), len(data))
+
+
+def _zero_is_none(input, offsets, per_sample_weights, padding_idx):
+    done = bag_matrix if padding_idx else _padding_kept
+    return done(input, offsets, per_sample_weights, padding_idx)
+
+
+def _padding_is_zero(input, offsets, per_sample_weights, padding_idx):
+    return bag_matrix(input, offsets, per_sample_weights, 0)
+
+
+def _bag_of_each(input, offsets, per_sample_weights, padding_idx):
+    data, indices, indptr = bag_matrix(input, offsets, per_sample_weights, padding_idx)
+    return data, indices, np.repeat(np.arange(len(offsets)), np.diff(indptr))
+
+
 def _drops_repeats(input, offsets, per_sample_weights, padding_idx):
     kept = np.zeros(len(input), bool)
     ends = np.append(offsets, len(input))
@@ -181,6 +219,29 @@ MATRIX = Exercise(
             "it.",
         ),
         Wrong(
+            _end_of_bag_before,
+            "An empty bag in front goes wrong: the count at place offset - 1 is read, and place -1 "
+            "is the last one. Put a 0 in front of the running count, and look up the offsets.",
+        ),
+        Wrong(
+            _without_weight_zero,
+            "A word of weight 0 is no padding. It stays in the matrix: times a NaN in its row it "
+            "is NaN.",
+        ),
+        Wrong(_padding_kept, "The padding is still in the matrix."),
+        Wrong(_lengths, "indptr holds where each bag begins, and the end; not how long each is."),
+        Wrong(
+            _zero_is_none,
+            "The padding stays where padding_idx is 0. Does a condition ask for `padding_idx` "
+            "alone? 0 counts as False there.",
+        ),
+        Wrong(_padding_is_zero, "Row 0 is left out, whatever padding_idx is."),
+        Wrong(
+            _bag_of_each,
+            "The third array has the bag of each position. indptr has B + 1 numbers: where each "
+            "bag begins, and the end.",
+        ),
+        Wrong(
             _drops_repeats,
             "A row that occurs twice in a bag counts twice: two entries at the same place of the "
             "matrix.",
@@ -210,14 +271,12 @@ IN_THE_BAG = (
     "The largest number stands in the last bag. What harms a bag is what the total holds before "
     "the bag begins."
 )
-ALL_ALIKE = (
-    "All numbers in it are of similar size, so a total loses little. How much larger must a total "
-    "be than a number, for the number to vanish when it is added?"
+TOO_LITTLE = (
+    "Something is lost, but no more than rounding may cost. How much larger must a total be than a "
+    "number, for the number to vanish when it is added?"
 )
-EXACT = (
-    "Only whole numbers, and none above 2**24: float32 adds these without any rounding, and so "
-    "nothing is lost."
-)
+EXACT = "Nothing is lost: every total on the way happens to be a float32 number."
+NO_BAG = "There is no bag with a position in it."
 
 
 def _judge_total(mine: Any) -> str:
@@ -228,25 +287,31 @@ def _judge_total(mine: Any) -> str:
         return NOT_FLOAT32
     if not np.isfinite(mine["weight"]).all():
         return NOT_FINITE
-    call = make_call(**mine, mode="sum")
+    try:
+        call = make_call(**mine, mode="sum")
+    except Exception as error:
+        return f"EmbeddingBag refuses this call: {error}"
     exact = loops.forward(make_call(**{**mine, "weight": call.weight.astype(float)}, mode="sum"))[0]
     sizes = np.abs(call.weight).astype(float)
     scale = loops.forward(make_call(**{**mine, "weight": sizes}, mode="sum"))[0]
     allowed = rounding.bound(np.float32, np.diff(call.offsets)[:, None], scale, exact)
     if (np.abs(running_total_bag(**mine) - exact) > allowed).any():
         return ""
-    return f"The answer of running_total_bag is good for this call. {_why_good(mine)}"
+    why = _why_good(call.weight[call.indices], call.offsets)
+    return f"The answer of running_total_bag is good for this call. {why}"
 
 
-def _why_good(call: dict[str, Any]) -> str:
-    if len(call["offsets"]) < 2:
+def _why_good(used: np.ndarray, offsets: np.ndarray) -> str:
+    """used: the gathered rows; offsets with the end."""
+    full = np.diff(offsets) > 0
+    if not full.any() or not used.size:
+        return NO_BAG
+    if full.sum() == 1:
         return ONE_BAG
-    used = np.abs(call["weight"][call["input"]])
-    if used.size and used.max() <= 2**24 and (used == np.round(used)).all():
+    if (np.cumsum(used, axis=0) == np.cumsum(used.astype(float), axis=0)).all():
         return EXACT
-    if used.size and used.max(axis=1).argmax() >= call["offsets"][-1]:
-        return IN_THE_BAG
-    return ALL_ALIKE
+    begin = offsets[:-1][full][-1]  # of the last bag that holds something
+    return IN_THE_BAG if np.abs(used).max(axis=1).argmax() >= begin else TOO_LITTLE
 
 
 def _total_call(input, weight, offsets, dtype=np.float32):
@@ -271,7 +336,9 @@ TOTAL = Exercise(
         Wrong(_total_call([0, 1], [[1e8], [1.0]], [0]), ONE_BAG),
         Wrong(_total_call([0, 1], [[0.1], [1e8]], [0, 1]), IN_THE_BAG),
         Wrong(_total_call([0, 1, 2], [[7], [9], [11]], [0, 1, 1]), EXACT),
-        Wrong(_total_call([0, 1], [[1.5], [1.25]], [0, 1]), ALL_ALIKE),
+        Wrong(_total_call([0, 1], [[0.2], [0.1]], [0, 1]), TOO_LITTLE),
+        Wrong(_total_call([], [[0.2], [0.1]], [0, 0]), NO_BAG),
+        Wrong(_total_call([9], [[0.2], [0.1]], [0]), "EmbeddingBag refuses this call"),
     ),
     points=2,
     unproved="the other bug: a NaN in one bag reaches all bags behind it.",
@@ -315,6 +382,37 @@ def _first_part_may_be_empty(best, winner, later_best, later_winner):
 def _later_part_may_be_empty(best, winner, later_best, later_winner):
     takes = (winner == -1) | (later_best > best)
     return np.where(takes, later_best, best), np.where(takes, later_winner, winner)
+
+
+def _and_for_ampersand(best, winner, later_best, later_winner):
+    takes = (winner == -1 or later_best > best) and later_winner != -1
+    return np.where(takes, later_best, best), np.where(takes, later_winner, winner)
+
+
+def _no_parentheses(best, winner, later_best, later_winner):
+    takes = winner == -1 | (later_best > best)
+    return np.where(takes, later_best, best), np.where(takes, later_winner, winner)
+
+
+def _no_parentheses_at_all(best, winner, later_best, later_winner):
+    takes = winner == -1 | later_best > best
+    return np.where(takes, later_best, best), np.where(takes, later_winner, winner)
+
+
+def _only_larger(best, winner, later_best, later_winner):
+    takes = later_best > best
+    return np.where(takes, later_best, best), np.where(takes, later_winner, winner)
+
+
+def _numpys_maximum(best, winner, later_best, later_winner):
+    takes = later_best > best
+    return np.maximum(best, later_best), np.where(takes, later_winner, winner)
+
+
+def _into_its_arguments(best, winner, later_best, later_winner):
+    takes = ((winner == -1) | (later_best > best)) & (later_winner != -1)
+    best[takes], winner[takes] = later_best[takes], later_winner[takes]
+    return best, winner
 
 
 def _all_features_together(best, winner, later_best, later_winner):
@@ -382,6 +480,33 @@ MERGE = Exercise(
         Wrong(
             _later_part_may_be_empty,
             "Where nobody won the later part, its 0 is no candidate, however small the best is.",
+        ),
+        Wrong(
+            _and_for_ampersand,
+            "`and` and `or` want a single truth, and an array has one for each feature. Use & and "
+            "|, with parentheses around each comparison.",
+        ),
+        Wrong(
+            _no_parentheses,
+            "`winner == -1 | (...)` means `winner == (-1 | (...))`: | binds tighter than ==. Put "
+            "parentheses around each comparison.",
+        ),
+        Wrong(
+            _no_parentheses_at_all,
+            "| and & bind tighter than == and >. Put parentheses around each comparison.",
+        ),
+        Wrong(
+            _only_larger,
+            "Only the values are compared. Where nobody won a part, its 0 is no candidate: look at "
+            "the winners as well.",
+        ),
+        Wrong(
+            _numpys_maximum,
+            "np.maximum lets any NaN win, and takes the 0 of a part that nobody won.",
+        ),
+        Wrong(
+            _into_its_arguments,
+            "The arguments were changed: begin with copies, or use np.where.",
         ),
         Wrong(_all_features_together, "Each feature has its own winner; you took a whole row."),
     ),
@@ -472,7 +597,7 @@ def _max_with_nan(input, weight, offsets, mode):
 def _cut_at_64(input, weight, offsets, mode):
     ends = np.append(offsets, len(input))
     places = [np.arange(b, min(e, b + 64)) for b, e in zip(ends[:-1], ends[1:], strict=True)]
-    starts = np.append(0, np.cumsum([len(p) for p in places]))[:-1]
+    starts = np.append(0, np.cumsum([len(p) for p in places], dtype=int))[:-1]
     return _by_loops(input[np.concatenate([*places, []]).astype(int)], weight, starts, mode)
 
 
@@ -531,10 +656,23 @@ REJECTS = "Your test rejects a right bag: "
 CRASHES = "A test says no by AssertionError only. Yours raised "
 
 
+RETURNS = " (It returned a value. Nobody looks at that: write `assert`.)"
+
+
+class _BagRaised(AssertionError):
+    """An error that came up inside a bag: a test that provokes it has found a fault."""
+
+
 def _run(test: Any, bag: Bag) -> Exception | None:
+    def watched(*args: Any, **kwargs: Any) -> np.ndarray:
+        try:
+            return bag(*args, **kwargs)
+        except Exception as error:
+            raise _BagRaised(f"the bag raised {type(error).__name__}: {error}") from error
+
     try:
         with np.errstate(all="ignore"):
-            test(bag)
+            test(watched)
     except NotImplementedError:
         raise
     except Exception as error:
@@ -548,7 +686,7 @@ def _judge_test(mine: Any) -> str:
     for name, bag in RIGHT.items():
         error = _run(mine, bag)
         if error is not None:
-            said = f"{type(error).__name__}: {error}".rstrip(": ").split("\n")[0]
+            said = f"{type(error).__name__.lstrip('_')}: {error}".rstrip(": ").split("\n")[0]
             return f"{REJECTS}{name}. It said {said[:200]}"
     survivors = []
     for number, (bag, question) in enumerate(FAULTS, 1):
@@ -560,9 +698,9 @@ def _judge_test(mine: Any) -> str:
     if not survivors:
         return ""
     found = len(FAULTS) - len(survivors)
-    return "\n".join(
-        [f"Your test finds {found} of {len(FAULTS)} faulty bags. Not found:", *survivors]
-    )
+    told = f"Your test finds {found} of {len(FAULTS)} faulty bags. Not found:"
+    told += RETURNS if not found and mine(_by_loops) is not None else ""
+    return "\n".join([told, *survivors])
 
 
 def _agrees(bag, input, weight, offsets, modes=("sum", "mean", "max")):
@@ -592,6 +730,11 @@ def thorough_test(bag: Bag) -> None:
 
 def _no_assert(bag):
     return bag(np.array([1, 0]), np.ones((2, 1)), np.array([0]), "sum")
+
+
+def _returns_a_truth(bag):
+    found = bag(np.array([1, 0]), np.ones((2, 1)), np.array([0]), "sum")
+    return bool((found == 2).all())
 
 
 def _one_small_call(bag):
@@ -651,6 +794,7 @@ BREAK_IT = Exercise(
     wrong=(
         Wrong([1, 2], NOT_A_TEST),
         Wrong(_no_assert, f"Your test finds 0 of {len(FAULTS)} faulty bags."),
+        Wrong(_returns_a_truth, RETURNS),
         Wrong(_one_small_call, FAULTS[2][1]),
         Wrong(_exactly_equal, f"{REJECTS}one that adds a bag's rows from the last to the first."),
         Wrong(_nan_makes_it_fail, f"{REJECTS}the loops."),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu.course.exercise import Case, Exercise, Wrong
+from embag_edu.course.tools import work_of
 
 
 def _returns(value: Any) -> Callable[..., Any]:
@@ -52,6 +53,7 @@ def _sorted_cases() -> list[Case]:
         Case("an empty bag", np.array([1, 0, 1]), np.array([0, 2, 2]), _upstream(3), 2),
         Case("an empty bag at the end", np.array([1, 0]), np.array([0, 1, 2]), _upstream(3), 2),
         Case("no position at all", np.array([], int), np.array([0, 0]), _upstream(2), 2),
+        Case("float32", np.array([1, 0]), np.array([0]), _upstream(1).astype(np.float32), 2),
         Case("three features", np.array([1, 0, 1]), np.array([0, 2]), _upstream(2, 3), 2),
         Case("forty positions", random.integers(0, 7, 40), ends, _upstream(10, 5), 9),
     ]
@@ -73,6 +75,15 @@ def _sorted(
     rows = input[order]
     starts = np.flatnonzero(np.diff(rows, prepend=-1))
     shares = grad_output[bag_of if mistake == "shares not sorted" else bag_of[order]]
+    if mistake == "prepend 0":
+        starts = np.flatnonzero(np.diff(rows, prepend=0))
+    if mistake == "last bag":
+        bag_of = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        shares = grad_output[bag_of[order]]
+    if mistake == "by position":
+        shares = grad_output[order]
+    if mistake == "float64":
+        grad_weight = grad_weight.astype(np.float64)
     if mistake == "first start":
         starts = np.flatnonzero(np.diff(rows))
     if mistake == "all V rows":
@@ -86,6 +97,49 @@ def _sorted(
     else:
         grad_weight[rows[starts]] = np.add.reduceat(shares, starts, axis=0)
     return grad_weight
+
+
+SAYS_ADD_AT = "The results are right, but np.add.at has done the work: do without it."
+SAYS_LOOP = (
+    "The results are right, but a loop has done the work: {} lines of Python ran for 500 positions "
+    "and 300 rows. Do without a loop."
+)
+SAYS_NO_REDUCEAT = (
+    "The results are right, but np.add.reduceat was not called: this exercise is about sorting the "
+    "positions and adding up stretches."
+)
+
+
+def _sorted_tools(mine: Callable[..., Any]) -> str:
+    random = np.random.default_rng(65)
+    offsets = np.append(0, np.sort(random.integers(0, 500, 99)))
+    work = work_of(mine, random.integers(0, 300, 500), offsets, _upstream(100), 300)
+    if "add.at" in work.called:
+        return SAYS_ADD_AT
+    if work.lines > 150:
+        return SAYS_LOOP.format(work.lines)
+    return "" if "add.reduceat" in work.called else SAYS_NO_REDUCEAT
+
+
+def _bags_of(input: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    return np.repeat(np.arange(len(offsets)), np.diff(offsets, append=len(input)))
+
+
+def _by_add_at(input, offsets, grad_output, num_embeddings):  # type: ignore[no-untyped-def]
+    grad_weight = np.zeros((num_embeddings, grad_output.shape[1]), grad_output.dtype)
+    np.add.at(grad_weight, input, grad_output[_bags_of(input, offsets)])
+    return grad_weight
+
+
+def _by_loop(input, offsets, grad_output, num_embeddings):  # type: ignore[no-untyped-def]
+    shares = grad_output[_bags_of(input, offsets)]
+    rows = [shares[input == row].sum(axis=0) for row in range(num_embeddings)]
+    return np.array(rows, grad_output.dtype)
+
+
+def _by_product(input, offsets, grad_output, num_embeddings):  # type: ignore[no-untyped-def]
+    one_hot = (input == np.arange(num_embeddings)[:, None]).astype(grad_output.dtype)
+    return one_hot @ grad_output[_bags_of(input, offsets)]
 
 
 # ---- 2. shares by frequency ---------------------------------------------------------------------
@@ -126,6 +180,18 @@ def _frequency(input: np.ndarray, shares: np.ndarray, padding_idx: int, mistake:
         return input, zeroed / np.bincount(input)[input][:, None]
     if mistake == "all positions":
         return rows, values / len(rows)
+    if mistake == "//":
+        return rows, values // counts[rows][:, None]
+    if mistake == "1 // n":
+        return rows, values * (1 // counts[rows])[:, None]
+    if mistake == "distinct":
+        return rows, values / len(np.unique(rows))
+    if mistake == "zero is none" and padding_idx == 0:
+        return input, shares / np.bincount(input)[input][:, None]
+    if mistake == "zero is none":
+        return rows, values / counts[rows][:, None]
+    if mistake == "padding is zero":
+        return frequency_shares(input, shares, 0)
     if mistake == "positions":
         return rows, values / np.maximum(counts[np.arange(len(rows)) % len(counts)], 1)[:, None]
     return rows, shares[: len(rows)] / counts[rows][:, None]  # "shares not left out"
@@ -175,6 +241,16 @@ def _coalesce(indices: np.ndarray, values: np.ndarray, mistake: str) -> Any:
         return rows[None], last
     if mistake == "mean":
         return rows[None], sums / counts[:, None]
+    if mistake == "without zeros":
+        kept = sums.any(axis=1)
+        return rows[kept][None], sums[kept]
+    if mistake == "float64":
+        return rows[None], sums.astype(np.float64)
+    if mistake == "neighbors only":
+        starts = np.flatnonzero(np.diff(indices[0], prepend=-1))
+        return indices[:, starts], np.add.reduceat(values, starts, axis=0)
+    if mistake == "falling":
+        return rows[::-1][None], sums[::-1]
     if mistake == "flat":
         return rows, sums
     return indices, values  # "as it was"
@@ -247,9 +323,12 @@ SAYS_RAISES = (
 
 def _judge_counter_example(mine: Any) -> str:
     answer = _answer(mine)
-    if not (isinstance(answer, tuple) and len(answer) == 2):
+    if not (isinstance(answer, (tuple, list)) and len(answer) == 2):
         return f"Return a pair, the offsets and n; found {answer!r}."
-    offsets, n = np.asarray(answer[0], np.int64), int(answer[1])
+    try:
+        offsets, n = np.asarray(answer[0], np.int64), int(answer[1])
+    except (TypeError, ValueError):
+        return f"Return a pair, the offsets and then n, such as ([0, 2], 4); found {answer!r}."
     complaint = _not_a_call(offsets, n)
     if complaint:
         return complaint
@@ -362,11 +441,24 @@ EXERCISES = (
             Wrong(partial(_sorted, mistake="at the front"),
                   "The sums stand in the first rows of the table; write them to the rows that they "
                   "belong to."),
+            Wrong(partial(_sorted, mistake="prepend 0"),
+                  "With prepend=0 the stretch of row 0 has no start: 0 does not differ from 0. Put "
+                  "a number in front that is no row, such as -1."),
+            Wrong(partial(_sorted, mistake="last bag"),
+                  "The last bag has no length yet: it ends where the input ends."),
+            Wrong(partial(_sorted, mistake="by position"),
+                  "grad_output is asked for a position; it has a line for each bag."),
+            Wrong(partial(_sorted, mistake="float64"),
+                  "The gradient must have the dtype of grad_output."),
+            Wrong(_by_add_at, SAYS_ADD_AT),
+            Wrong(_by_loop, "The results are right, but a loop has done the work"),
+            Wrong(_by_product, SAYS_NO_REDUCEAT),
             Wrong(partial(_sorted, mistake="bags without positions"),
                   "Empty bags are skipped in the numbering: later bags use the wrong line of "
                   "grad_output."),
         ),
-        points=3, returns="grad_weight", unproved="that your sort is stable, and that it is fast.",
+        points=3, returns="grad_weight", tools=_sorted_tools,
+        unproved="that your sort is stable, and that it is fast.",
     ),
     Exercise(
         "05.frequency_shares", "shares divided by frequency", frequency_shares, _frequency_cases,
@@ -385,6 +477,16 @@ EXERCISES = (
                   "Padding positions are still there."),
             Wrong(partial(_frequency, mistake="times zero"),
                   "Padding is multiplied by zero; leave it out, for 0 times infinity is NaN."),
+            Wrong(partial(_frequency, mistake="//"), "`//` rounds down. Divide with `/`."),
+            Wrong(partial(_frequency, mistake="1 // n"),
+                  "1 // n is 0 for every count of two or more. Divide with `/`."),
+            Wrong(partial(_frequency, mistake="distinct"),
+                  "That divides by the number of different rows, not by how often each occurs."),
+            Wrong(partial(_frequency, mistake="zero is none"),
+                  "Padding stays where padding_idx is 0. Does a condition ask for `padding_idx` "
+                  "alone? 0 counts as False there."),
+            Wrong(partial(_frequency, mistake="padding is zero"),
+                  "Row 0 is left out, whatever padding_idx is."),
             Wrong(partial(_frequency, mistake="all positions"),
                   "That divides by the number of all positions, not of those of the same row."),
             Wrong(partial(_frequency, mistake="positions"),
@@ -411,7 +513,14 @@ EXERCISES = (
             Wrong(partial(_coalesce, mistake="first"),
                   "Only the first entry of each row is kept: add all of them."),
             Wrong(partial(_coalesce, mistake="last"),
-                  "Only the last entry of each row is kept: add all of them."),
+                  "Only the last entry of each row is kept: add all of them. (`+=` with an array "
+                  "of places keeps the last entry of each; np.add.at adds them all.)"),
+            Wrong(partial(_coalesce, mistake="without zeros"),
+                  "A row whose entries add up to 0 is missing. It occurs, so it stays."),
+            Wrong(partial(_coalesce, mistake="float64"), "values must keep their dtype."),
+            Wrong(partial(_coalesce, mistake="neighbors only"),
+                  "Only entries that stand next to each other were added up: sort them first."),
+            Wrong(partial(_coalesce, mistake="falling"), "The rows fall: rising order is asked."),
             Wrong(partial(_coalesce, mistake="mean"),
                   "The entries of a row are averaged: add them."),
             Wrong(partial(_coalesce, mistake="flat"),
@@ -443,6 +552,7 @@ EXERCISES = (
             "than n.",
         ),
         wrong=(
+            Wrong(_returns((4, [0, 2, 2])), "the offsets and then n"),
             Wrong(_returns(([0, 2, 3], 4)), SAYS_NO_EMPTY),
             Wrong(_returns(([0, 0, 2], 4)), SAYS_ONE_EMPTY),
             Wrong(_returns(([0, 2, 4], 4)), SAYS_RAISES),

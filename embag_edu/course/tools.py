@@ -1,0 +1,81 @@
+"""With what an answer does its work: for exercises whose task excludes a tool.
+
+An answer is watched while it runs. What counts is what it calls, not how it is written.
+"""
+
+from __future__ import annotations
+
+import sys
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import CodeType, FrameType, ModuleType
+from typing import Any
+
+
+@dataclass
+class Work:
+    """What a call did: the tools that it called, the lines of Python it took, bytes at the peak."""
+
+    called: set[str] = field(default_factory=set)  # "add.at", "add.reduceat", "argsort"
+    lines: int = 0
+    peak: int = 0
+
+
+def work_of(function: Callable[..., Any], *args: Any) -> Work:
+    """Call the function and say what it did. Lines and calls count in the reader's code alone."""
+    work, home = Work(), getattr(function, "__globals__", None)
+
+    def on_call(frame: FrameType, event: str, tool: Any) -> None:
+        if event == "c_call" and frame.f_globals is home:
+            owner = getattr(getattr(tool, "__self__", None), "__name__", "")
+            work.called.add(f"{owner}.{tool.__name__}".lstrip("."))
+
+    def on_line(frame: FrameType, event: str, _: Any) -> Any:
+        if frame.f_globals is not home:
+            return None
+        work.lines += event == "line"
+        return on_line
+
+    before = sys.getprofile(), sys.gettrace()
+    tracemalloc.start()
+    sys.setprofile(on_call)
+    sys.settrace(on_line)
+    try:
+        function(*args)
+    finally:
+        sys.setprofile(before[0])
+        sys.settrace(before[1])
+        work.peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return work
+
+
+def uses(function: Callable[..., Any], package: str) -> bool:
+    """Does the function, or one of the reader's that it calls, name something of this package?"""
+    home = getattr(function, "__globals__", {})
+    waiting, seen = [getattr(function, "__code__", None)], set()
+    while waiting:
+        code = waiting.pop()
+        if not isinstance(code, CodeType) or code in seen:
+            continue
+        seen.add(code)
+        for name in code.co_names:
+            value = home.get(name)
+            if _package(value) == package:
+                return True
+            if getattr(value, "__globals__", None) is home:
+                waiting.append(value.__code__)
+        waiting += code.co_consts
+    return False
+
+
+def _package(value: Any) -> str:
+    name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", "")
+    return str(name).split(".")[0]
+
+
+def without_numpy(function: Callable[..., Any]) -> str:
+    """For tasks in plain Python: what to say where NumPy does the work; '' where it does not."""
+    used = uses(function, "numpy")
+    return "The results are right, but the task asks for plain Python, no NumPy." if used else ""
