@@ -1,6 +1,7 @@
 """The exercises: right answers pass, wrong ones are told why, and no solution leaks to readers."""
 
 import copy
+import importlib
 import inspect
 import json
 import re
@@ -25,6 +26,7 @@ from embag_edu.course import (
 from embag_edu.course import exercise as machinery
 from embag_edu.course.differ import Allowed, differ, text
 from embag_edu.course.exercise import NotDoneYet, UnknownExercise, find
+from embag_edu.course.tools import without_numpy, work_of
 
 BOOK = Path(__file__).parents[1] / "book"
 SOLUTIONS = sorted((BOOK / "solutions").glob("*.ipynb"))
@@ -441,6 +443,72 @@ def test_importing_the_course_does_not_load_chapters_torch_or_jupyter():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# -------------------------------------------------------------------------- tools of an answer
+
+
+def helper(x):
+    return np.cumsum(x)
+
+
+def test_what_an_answer_calls_is_seen_and_how_many_lines_it_takes():
+    def mine(x):
+        np.add.at(x, [0, 0], 1)
+        return [value for value in x]  # noqa: C416
+
+    work = work_of(mine, np.zeros(50))
+    assert "add.at" in work.called and "add.reduceat" not in work.called
+    assert work.lines >= 50 and work_of(lambda x: x + 1, np.zeros(50)).lines < 5
+    assert work_of(lambda n: np.zeros(n), 1000).peak >= 8000
+
+
+@pytest.mark.parametrize(
+    ("mine", "told"),
+    [
+        (lambda x: sum(x), False),
+        (lambda x: np.sum(x), True),
+        (lambda x: [np.abs(y) for y in x], True),
+        (lambda x: helper(x), True),
+        (lambda x: x.np, False),
+    ],
+)
+def test_numpy_in_a_task_of_plain_python(mine, told):
+    assert bool(without_numpy(mine)) == told
+
+
+# -------------------------------------------------------------------------- break_it, running_total
+
+
+def raises_without_bags(bag):
+    """A test that asks for a call on which a faulty bag of ours might raise: that is found."""
+    assert bag(np.zeros(0, int), np.ones((2, 1)), np.zeros(0, int), "sum").shape == (0, 1)
+    find("04.break_it").reference(bag)
+
+
+def test_an_error_inside_a_faulty_bag_is_found():
+    check("04.break_it", raises_without_bags)
+    exercise = importlib.import_module("embag_edu.chapters.ch04.exercises")
+
+    def crashes(input, weight, offsets, mode):
+        raise IndexError("out of bounds")
+
+    assert isinstance(exercise._run(find("04.break_it").reference, crashes), AssertionError)
+
+
+@pytest.mark.parametrize(
+    ("values", "offsets", "told"),
+    [
+        ([[1e8], [8.0]], [0, 1], "EXACT"),
+        ([[1e5], [1e5 + 0.1]], [0, 1], "IN_THE_BAG"),
+        ([[1e5 + 0.1], [1e5]], [0, 1], "TOO_LITTLE"),
+        ([[1e5], [1.1]], [0, 2], "ONE_BAG"),
+    ],
+)
+def test_running_total_says_what_is_so(values, offsets, told):
+    ch04 = importlib.import_module("embag_edu.chapters.ch04.exercises")
+    said = refusal(find("04.running_total"), ch04._total_call([0, 1], values, offsets))
+    assert getattr(ch04, told) in said
 
 
 # -------------------------------------------------------------------------- readers' copies

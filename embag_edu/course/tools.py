@@ -5,6 +5,7 @@ An answer is watched while it runs. What counts is what it calls, not how it is 
 
 from __future__ import annotations
 
+import dis
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -60,8 +61,10 @@ def uses(function: Callable[..., Any], package: str) -> bool:
         if not isinstance(code, CodeType) or code in seen:
             continue
         seen.add(code)
-        for name in code.co_names:
-            value = home.get(name)
+        for step in dis.get_instructions(code):
+            if step.opname == "IMPORT_NAME" and step.argval.split(".")[0] == package:
+                return True
+            value: Any = home.get(step.argval) if step.opname == "LOAD_GLOBAL" else None
             if _package(value) == package:
                 return True
             if getattr(value, "__globals__", None) is home:

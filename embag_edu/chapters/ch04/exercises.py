@@ -294,7 +294,7 @@ def _judge_total(mine: Any) -> str:
     exact = loops.forward(make_call(**{**mine, "weight": call.weight.astype(float)}, mode="sum"))[0]
     sizes = np.abs(call.weight).astype(float)
     scale = loops.forward(make_call(**{**mine, "weight": sizes}, mode="sum"))[0]
-    allowed = rounding.bound(np.float32, np.diff(call.offsets)[:, None], scale, exact)
+    allowed = rounding.bound(call.weight.dtype, np.diff(call.offsets)[:, None], scale, exact)
     if (np.abs(running_total_bag(**mine) - exact) > allowed).any():
         return ""
     why = _why_good(call.weight[call.indices], call.offsets)

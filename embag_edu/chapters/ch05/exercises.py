@@ -125,19 +125,19 @@ def _bags_of(input: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     return np.repeat(np.arange(len(offsets)), np.diff(offsets, append=len(input)))
 
 
-def _by_add_at(input, offsets, grad_output, num_embeddings):  # type: ignore[no-untyped-def]
+def _by_add_at(input, offsets, grad_output, num_embeddings):
     grad_weight = np.zeros((num_embeddings, grad_output.shape[1]), grad_output.dtype)
     np.add.at(grad_weight, input, grad_output[_bags_of(input, offsets)])
     return grad_weight
 
 
-def _by_loop(input, offsets, grad_output, num_embeddings):  # type: ignore[no-untyped-def]
+def _by_loop(input, offsets, grad_output, num_embeddings):
     shares = grad_output[_bags_of(input, offsets)]
     rows = [shares[input == row].sum(axis=0) for row in range(num_embeddings)]
     return np.array(rows, grad_output.dtype)
 
 
-def _by_product(input, offsets, grad_output, num_embeddings):  # type: ignore[no-untyped-def]
+def _by_product(input, offsets, grad_output, num_embeddings):
     one_hot = (input == np.arange(num_embeddings)[:, None]).astype(grad_output.dtype)
     return one_hot @ grad_output[_bags_of(input, offsets)]
 
