@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from embag_edu.chapters import style  # first: it says what to do where matplotlib is missing
 from embag_edu.chapters.ch01.figures import readme_picture
 
 IMAGES = Path(__file__).parents[1] / "book" / "images"
-PICTURES = {"bag.svg": readme_picture}  # file name -> the function that draws it
+Draw = Callable[[], style.Picture]
+PICTURES: dict[str, Draw] = {"bag.svg": readme_picture}  # file name -> what draws it
 
 
 def main(argv: list[str] | None = None) -> int:

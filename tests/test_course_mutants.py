@@ -1,7 +1,7 @@
 """An adversary: small mistakes in right answers must fail the check, or be no mistakes at all.
 
-A sample of them is tried here. `python tests/test_mutants.py [name ...]` tries all, and prints
-for each exercise how many were made, caught, equal to a right answer, and left.
+A sample of them is tried here. `python tests/test_course_mutants.py [name ...]` tries all, and
+prints for each exercise how many were made, caught, equal to a right answer, and left.
 """
 
 import ast
