@@ -34,6 +34,7 @@ LIBRARY = f"spec text data cuda_on_cpu {IMPLEMENTATIONS} api nn check bench gpu 
 # From the bottom up: a room may import only rooms above it in this list.
 ROOMS = {
     "spec": Room("library", "what a call means; raises every argument error"),
+    "arrays": Room("library", "tensors as arrays, and back", "spec", "torch cupy ml_dtypes"),
     "text": Room("library", "what commands print: tables, a bar", "", "tqdm"),
     "data": Room("library", "the reviews"),
     "cuda_on_cpu": Room(
@@ -46,25 +47,25 @@ ROOMS = {
     "nn": Room(
         "library",
         "torch: functional, module, autograd",
-        f"spec {IMPLEMENTATIONS} api cuda_on_cpu",
+        f"spec arrays {IMPLEMENTATIONS} api cuda_on_cpu",
         "torch cupy ml_dtypes",
     ),
     "check": Room(
         "library",
         "clauses, cases, comparison, report, ledger",
-        "spec text loops api nn",
+        "spec arrays text loops api nn",
         "torch cloudpickle IPython ml_dtypes",
     ),
     "bench": Room(
         "library",
         "workloads, the byte model, times, records",
-        f"spec text data {IMPLEMENTATIONS} api nn check",
+        f"spec arrays text data {IMPLEMENTATIONS} api nn check",
         "torch tqdm scipy fbgemm_gpu",
     ),
     "gpu": Room(
         "library",
         "the one command for a machine with a GPU",
-        "spec text cuda_on_cpu cuda api nn check bench",
+        "spec arrays text cuda_on_cpu cuda api nn check bench",
         "torch cupy ml_dtypes",
     ),
     "train": Room(

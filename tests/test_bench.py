@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import embag_edu.__main__ as command
+from embag_edu.arrays import on_host
 from embag_edu.bench import contestants, measure, plan, report, stopwatch, traffic, workloads
 from embag_edu.bench.measure import Measurement
 from embag_edu.bench.workloads import LENGTHS, Workload
@@ -124,7 +125,7 @@ def test_a_wrong_result_gets_no_time(mode, sparse, step, monkeypatch):
     right = contestants.ours
 
     def spoil(result, value):
-        result = contestants.of_torch(result)
+        result = on_host(result)
         if isinstance(result, SparseGradient):
             return result._replace(values=result.values + value)
         return result + value
@@ -148,7 +149,7 @@ def test_a_training_step_changes_a_table_of_its_own():
     grads = []
     for name in (contestants.OURS, contestants.TORCH):
         job = contestants.CONTESTANTS[name](call, grad_output)
-        grads.append(job.to_array(job.train()))
+        grads.append(on_host(job.train()))
         np.testing.assert_array_equal(call.weight, kept)
     np.testing.assert_allclose(*grads, rtol=1e-5, atol=1e-5)
     both, train = traffic.of(call, "both"), traffic.of(call, "train")

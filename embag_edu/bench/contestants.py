@@ -15,18 +15,17 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from embag_edu import vectorized
-from embag_edu.spec import Call, SparseGradient, make_call
+from embag_edu.spec import Call, make_call
 
 
 @dataclass
 class Job:
-    """One call, ready to be made. Results are arrays, or a SparseGradient."""
+    """One call, ready to be made. Results are arrays, a SparseGradient, or tensors."""
 
     forward: Callable[[], Any] | None
     backward: Callable[[], Any] | None = None
     both: Callable[[], Any] | None = None  # one after the other; returns the gradient
     train: Callable[[], Any] | None = None  # these and a step of SGD, as a torch module; the same
-    to_array: Callable[[Any], Any] = lambda result: result  # not timed
 
 
 def ours(call: Call, grad_output: np.ndarray) -> Job:
@@ -49,7 +48,7 @@ def ours(call: Call, grad_output: np.ndarray) -> Job:
 
         return nn.EmbeddingBag(rows, features, implementation="vectorized", **options)
 
-    return Job(forward, backward, both, training(module, call, grad_output), of_torch)
+    return Job(forward, backward, both, training(module, call, grad_output))
 
 
 def training(make: Callable[..., Any], call: Call, grad_output: np.ndarray) -> Callable[[], Any]:
@@ -111,18 +110,7 @@ def torchs(call: Call, grad_output: np.ndarray) -> Job:
         return torch.autograd.grad(bag(*words, **options), weight, upstream)[0]
 
     train = training(torch.nn.EmbeddingBag, call, grad_output)
-    return Job(forward, backward, both, train, of_torch)
-
-
-def of_torch(result: Any) -> Any:
-    """A tensor as an array, a sparse one as a SparseGradient; what is none, as it is."""
-    if not hasattr(result, "detach"):
-        return result
-    result = result.detach()
-    if result.is_sparse:
-        indices, values = result._indices().numpy(), result._values().numpy()
-        return SparseGradient(indices, values, tuple(result.shape))
-    return result.numpy()
+    return Job(forward, backward, both, train)
 
 
 def segment_reduce(call: Call, grad_output: np.ndarray) -> Job:
@@ -135,7 +123,7 @@ def segment_reduce(call: Call, grad_output: np.ndarray) -> Job:
     def forward() -> Any:
         return torch.segment_reduce(weight[rows], call.mode, offsets=offsets, axis=0, initial=0)
 
-    return Job(forward, to_array=of_torch)
+    return Job(forward)
 
 
 def fbgemm(call: Call, grad_output: np.ndarray) -> Job:
@@ -151,7 +139,7 @@ def fbgemm(call: Call, grad_output: np.ndarray) -> Job:
     module = DenseTableBatchedEmbeddingBagsCodegen(tables, use_cpu=True, pooling_mode=pooling)
     module.weights = torch.nn.Parameter(torch.from_numpy(call.weight).view(-1))
     words = torch.from_numpy(call.indices), torch.from_numpy(call.offsets)
-    return Job(lambda: module(*words), to_array=of_torch)
+    return Job(lambda: module(*words))
 
 
 def gather_reduceat(call: Call, grad_output: np.ndarray) -> Job:

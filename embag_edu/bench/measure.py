@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from embag_edu.arrays import on_host
 from embag_edu.bench import stopwatch, traffic, workloads
 from embag_edu.bench.contestants import CONTESTANTS, OURS, STEPS_OF_THE_BOOK, TORCH, Job, able
 from embag_edu.bench.workloads import Workload
@@ -129,7 +130,7 @@ def check_all(
     wanted = expected_output(call) if step == "forward" else expected_gradient(call, grad_output)
     for name, of_turns in jobs.items():
         job = of_turns[turn]
-        message = wanted(job.to_array(getattr(job, step)()))
+        message = wanted(on_host(getattr(job, step)()))
         if message:
             raise WrongResult(f"{name}, {step}: {message}")
 

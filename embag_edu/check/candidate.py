@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from embag_edu.arrays import on_host, to_tensor
 from embag_edu.check.cases import Arguments, laid_out
 from embag_edu.spec import SparseGradient
 
@@ -135,9 +136,10 @@ class _Attempt:
 
     def finish(self) -> None:
         """Copy the results."""
-        convert = to_array if self.candidate.arrays == "torch" else _copied
         for name in ("output", "grad_weight", "grad_psw"):
-            setattr(self.outcome, name, convert(getattr(self.outcome, name)))
+            result = getattr(self.outcome, name)
+            result = on_host(result) if self.candidate.arrays == "torch" else result
+            setattr(self.outcome, name, _copied(result))
 
     def _between(self, rest: Arguments) -> None:
         if self.protocol == "between":
@@ -305,29 +307,3 @@ def _stale_tensor(output: Any, tensors: Arguments) -> list[str]:
         if isinstance(value, torch.Tensor) and value.untyped_storage().data_ptr() == mine
     ]
     return reasons + ([] if output.is_contiguous() else ["it is not contiguous"])
-
-
-def to_tensor(array: np.ndarray) -> Any:
-    """A tensor that shares the array's memory and strides; bfloat16 too."""
-    import torch
-
-    if array.dtype.name == "bfloat16":
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(array)
-
-
-def to_array(tensor: Any) -> Any:
-    """The NumPy form of a result: an array, a SparseGradient, or the thing itself."""
-    import torch
-
-    if not isinstance(tensor, torch.Tensor):
-        return tensor
-    tensor = tensor.detach().cpu()
-    if tensor.layout == torch.sparse_coo:
-        indices, values = to_array(tensor._indices()), to_array(tensor._values())
-        return SparseGradient(indices, values, tuple(tensor.shape))
-    if tensor.dtype == torch.bfloat16:
-        import ml_dtypes
-
-        return tensor.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-    return np.array(tensor.numpy())

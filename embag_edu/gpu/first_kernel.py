@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu import cuda
+from embag_edu.arrays import to_tensor
 from embag_edu.bench.stopwatch import Job, OnGpu, median_of, summary, take_turns
 from embag_edu.bench.workloads import Workload, inputs, table
 from embag_edu.check import rounding
@@ -75,7 +76,7 @@ class Bags:
 
     def torch_call(self, torch: Any) -> Callable[[], Any]:
         """torch's own forward on the same memory."""
-        weight, indices, offsets = (torch.from_dlpack(array) for array in self.there)
+        weight, indices, offsets = map(to_tensor, self.there)
         return lambda: torch.nn.functional.embedding_bag(
             indices, weight, offsets, mode="sum", include_last_offset=True
         )

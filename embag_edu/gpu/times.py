@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from embag_edu.arrays import to_array, to_tensor
 from embag_edu.bench.recorded import DTYPES, SHAPES
 from embag_edu.bench.stopwatch import Job, OnGpu, median_of, on_host, take_turns
 from embag_edu.bench.workloads import Workload, inputs
@@ -69,27 +70,12 @@ class Case:
     @property
     def grad_output(self) -> Any:
         """The upstream gradient as our array."""
-        return as_array(self.upstream)
+        return to_array(self.upstream)
 
     def positions_of(self, row: int) -> Any:
         """The bags of the positions that hold a row, (n,)."""
         where = self.torch.nonzero(self.indices == row).reshape(-1)
         return self.torch.searchsorted(self.offsets, where, right=True) - 1
-
-
-def as_array(tensor: Any) -> Any:
-    """The tensor's memory as an array of CuPy, or of NumPy; bfloat16 by way of its bits."""
-    tensor = tensor.detach()
-    if str(tensor.dtype) == "torch.bfloat16":
-        import ml_dtypes
-        import torch
-
-        return as_array(tensor.view(torch.int16)).view(ml_dtypes.bfloat16)
-    if not tensor.is_cuda:
-        return tensor.numpy()
-    import cupy
-
-    return cupy.from_dlpack(tensor)
 
 
 def case_of(work: Workload, torch: Any, where: str = "cuda") -> Case:
@@ -100,7 +86,7 @@ def case_of(work: Workload, torch: Any, where: str = "cuda") -> Case:
     weight = torch.randn(work.rows, work.features, device=where).to(dtype)
     upstream = torch.randn(work.bags, work.features, device=where).to(dtype)
     arrays = {"weight": weight, "indices": indices, "offsets": offsets}
-    call = call_of(work, **{name: as_array(tensor) for name, tensor in arrays.items()})
+    call = call_of(work, **{name: to_array(tensor) for name, tensor in arrays.items()})
     return Case(work, torch, call, weight, indices, offsets, upstream)
 
 
@@ -196,18 +182,14 @@ def within(case: Case, actual: Any, parts: Any) -> bool:
     return first_kernel.within(actual.double().cpu().numpy(), exact, bound)
 
 
-def as_tensor(case: Case, array: Any) -> Any:
+def as_tensor(result: Any) -> Any:
     """An output of ours, or of torch's, as torch's."""
-    if isinstance(array, case.torch.Tensor):
-        return array.detach()
-    if case.work.dtype == "bfloat16":
-        return case.torch.from_dlpack(array.view(np.int16)).view(case.torch.bfloat16)
-    return case.torch.from_dlpack(array)
+    return result.detach() if hasattr(result, "detach") else to_tensor(result)
 
 
 def wrong_forward(case: Case, array: Any) -> bool:
     """Whether some of a sample of bags is wrong."""
-    actual = as_tensor(case, array)
+    actual = as_tensor(array)
     for b in np.linspace(0, case.work.bags - 1, SAMPLE).astype(int):
         begin, end = case.offsets[b : b + 2].tolist()
         rows = case.weight[case.indices[begin:end]].double()
@@ -218,7 +200,7 @@ def wrong_forward(case: Case, array: Any) -> bool:
 
 def wrong_backward(case: Case, array: Any) -> bool:
     """Whether some row of a sample, with the hottest, is wrong, or a row too many is there."""
-    actual = as_tensor(case, array)
+    actual = as_tensor(array)
     hottest = int(case.indices.mode().values)
     sample = case.indices[:: max(len(case.indices) // SAMPLE, 1)][:SAMPLE].tolist()
     for row in [hottest, *sample]:
@@ -233,8 +215,8 @@ def wrong_sparse(case: Case, gradient: Any) -> bool:
     if isinstance(gradient, case.torch.Tensor):
         rows, values = gradient._indices()[0], gradient._values()
     else:
-        rows = case.torch.from_dlpack(gradient.indices[0])
-        values = as_tensor(case, gradient.values)
+        rows = to_tensor(gradient.indices[0])
+        values = as_tensor(gradient.values)
     some = case.torch.arange(0, len(case.indices), max(len(case.indices) // 1000, 1))
     some = some.to(rows.device)
     bags_of = case.torch.searchsorted(case.offsets, some, right=True) - 1

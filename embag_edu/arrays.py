@@ -1,0 +1,81 @@
+"""Tensors of torch as arrays of NumPy or CuPy, and back: the one bridge between them.
+
+Memory is shared, never copied, and strides stay. torch, CuPy and ml_dtypes are imported where they
+are needed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from embag_edu.spec import SparseGradient
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+IN_NUMPY = ("float16", "float32", "float64")  # the other floats come from ml_dtypes
+BITS = {1: "uint8", 2: "int16"}  # a dtype that both sides know, by its bytes
+
+
+def to_array(tensor: Tensor) -> Any:
+    """An array on a tensor's memory: of CuPy where the tensor is on a GPU, else of NumPy.
+
+    Raises ImportError where bfloat16 is wanted and the package ml_dtypes is missing.
+    """
+    tensor = tensor.detach().resolve_neg()
+    if tensor.is_floating_point() and _name(tensor.dtype) not in IN_NUMPY:
+        import torch
+
+        bits = to_array(tensor.view(getattr(torch, BITS[tensor.itemsize])))
+        return bits.view(numpy_dtype(tensor.dtype))
+    if not tensor.is_cuda:
+        return tensor.numpy()
+    import cupy
+
+    return cupy.from_dlpack(tensor)
+
+
+def to_tensor(array: Any) -> Tensor:
+    """A tensor on an array's memory, on the GPU where the array is one of CuPy's."""
+    import torch
+
+    name, host = array.dtype.name, isinstance(array, np.ndarray)
+    if array.dtype.kind == "V" and hasattr(torch, name):  # a dtype of ml_dtypes
+        bits = getattr(np, BITS[array.dtype.itemsize])
+        return to_tensor(array.view(bits)).view(getattr(torch, name))
+    return torch.from_numpy(array) if host else torch.from_dlpack(array)
+
+
+def on_host(result: Any) -> Any:
+    """A tensor as an array of NumPy, a sparse one as a SparseGradient; anything else as it is."""
+    import torch
+
+    if not isinstance(result, torch.Tensor):
+        return result
+    result = result.detach().cpu()
+    if result.layout == torch.sparse_coo:
+        indices, values = to_array(result._indices()), to_array(result._values())
+        return SparseGradient(indices, values, tuple(result.shape))
+    return to_array(result)
+
+
+def numpy_dtype(dtype: torch.dtype) -> np.dtype:
+    """The dtype of NumPy, or of ml_dtypes, that has the same name."""
+    name = _name(dtype)
+    if name in IN_NUMPY or not dtype.is_floating_point:
+        return np.dtype(name)
+    try:
+        import ml_dtypes
+    except ImportError as error:
+        raise ImportError(
+            f"{dtype} in NumPy needs the package ml_dtypes: pip install ml_dtypes",
+            name="ml_dtypes",
+        ) from error
+    return np.dtype(getattr(ml_dtypes, name))
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
