@@ -11,7 +11,7 @@ import pytest
 
 import embag_edu.__main__ as command
 from embag_edu.arrays import on_host
-from embag_edu.bench import contestants, measure, plan, report, stopwatch, traffic, workloads
+from embag_edu.bench import implementations, measure, plan, report, stopwatch, traffic, workloads
 from embag_edu.bench.measure import Measurement
 from embag_edu.bench.workloads import LENGTHS, Workload
 from embag_edu.spec import SparseGradient, make_call
@@ -98,7 +98,7 @@ def test_names_and_wrong_words():
         Workload(1, 1, 1, 1, "normal")
 
 
-# ---- contestants and their checks -----------------------------------------------------------
+# ---- implementations and their checks -----------------------------------------------------------
 
 
 MODES = [("sum", False), ("mean", False), ("max", False), ("sum", True), ("mean", True)]
@@ -106,23 +106,23 @@ MODES = [("sum", False), ("mean", False), ("max", False), ("sum", True), ("mean"
 
 @pytest.mark.parametrize("mode, sparse", MODES)
 @pytest.mark.parametrize("lengths", LENGTHS)
-def test_every_contestant_is_right(mode, sparse, lengths):
+def test_every_implementation_is_right(mode, sparse, lengths):
     work = Workload(30, 8, 40, 4, "zipf", lengths=lengths)
     asked = Measurement(work, mode, sparse, with_steps_of_the_book=True)
     results = measure.measure(asked, seconds=0, least=1)  # raises WrongResult if one is not
     assert [result.step for result in results] == list(measure.STEPS)
     for result in results:
         names = set(result.seconds)
-        assert {contestants.OURS, contestants.TORCH} <= names
+        assert {implementations.OURS, implementations.TORCH} <= names
         if (mode, sparse) == ("sum", False) and result.step != "both":
-            assert set(contestants.STEPS_OF_THE_BOOK) <= names
+            assert set(implementations.STEPS_OF_THE_BOOK) <= names
 
 
 @pytest.mark.parametrize("step", [*measure.STEPS, "train"])
 @pytest.mark.parametrize("mode, sparse", MODES)
 def test_a_wrong_result_gets_no_time(mode, sparse, step, monkeypatch):
     """One value off by a hundredth, a NaN: the result is not timed."""
-    right = contestants.ours
+    ours = implementations.ours
 
     def spoil(result, value):
         result = on_host(result)
@@ -133,12 +133,12 @@ def test_a_wrong_result_gets_no_time(mode, sparse, step, monkeypatch):
     for value in (np.float32(0.01), np.float32(np.nan)):
 
         def wrong(call, grad_output, value=value):
-            job = right(call, grad_output)
+            job = ours(call, grad_output)
             act = getattr(job, step)
             setattr(job, step, lambda: spoil(act(), value))
             return job
 
-        monkeypatch.setitem(measure.CONTESTANTS, contestants.OURS, wrong)
+        monkeypatch.setitem(measure.IMPLEMENTATIONS, implementations.OURS, wrong)
         with pytest.raises(measure.WrongResult, match=f"vectorized, {step}"):
             measure.measure(Measurement(TINY, mode, sparse, steps=(step,)), seconds=0, least=1)
 
@@ -147,8 +147,8 @@ def test_a_training_step_changes_a_table_of_its_own():
     call, grad_output = measure.call_and_upstream(Measurement(TINY), seed=0)
     kept = call.weight.copy()
     grads = []
-    for name in (contestants.OURS, contestants.TORCH):
-        job = contestants.CONTESTANTS[name](call, grad_output)
+    for name in (implementations.OURS, implementations.TORCH):
+        job = implementations.IMPLEMENTATIONS[name](call, grad_output)
         grads.append(on_host(job.train()))
         np.testing.assert_array_equal(call.weight, kept)
     np.testing.assert_allclose(*grads, rtol=1e-5, atol=1e-5)

@@ -33,12 +33,12 @@ def made_up():
     for step, names in WHO.items():
         for work in timed.workloads():
             of_torch = [1e-3 * random.uniform(1, 2)]
-            contestants = {
+            implementations = {
                 n: first_kernel.numbers([1e-3 * random.uniform(0.3, 2)], of_torch, 10**9, 4e12)
                 for n in names
             }
             row = {"workload": asdict(work), "step": step, "dtype": work.dtype}
-            row |= {"name": f"{step} {work.name}", "contestants": contestants}
+            row |= {"name": f"{step} {work.name}", "implementations": implementations}
             row["distinct_rows"] = len(results)
             results.append(row)
     sweep = [

@@ -21,8 +21,9 @@ from embag_edu.bench.workloads import Workload
 from embag_edu.cuda_on_cpu import device
 from embag_edu.cuda_on_cpu.device import Gpu
 from embag_edu.cuda_on_cpu.toolchain import CompilerMissing
-from embag_edu.gpu import command, conformance, facts, first_kernel, plan
-from embag_edu.gpu.plan import Plan, Result, Step
+from embag_edu.gpu import command, conformance, facts, first_kernel
+from embag_edu.gpu import steps as module
+from embag_edu.gpu.steps import Attempt, Probe, Step
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ OF_KERNELS = ("conformance", "kernels", "determinism", "side-by-side", "resource
 
 
 def test_everything_passes_and_is_recorded(cupy, tmp_path, capsys, monkeypatch):
-    """What the stand-in for CuPy can do: launches of kernels. The rung sorts, too."""
+    """What the stand-in for CuPy can do: launches of kernels. The operator sorts, too."""
     some = [step for step in command.STEPS if step.name in OF_KERNELS]
     monkeypatch.setattr(command, "STEPS", some)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # its tensors are on the CPU
@@ -111,7 +112,7 @@ def test_times_are_those_of_both_in_one_run(cupy, tmp_path, monkeypatch, capsys)
     work = first["workload"]
     assert (work["rows"], work["features"], work["bags"], work["length"]) == (500, 16, 20, 5)
     assert first["logical_bytes"] == 4 * 16 * (100 + 20) + 8 * 100 + 8 * 21
-    ours, theirs = first["contestants"]["bag_sum"], first["contestants"]["torch"]
+    ours, theirs = first["implementations"]["bag_sum"], first["implementations"]["torch"]
     assert ours["turns"] == theirs["turns"] == 3 and theirs["of_torch"] == 1
     assert ours["of_torch"] == pytest.approx(ours["median_ms"] / theirs["median_ms"], rel=1e-4)
     assert second["workload"]["skew"] == "zipf"
@@ -119,7 +120,7 @@ def test_times_are_those_of_both_in_one_run(cupy, tmp_path, monkeypatch, capsys)
     assert "GB/s, read and written" in out and "torch 0." in out
 
 
-def test_the_numbers_of_a_contestant():
+def test_the_numbers_of_a_implementation():
     found = first_kernel.numbers([4.0, 1.0, 2.0], [4.0], logical=6_000_000, rate=6e6)
     assert found["median_ms"] == 2000 and found["least_ms"] == 1000 and found["of_torch"] == 0.5
     assert found["logical_bytes_per_second"] == 3e6 and found["of_copy_rate"] == 0.5
@@ -146,7 +147,7 @@ def test_without_a_compiler_only_the_gpu_is_judged(cupy, monkeypatch):
         raise CompilerMissing("there is no compiler: install one")
 
     monkeypatch.setattr(conformance.toolchain, "find_compiler", missing)
-    (result,) = conformance.side_by_side(Plan(Gpu(cupy), np.inf))
+    (result,) = conformance.side_by_side(Probe(Gpu(cupy), np.inf))
     assert result.status == "skipped" and "only the GPU is judged: there is no" in result.note
     assert "there is no compiler" in facts.compiler()
 
@@ -155,19 +156,19 @@ def test_a_gpu_too_old_for_a_case_skips_it(cupy, monkeypatch):
     table = conformance.tables()[0]
     case = replace(table.cases[0], needs="sm_80")
     monkeypatch.setattr(conformance, "tables", lambda: (replace(table, cases=(case,)),))
-    old = Plan(Gpu(fake_cupy.make((7, 5))), np.inf)
+    old = Probe(Gpu(fake_cupy.make((7, 5))), np.inf)
     _, result = conformance.conformance(old)
     assert result.status == "skipped" and result.note == "needs sm_80, the GPU is sm_75"
-    new = Plan(Gpu(cupy), np.inf)
+    new = Probe(Gpu(cupy), np.inf)
     assert (
         conformance.too_new(new, case)
         == ""
-        == conformance.too_new(Plan(device("cpu"), np.inf), case)
+        == conformance.too_new(Probe(device("cpu"), np.inf), case)
     )
 
 
 def test_kernels_that_begin_with_a_newer_gpu_are_skipped(monkeypatch, small):
-    here = Plan(Gpu(fake_cupy.make((7, 5))), np.inf)
+    here = Probe(Gpu(fake_cupy.make((7, 5))), np.inf)
     rows = {"bag_sum": {"sm_80": {"registers": 1}}, "scale": {"sm_75": {"registers": 1}}}
     monkeypatch.setattr(conformance, "read_stored", lambda: {"files": {"cuda/first.cu": rows}})
     found = {r.name: r for r in conformance.resources(here)}
@@ -200,8 +201,8 @@ def test_the_list(capsys):
 
 
 def test_a_wrong_kernel_fails(cupy, tmp_path, monkeypatch, capsys):
-    right = cuda.source("first")
-    wrong = right.replace("i < end; i++", "i < end - 1; i++")
+    correct = cuda.source("first")
+    wrong = correct.replace("i < end; i++", "i < end - 1; i++")
     monkeypatch.setattr(cuda, "source", lambda name: wrong)
     status, record = call("--only", "kernels", folder=tmp_path)
     assert status == 1 and record["passed"] is False
@@ -216,7 +217,7 @@ def test_a_wrong_result_has_no_time(cupy, tmp_path, monkeypatch):
         first_kernel, "sample_differs", lambda *given: "bag 3 differs from NumPy's sum"
     )
     status, record = call("--only", "times", folder=tmp_path)
-    assert status == 1 and "contestants" not in json.dumps(record)
+    assert status == 1 and "implementations" not in json.dumps(record)
 
 
 def test_one_failing_launch_does_not_stop_the_others(cupy, tmp_path):
@@ -260,7 +261,7 @@ def test_a_source_that_does_not_compile_is_one_failure(cupy, monkeypatch):
 
     monkeypatch.setattr(conformance, "tables", lambda: (table,))
     monkeypatch.setattr(conformance.Table, "module", fails)
-    (result,) = conformance.conformance(Plan(Gpu(cupy), np.inf))
+    (result,) = conformance.conformance(Probe(Gpu(cupy), np.inf))
     assert result.status == "failed" and "pip install nvidia-cuda-runtime" in result.note
     assert result.note.startswith("RuntimeError: kern.cu(3)")
 
@@ -268,7 +269,7 @@ def test_a_source_that_does_not_compile_is_one_failure(cupy, monkeypatch):
 def test_results_that_are_not_the_same_every_time_are_found(cupy, monkeypatch):
     case, bits = conformance.tables()[0].cases[0], iter(range(10))
     monkeypatch.setattr(conformance, "launched", lambda *given: ("", {0: np.array([next(bits)])}))
-    told = conformance.repeated(Plan(Gpu(cupy), np.inf), case, None)
+    told = conformance.repeated(Probe(Gpu(cupy), np.inf), case, None)
     assert told == "launch 2 of 3 gave other bits than the first"
 
 
@@ -280,7 +281,7 @@ def test_side_by_side_tells_how_far_apart_two_results_are(cupy, monkeypatch):
         "launched",
         lambda case, module, on: ("", {2: np.float32([1, 1 + 0.125 * (on.kind == "cuda")])}),
     )
-    here = Plan(Gpu(cupy), np.inf)
+    here = Probe(Gpu(cupy), np.inf)
     result = conformance.compared(here, "name", exact, None, None)
     assert result.status == "failed" and result.data["largest_difference"] == 0.125
     assert result.note == "argument 2 differs from the CPU's (fast); " + (
@@ -297,7 +298,7 @@ def test_side_by_side_tells_how_far_apart_two_results_are(cupy, monkeypatch):
 
 def some_steps(*acts):
     steps = [Step(f"step{i}", "", act) for i, act in enumerate(acts)]
-    return steps, [plan.blank(step) for step in steps]
+    return steps, [module.blank(step) for step in steps]
 
 
 def test_the_deadline_is_looked_at_between_results(cupy):
@@ -306,32 +307,32 @@ def test_the_deadline_is_looked_at_between_results(cupy):
     def slow(here):
         for i in range(5):
             now[0] += 10
-            yield Result(str(i))
+            yield Attempt(str(i))
 
     steps, records = some_steps(slow, slow)
     told = []
-    plan.run(steps, Plan(Gpu(cupy), 25.0, clock=lambda: now[0]), records, told.append)
+    module.run(steps, Probe(Gpu(cupy), 25.0, clock=lambda: now[0]), records, told.append)
     assert [r["status"] for r in records] == ["not reached", "not reached"] and told == records
     assert records[0]["note"] == "stopped after 3: the time is up" and records[0]["seconds"] == 30
     assert records[1]["note"] == "the time is up" and records[1]["results"] == []
 
 
 def test_a_step_that_fails_is_not_excused_by_the_time(cupy):
-    steps, records = some_steps(lambda here: iter([Result("a", "failed", "wrong")]))
+    steps, records = some_steps(lambda here: iter([Attempt("a", "failed", "wrong")]))
     readings = iter([0, 0, 0, 9, 9])
-    here = Plan(Gpu(cupy), 5.0, clock=lambda: next(readings))
-    plan.run(steps, here, records, lambda record: None)
+    here = Probe(Gpu(cupy), 5.0, clock=lambda: next(readings))
+    module.run(steps, here, records, lambda record: None)
     assert records[0]["status"] == "failed"
     assert command.exit_status({"steps": records}) == 1
 
 
 def test_an_error_between_results_is_recorded_and_the_next_step_runs(cupy):
     def breaks(here):
-        yield Result("first")
+        yield Attempt("first")
         raise KeyError("gone")
 
-    steps, records = some_steps(breaks, lambda here: iter([Result("second")]))
-    plan.run(steps, Plan(Gpu(cupy), np.inf), records, lambda record: None)
+    steps, records = some_steps(breaks, lambda here: iter([Attempt("second")]))
+    module.run(steps, Probe(Gpu(cupy), np.inf), records, lambda record: None)
     assert [r["status"] for r in records] == ["failed", "passed"]
     assert records[0]["results"][1]["note"] == "KeyError: 'gone'"
 
@@ -345,7 +346,7 @@ def test_a_kernel_that_never_ends_is_given_up(cupy, tmp_path, monkeypatch, capsy
 
     def hangs(here):
         assert ended.wait(60)
-        yield Result("late")
+        yield Attempt("late")
 
     monkeypatch.setattr(command, "leave", lambda status: (left.append(status), ended.set()))
     file = tmp_path / "gpu.json"
@@ -361,12 +362,12 @@ def test_a_kernel_that_never_ends_is_given_up(cupy, tmp_path, monkeypatch, capsy
 
 
 def test_words_for_the_record():
-    assert plan.plain({"a": (np.float32(0.1), np.nan, -np.inf, np.int32(3), None, True)}) == {
+    assert module.plain({"a": (np.float32(0.1), np.nan, -np.inf, np.int32(3), None, True)}) == {
         "a": [0.1, "nan", "-inf", 3, None, True]
     }
     error = OSError("no such file: /home/somebody/lib/cuda.so, C:\\Users\\me\\x.dll, a/b, <int>/2")
-    assert plan.last_line(error) == "OSError: no such file: cuda.so, x.dll, a/b, <int>/2"
-    assert plan.last_line(ValueError()) == "ValueError"
+    assert module.last_line(error) == "OSError: no such file: cuda.so, x.dll, a/b, <int>/2"
+    assert module.last_line(ValueError()) == "ValueError"
 
 
 # ---- as an engineer calls it ----
@@ -386,7 +387,7 @@ def test_on_a_cpu_the_command_itself_is_tried(tmp_path):
         "kernels": "passed",
         "determinism": "passed",
         "side-by-side": "passed",
-        "rung": "passed",
+        "clauses": "passed",
         "bits": "passed",
         "streams": "skipped",
         "large": "skipped",

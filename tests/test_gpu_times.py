@@ -24,8 +24,8 @@ def on_the_cpu(monkeypatch):
 
 
 @pytest.fixture
-def case():
-    return times.case_of(WORK, torch, "cpu")
+def loaded():
+    return times.load(WORK, torch, "cpu")
 
 
 @pytest.fixture
@@ -45,71 +45,71 @@ def clock():
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("step, many", [("forward", 10), ("backward", 8), ("sparse", 3)])
 def test_all_that_take_part_are_right(step, many, dtype):
-    case = times.case_of(Workload(60, 16, 12, 5, dtype=dtype), torch, "cpu")
-    jobs, wrong = times.right_ones(case, step)
+    loaded = times.load(Workload(60, 16, 12, 5, dtype=dtype), torch, "cpu")
+    jobs, wrong = times.correct_ones(loaded, step)
     # torch's CPU adds up a 16-bit gradient in 16 bits, and so does index_add_
     assert set(wrong) <= {"torch", "index_add_"} and len(jobs) >= many
     if dtype == "float32":
         assert not wrong and "torch" in jobs
 
 
-def test_tensors_and_arrays_are_the_same_memory(case):
-    assert np.shares_memory(case.call.weight, case.weight.numpy())
-    case.weight[3, 4] = 77.0
-    assert case.call.weight[3, 4] == 77
+def test_tensors_and_arrays_are_the_same_memory(loaded):
+    assert np.shares_memory(loaded.call.weight, loaded.weight.numpy())
+    loaded.weight[3, 4] = 77.0
+    assert loaded.call.weight[3, 4] == 77
 
 
 @pytest.mark.parametrize("spoil", [np.nan, 1e-2, -np.inf])
-def test_a_wrong_output_is_found(case, spoil):
-    output = times.summed(case.call)
-    assert not times.wrong_forward(case, output)
+def test_a_wrong_output_is_found(loaded, spoil):
+    output = times.summed(loaded.call)
+    assert not times.wrong_forward(loaded, output)
     output[11, 7] += spoil
-    assert times.wrong_forward(case, output)
+    assert times.wrong_forward(loaded, output)
 
 
 @pytest.mark.parametrize("spoil", [np.nan, 1e-2])
-def test_a_wrong_gradient_is_found(case, spoil):
-    gradient = times.backwards(case)["piece_packs"]()
-    assert not times.wrong_backward(case, gradient)
-    hottest = int(torch.mode(case.indices).values)
+def test_a_wrong_gradient_is_found(loaded, spoil):
+    gradient = times.backwards(loaded)["piece_packs"]()
+    assert not times.wrong_backward(loaded, gradient)
+    hottest = int(torch.mode(loaded.indices).values)
     gradient[hottest, 2] += spoil
-    assert times.wrong_backward(case, gradient)
+    assert times.wrong_backward(loaded, gradient)
 
 
-def test_a_row_too_many_is_found(case):
-    gradient = times.backwards(case)["piece_packs"]()
-    absent = next(row for row in range(WORK.rows) if row not in case.indices.tolist())
+def test_a_row_too_many_is_found(loaded):
+    gradient = times.backwards(loaded)["piece_packs"]()
+    absent = next(row for row in range(WORK.rows) if row not in loaded.indices.tolist())
     gradient[absent] = 1
-    assert times.wrong_backward(case, gradient)
+    assert times.wrong_backward(loaded, gradient)
 
 
-def test_a_wrong_sparse_gradient_is_found(case):
-    gradient = times.sparse_steps(case)["ours"]()
-    assert not times.wrong_sparse(case, gradient)
+def test_a_wrong_sparse_gradient_is_found(loaded):
+    gradient = times.sparse_steps(loaded)["ours"]()
+    assert not times.wrong_sparse(loaded, gradient)
     gradient.values[0, 0] = np.nan
-    assert times.wrong_sparse(case, gradient)
+    assert times.wrong_sparse(loaded, gradient)
 
 
 def test_what_is_recorded(monkeypatch, clock):
-    on_cpu = times.case_of
-    monkeypatch.setattr(times, "case_of", lambda work, torch: on_cpu(work, torch, "cpu"))
+    on_cpu = times.load
+    monkeypatch.setattr(times, "load", lambda work, torch: on_cpu(work, torch, "cpu"))
     found = times.compared(clock, "forward", WORK, torch, RATES)
     assert found.status == "passed" and found.data["logical_bytes"] == 16 * 4 * 72 + 8 * 60 + 8 * 13
-    second = found.data["contestants"]["version 2"]
+    second = found.data["implementations"]["version 2"]
     assert second["median_ms"] == 2 and second["of_torch"] == 2 / 10  # torch is the tenth
     assert second["turns"] == times.TURNS
     assert second["of_copy_rate"] == pytest.approx(found.data["logical_bytes"] / 2e-3 / 1e9)
 
 
 def test_who_is_wrong_has_no_time_and_fails_the_result(monkeypatch, clock):
-    on_cpu = times.case_of
-    monkeypatch.setattr(times, "case_of", lambda work, torch: on_cpu(work, torch, "cpu"))
-    right = times.summed
-    spoil = lambda call, version=None: right(call, version) + (version == 3)  # noqa: E731
+    on_cpu = times.load
+    monkeypatch.setattr(times, "load", lambda work, torch: on_cpu(work, torch, "cpu"))
+    summed = times.summed
+    spoil = lambda call, version=None: summed(call, version) + (version == 3)  # noqa: E731
     monkeypatch.setattr(times, "summed", spoil)
     found = times.compared(clock, "forward", WORK, torch, RATES)
     assert found.status == "failed" and "version 3" in found.note
-    assert "version 3" not in found.data["contestants"]
+    assert "version 3" not in found.data["implementations"]
 
 
 def test_other_bits_in_another_run_are_found():

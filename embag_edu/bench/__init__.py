@@ -3,7 +3,7 @@
 python -m embag_edu bench            a table, in a few minutes
 workloads    what is measured: shapes, skew of the rows, lengths of the bags
 traffic      the byte model: what each step has to move at least
-contestants  the implementations that are timed, ours and others'
+implementations  who is timed, ours and others'
 stopwatch    the one stopwatch: taking turns, on a CPU or on a GPU
 measure      fresh inputs, each result checked, all timed
 report       the table, and the record as JSON

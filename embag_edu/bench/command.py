@@ -17,7 +17,7 @@ ONE_THREAD = dict.fromkeys(
 
 
 def main(words: list[str], draw: Draw) -> int:
-    """Exit status: 0, or 1 where a contestant's result was wrong.
+    """Exit status: 0, or 1 where an implementation's result was wrong.
 
     draw: called for --draw with the record, the first measurement and the folder.
     """

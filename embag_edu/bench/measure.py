@@ -1,6 +1,6 @@
-"""What is timed, and whether it is right: the stopwatch is in `stopwatch`.
+"""What is timed, and whether it is correct. The stopwatch is in `stopwatch`.
 
-- The inputs change from turn to turn; none of them is a contestant's own.
+- The inputs change from turn to turn; none of them is an implementation's own.
 - Each result is checked against float64 before and after the timed turns.
 """
 
@@ -16,7 +16,14 @@ import numpy as np
 
 from embag_edu.arrays import on_host
 from embag_edu.bench import stopwatch, traffic, workloads
-from embag_edu.bench.contestants import CONTESTANTS, OURS, STEPS_OF_THE_BOOK, TORCH, Job, able
+from embag_edu.bench.implementations import (
+    IMPLEMENTATIONS,
+    OURS,
+    STEPS_OF_THE_BOOK,
+    TORCH,
+    Job,
+    able,
+)
 from embag_edu.bench.workloads import Workload
 from embag_edu.check import rounding
 from embag_edu.check.compare import difference
@@ -45,38 +52,38 @@ class Measurement:
 
 
 @dataclass
-class Result:
-    """One step of one measurement: the times of all contestants, and the bytes of the work."""
+class Timed:
+    """One step of one measurement: the times of all implementations, and the bytes of the work."""
 
     measurement: Measurement
     step: str
     counts: traffic.Counts
     bytes: traffic.Traffic
-    seconds: dict[str, list[float]]  # of each contestant, in turns
+    seconds: dict[str, list[float]]  # of each implementation, in turns
 
-    def median(self, contestant: str) -> float:
+    def median(self, implementation: str) -> float:
         """In seconds."""
-        return float(np.median(self.seconds[contestant]))
+        return float(np.median(self.seconds[implementation]))
 
-    def ratio(self, contestant: str = OURS) -> float:
+    def ratio(self, implementation: str = OURS) -> float:
         """The median in parts of torch's."""
-        return self.median(contestant) / self.median(TORCH)
+        return self.median(implementation) / self.median(TORCH)
 
 
-def measure(measurement: Measurement, seconds: float = 2.0, least: int = 9) -> list[Result]:
+def measure(measurement: Measurement, seconds: float = 2.0, least: int = 9) -> list[Timed]:
     """Time each step of a measurement: for about `seconds`, but `least` turns or more."""
     entered = [call_and_upstream(measurement, seed) for seed in range(FRESH)]
     results = []
     for step in measurement.steps:
-        names = [name for name in CONTESTANTS if takes_part(name, measurement, entered[0][0], step)]
-        jobs = {name: [CONTESTANTS[name](*pair) for pair in entered] for name in names}
+        call = entered[0][0]
+        names = [name for name in IMPLEMENTATIONS if takes_part(name, measurement, call, step)]
+        jobs = {name: [IMPLEMENTATIONS[name](*pair) for pair in entered] for name in names}
         check_all(jobs, entered, step, turn=0)
         acts = {name: [getattr(job, step) for job in of_name] for name, of_name in jobs.items()}
         times = stopwatch.take_turns(acts, stopwatch.on_host, least, seconds)
         check_all(jobs, entered, step, turn=FRESH - 1)
-        call = entered[0][0]
         results.append(
-            Result(measurement, step, traffic.counts(call), traffic.of(call, step), times)
+            Timed(measurement, step, traffic.counts(call), traffic.of(call, step), times)
         )
     return results
 
@@ -119,18 +126,18 @@ def shared_table(work: Workload) -> np.ndarray:
 
 
 class WrongResult(AssertionError):
-    """A contestant's result is not what float64 says: its time would mean nothing."""
+    """An implementation's result is not what float64 says: its time would mean nothing."""
 
 
 def check_all(
     jobs: dict[str, list[Job]], entered: list[tuple[Call, np.ndarray]], step: str, turn: int
 ) -> None:
-    """Run each contestant once, untimed, and compare a sample of its result with float64."""
+    """Run each implementation once, untimed, and compare a sample of its result with float64."""
     call, grad_output = entered[turn]
-    wanted = expected_output(call) if step == "forward" else expected_gradient(call, grad_output)
+    departs = expected_output(call) if step == "forward" else expected_gradient(call, grad_output)
     for name, of_turns in jobs.items():
         job = of_turns[turn]
-        message = wanted(on_host(getattr(job, step)()))
+        message = departs(on_host(getattr(job, step)()))
         if message:
             raise WrongResult(f"{name}, {step}: {message}")
 

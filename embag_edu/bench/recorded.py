@@ -78,8 +78,8 @@ class Recorded:
     def times(
         self, step: str, shape: str, skew: str = "uniform", dtype: str = "float32"
     ) -> dict[str, dict[str, Any]]:
-        """The contestants of a step ("forward", "backward", "sparse") at shape A or B, by name."""
-        return dict(self._at(step, shape, skew, dtype)["contestants"])
+        """Who did a step ("forward", "backward", "sparse") at shape A or B, by name."""
+        return dict(self._at(step, shape, skew, dtype)["implementations"])
 
     def distinct_rows(
         self, step: str, shape: str, skew: str = "uniform", dtype: str = "float32"
@@ -120,7 +120,7 @@ class Recorded:
     def table(
         self, step: str, shape: str, dtype: str = "float32", only: Collection[str] = ()
     ) -> str:
-        """Each contestant's median at each skew, in microseconds and in parts of torch's time.
+        """Each implementation's median at each skew, in microseconds and in parts of torch's time.
 
         only: the names to show, in the record's order; all if there is none.
         """

@@ -13,13 +13,13 @@ from typing import Any
 
 from embag_edu import __version__
 from embag_edu.bench import stopwatch
-from embag_edu.bench.contestants import OURS, TORCH
-from embag_edu.bench.measure import Result
+from embag_edu.bench.implementations import OURS, TORCH
+from embag_edu.bench.measure import Timed
 
 PACKAGES = ("numpy", "scipy", "torch", "fbgemm-gpu-cpu")
 
 
-def record(results: list[Result], machine: dict[str, Any]) -> dict[str, Any]:
+def record(results: list[Timed], machine: dict[str, Any]) -> dict[str, Any]:
     """All of a run, ready for JSON. No path and no name of a host is in it."""
     return {
         "made by": "python -m embag_edu bench",
@@ -31,8 +31,8 @@ def record(results: list[Result], machine: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def entries(result: Result) -> list[dict[str, Any]]:
-    """One entry for each contestant of a step."""
+def entries(result: Timed) -> list[dict[str, Any]]:
+    """One entry for each implementation of a step."""
     m = result.measurement
     shared = {
         "workload": asdict(m.work),
@@ -46,7 +46,7 @@ def entries(result: Result) -> list[dict[str, Any]]:
     return [
         shared
         | {
-            "contestant": name,
+            "implementation": name,
             **stopwatch.summary(seconds, result.seconds[TORCH]),
             "target": m.targets.get(result.step) if name == OURS else None,
         }
@@ -54,7 +54,7 @@ def entries(result: Result) -> list[dict[str, Any]]:
     ]
 
 
-def table(results: list[Result], rate: float) -> str:
+def table(results: list[Timed], rate: float) -> str:
     """One line for each step: torch's time, ours, ours in parts of torch's, GB/s, the others."""
     head = f"{'workload':50} {'step':8} {'torch ms':>9} {'ours ms':>9} {'ratio':>6} {'to reach':>8}"
     lines = [f"{head} {'GB/s':>6} {'others, in parts of torch':26}"]

@@ -1,6 +1,6 @@
 """python -m embag_edu gpu: everything that an NVIDIA GPU can show about this package, in 8 minutes.
 
-Later kernels and benchmarks join by one line in STEPS.
+A new step joins by one line in STEPS.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from embag_edu.cuda_on_cpu import Device, device, settings
 from embag_edu.cuda_on_cpu.device import Gpu, usable_cupy
 from embag_edu.gpu import conformance, first_kernel, operator, times
 from embag_edu.gpu.facts import device_facts, versions
-from embag_edu.gpu.plan import FAILED, NOT_REACHED, PASSED, Plan, Step, blank, run
+from embag_edu.gpu.steps import FAILED, NOT_REACHED, PASSED, Probe, Step, blank, run
 
 STEPS = [
     Step(
@@ -29,7 +29,7 @@ STEPS = [
     Step("kernels", "the project's kernels against torch's, or NumPy's", first_kernel.kernels),
     Step("determinism", "20 launches of each exact kernel, bit for bit", conformance.determinism),
     Step("side-by-side", "the same kernels here and on the CPU", conformance.side_by_side),
-    Step("rung", "every clause of the conformance check, for the third rung", operator.clauses),
+    Step("clauses", "every clause of the conformance check, for our kernels", operator.clauses),
     Step("bits", "20 runs of every version, bit for bit, and the CPU's bits", operator.bits),
     Step("streams", "other streams, nothing waited for, no memory kept", operator.streams, True),
     Step("large", "a table of more than 2**31 numbers", operator.large, True),
@@ -96,7 +96,7 @@ def choose(kind: str) -> Device | str:
 def carry_out(steps: list[Step], gpu: Device, minutes: float, path: str | None) -> int:
     """Do the steps, print one line for each, write the JSON. Returns the exit status."""
     begin = time.monotonic()
-    plan = Plan(gpu, until=begin + CLOSING * 60 * minutes)
+    probe = Probe(gpu, until=begin + CLOSING * 60 * minutes)
     record = heading(gpu, minutes) | {"steps": [blank(step) for step in steps]}
     quiet = path == "-"
 
@@ -119,8 +119,8 @@ def carry_out(steps: list[Step], gpu: Device, minutes: float, path: str | None) 
     try:
         if not quiet:
             print(top(record), flush=True)
-        with settings(mode="fast") if not plan.is_gpu else contextlib.nullcontext():
-            run(steps, plan, record["steps"], lambda r: None if quiet else print(line(r)))
+        with settings(mode="fast") if not probe.is_gpu else contextlib.nullcontext():
+            run(steps, probe, record["steps"], lambda r: None if quiet else print(line(r)))
     finally:
         watch.cancel()
     keep()
@@ -188,13 +188,13 @@ def line(step: dict[str, Any]) -> str:
 
 
 def times_of(result: dict[str, Any]) -> list[str]:
-    """The times in a result, one line for each contestant."""
+    """The times in a result, one line for each implementation."""
     if "bytes_per_second" in result:
         return [f"    copy: {result['bytes_per_second'] / 1e9:.0f} GB/s, read and written"]
     return [
         f"    {result['name']}: {who} {c['median_ms']:.4f} ms "
         + (f"{c['logical_bytes_per_second'] / 1e9:.0f} GB/s" if "of_copy_rate" in c else "")
-        for who, c in result.get("contestants", {}).items()
+        for who, c in result.get("implementations", {}).items()
     ]
 
 

@@ -1,4 +1,4 @@
-"""The small kernels with one right answer each, on a GPU, on the CPU, and side by side."""
+"""The small kernels with one answer each, on a GPU, on the CPU, and side by side."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from embag_edu.cuda_on_cpu import Device, device, settings, source, toolchain
 from embag_edu.cuda_on_cpu.conformance import Case, features, kinds, neighbors
 from embag_edu.cuda_on_cpu.conformance import run as run_case
 from embag_edu.gpu.facts import architecture
-from embag_edu.gpu.plan import FAILED, PASSED, SKIPPED, Plan, Result
+from embag_edu.gpu.steps import FAILED, PASSED, SKIPPED, Attempt, Probe
 
 TIMES = 20  # launches that must give the same bits
 TIMES_ON_CPU = 3  # there the command is only tried
@@ -100,93 +100,93 @@ def launched(case: Case, module: Any, on: Device) -> tuple[str, dict[int, np.nda
     problem = run_case(case, module, asarray, on.asnumpy)
     arguments = case.make(np.random.default_rng(0))
     places = [i for i, a in enumerate(arguments) if not isinstance(a, (np.generic, int, float))]
-    found = {}
+    actual = {}
     for place, array in zip(places, arrays, strict=True):
-        found[place] = np.ascontiguousarray(on.asnumpy(array)).reshape(-1)
+        actual[place] = np.ascontiguousarray(on.asnumpy(array)).reshape(-1)
         if place in case.order_free:
-            found[place].sort()
-    return problem, found
+            actual[place].sort()
+    return problem, actual
 
 
-def too_new(plan: Plan, case: Case) -> str:
+def too_new(probe: Probe, case: Case) -> str:
     """Why this GPU cannot run the case; '' if it can."""
-    here = architecture(plan.gpu)
+    here = architecture(probe.gpu)
     wanted = int(case.needs.removeprefix("sm_") or 0)
     return f"needs {case.needs}, the GPU is sm_{here}" if here < wanted else ""
 
 
-def modules(plan: Plan) -> Iterator[tuple[Table, Any, Result]]:
+def modules(probe: Probe) -> Iterator[tuple[Table, Any, Attempt]]:
     """The tables with their modules on the device; None for a module that does not compile."""
     for table in tables():
         name = f"{table.name}: compiles"
 
         def compile_it(table: Table = table) -> str:
-            if table.name not in plan.modules:
-                module = table.module(plan.gpu)
+            if table.name not in probe.modules:
+                module = table.module(probe.gpu)
                 module.compile()
-                plan.modules[table.name] = module
+                probe.modules[table.name] = module
             return ""
 
-        result = plan.attempt(name, compile_it)
+        result = probe.attempt(name, compile_it)
         if "cannot open source file" in result.note:
             result.note += " (NVIDIA's headers: pip install nvidia-cuda-runtime)"
-        yield table, plan.modules.get(table.name), result
+        yield table, probe.modules.get(table.name), result
 
 
 # ---- the steps -----------------------------------------------------------------------------------
 
 
-def conformance(plan: Plan) -> Iterator[Result]:
+def conformance(probe: Probe) -> Iterator[Attempt]:
     """Every case on the device, against NumPy."""
-    for table, module, result in modules(plan):
+    for table, module, result in modules(probe):
         yield result
         for case in table.cases if module else ():
             name = f"{table.name}: {case.name}"
-            if why := too_new(plan, case):
-                yield Result(name, SKIPPED, why)
+            if why := too_new(probe, case):
+                yield Attempt(name, SKIPPED, why)
                 continue
-            yield plan.attempt(name, partial(right, case, module, plan.gpu))
+            yield probe.attempt(name, partial(problem_of, case, module, probe.gpu))
 
 
-def right(case: Case, module: Any, on: Device) -> str:
-    """'' if a case gives what it should."""
+def problem_of(case: Case, module: Any, on: Device) -> str:
+    """What is wrong with a case on a device; '' if nothing is."""
     return launched(case, module, on)[0]
 
 
-def side_by_side(plan: Plan) -> Iterator[Result]:
+def side_by_side(probe: Probe) -> Iterator[Attempt]:
     """Every case on the device and on the CPU, fast and checked: the results are compared."""
     try:
         toolchain.find_compiler()
     except toolchain.CompilerMissing as missing:
-        yield Result("the CPU", SKIPPED, f"only the GPU is judged: {missing}")
+        yield Attempt("the CPU", SKIPPED, f"only the GPU is judged: {missing}")
         return
-    for table, module, result in modules(plan):
+    for table, module, result in modules(probe):
         if not module:
             yield result
             continue
         twin = table.module(device("cpu"))
         for case in table.cases:
-            if not too_new(plan, case):
+            if not too_new(probe, case):
                 name = f"{table.name}: {case.name}"
-                yield plan.attempt(name, partial(compared, plan, name, case, module, twin))
+                yield probe.attempt(name, partial(compared, probe, name, case, module, twin))
 
 
-def compared(plan: Plan, name: str, case: Case, module: Any, twin: Any) -> Result:
+def compared(probe: Probe, name: str, case: Case, module: Any, twin: Any) -> Attempt:
     """One case on the device and twice on the CPU: the largest difference, and whether it may be.
 
-    Two results that are each within the tolerance of the right one may be twice as far apart.
+    Two results that are each within the tolerance of what is expected may be twice as far apart.
     """
-    found = launched(case, module, plan.gpu)[1]
+    here = launched(case, module, probe.gpu)[1]
     problems, largest = [], 0.0
     for mode in ("fast", "checked"):
         with settings(mode=mode):
             other = launched(case, twin, device("cpu"))[1]
-        for place, array in found.items():
+        for place, array in here.items():
             largest = max(largest, distance(array, other[place]))
             if not alike(case, array, other[place]):
                 problems.append(f"argument {place} differs from the CPU's ({mode})")
     data = {"largest_difference": largest, "exact": case.exact}
-    return Result(name, FAILED if problems else PASSED, "; ".join(problems), data)
+    return Attempt(name, FAILED if problems else PASSED, "; ".join(problems), data)
 
 
 def alike(case: Case, a: np.ndarray, b: np.ndarray) -> bool:
@@ -208,24 +208,24 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.where(same, 0.0, apart).max())
 
 
-def determinism(plan: Plan) -> Iterator[Result]:
+def determinism(probe: Probe) -> Iterator[Attempt]:
     """The exact cases, again and again: always the same bits."""
-    for table, module, result in modules(plan):
+    for table, module, result in modules(probe):
         if not module:
             yield result
             continue
         for case in table.cases:
-            if case.exact and not too_new(plan, case):
+            if case.exact and not too_new(probe, case):
                 name = f"{table.name}: {case.name}"
-                yield plan.attempt(name, partial(repeated, plan, case, module))
+                yield probe.attempt(name, partial(repeated, probe, case, module))
 
 
-def repeated(plan: Plan, case: Case, module: Any) -> str:
+def repeated(probe: Probe, case: Case, module: Any) -> str:
     """'' if all launches of a case gave the same bits."""
     first: list[bytes] = []
-    times = TIMES if plan.is_gpu else TIMES_ON_CPU
+    times = TIMES if probe.is_gpu else TIMES_ON_CPU
     for time in range(times):
-        arrays = launched(case, module, plan.gpu)[1]
+        arrays = launched(case, module, probe.gpu)[1]
         bits = [array.tobytes() for array in arrays.values()]
         first = first or bits
         if bits != first:
@@ -233,20 +233,20 @@ def repeated(plan: Plan, case: Case, module: Any) -> str:
     return ""
 
 
-def resources(plan: Plan) -> Iterator[Result]:
+def resources(probe: Probe) -> Iterator[Attempt]:
     """What the driver says that each kernel needs, beside what is stored for its architecture."""
     stored = read_stored()
-    arch = f"sm_{architecture(plan.gpu)}"
-    for table, module, result in modules(plan):
+    arch = f"sm_{architecture(probe.gpu)}"
+    for table, module, result in modules(probe):
         if not module:
             yield result
             continue
         for kernel, row in stored.get("files", {}).get(table.file, {}).items():
             name = f"{table.name}: {kernel}"
-            if row and min(map(number, row)) > architecture(plan.gpu):
-                yield Result(name, SKIPPED, f"the kernel begins with {min(row, key=number)}")
+            if row and min(map(number, row)) > architecture(probe.gpu):
+                yield Attempt(name, SKIPPED, f"the kernel begins with {min(row, key=number)}")
                 continue
-            yield plan.attempt(name, partial(needs, name, module, kernel, row.get(arch)))
+            yield probe.attempt(name, partial(needs, name, module, kernel, row.get(arch)))
 
 
 def number(arch: str) -> int:
@@ -254,7 +254,7 @@ def number(arch: str) -> int:
     return int(arch.removeprefix("sm_"))
 
 
-def needs(name: str, module: Any, kernel_name: str, stored: dict | None) -> Result:
+def needs(name: str, module: Any, kernel_name: str, stored: dict | None) -> Attempt:
     """One kernel's registers and memory. Another NVRTC may allot others: no number is a failure."""
     kernel = module.get_function(kernel_name)
     registers = int(kernel.num_regs)
@@ -265,4 +265,4 @@ def needs(name: str, module: Any, kernel_name: str, stored: dict | None) -> Resu
         "stored": stored,
     }
     note = "" if stored else "nothing is stored for this architecture"
-    return Result(name, PASSED if registers > 0 else FAILED, note, data)
+    return Attempt(name, PASSED if registers > 0 else FAILED, note, data)

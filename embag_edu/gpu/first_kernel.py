@@ -19,10 +19,10 @@ from embag_edu.bench.workloads import Workload, inputs, table
 from embag_edu.check import rounding
 from embag_edu.cuda_on_cpu import Device
 from embag_edu.gpu.facts import torch_with_gpu
-from embag_edu.gpu.plan import FAILED, PASSED, SKIPPED, Plan, Result
+from embag_edu.gpu.steps import FAILED, PASSED, SKIPPED, Attempt, Probe
 
 THREADS = 256
-TURNS = 15  # of each contestant
+TURNS = 15  # of each job
 TORCH = "torch"
 
 
@@ -94,47 +94,47 @@ def bags_of(work: Workload, on: Device) -> Bags:
     return Bags(work, table(work), indices, offsets, on)
 
 
-def kernel_of(plan: Plan, forward: Forward) -> Any:
-    """The compiled kernel on the plan's device."""
-    if forward.file not in plan.modules:
-        plan.modules[forward.file] = plan.gpu.RawModule(
+def kernel_of(probe: Probe, forward: Forward) -> Any:
+    """The compiled kernel on the probe's device."""
+    if forward.file not in probe.modules:
+        probe.modules[forward.file] = probe.gpu.RawModule(
             code=cuda.source(forward.file), options=("-std=c++17",)
         )
-    return plan.modules[forward.file].get_function(forward.kernel)
+    return probe.modules[forward.file].get_function(forward.kernel)
 
 
 # ---- the step "kernels" ------------------------------------------------------------------------
 
 
-def kernels(plan: Plan) -> Iterator[Result]:
+def kernels(probe: Probe) -> Iterator[Attempt]:
     """Each kernel at each shape: against sums in float64, and against torch on the GPU."""
-    torch, why_not = torch_with_gpu(plan.gpu)
+    torch, why_not = torch_with_gpu(probe.gpu)
     if torch is None:
-        yield Result(TORCH, SKIPPED, f"compared with NumPy alone: {why_not}")
+        yield Attempt(TORCH, SKIPPED, f"compared with NumPy alone: {why_not}")
     for work in SHAPES:
-        bags = bags_of(work, plan.gpu)
+        bags = bags_of(work, probe.gpu)
         exact, bound = sums(bags, range(work.bags))
         for forward in FORWARDS:
             name = f"{forward.kernel}, {work.name}"
-            kernel = partial(kernel_of, plan, forward)
-            act = partial(judged, name, plan, kernel, bags, exact, bound, torch)
-            yield plan.attempt(name, act)
+            kernel = partial(kernel_of, probe, forward)
+            act = partial(judged, name, probe, kernel, bags, exact, bound, torch)
+            yield probe.attempt(name, act)
 
 
 def judged(
-    name: str, plan: Plan, kernel: Callable, bags: Bags, exact: Any, bound: Any, torch: Any
-) -> Result:
+    name: str, probe: Probe, kernel: Callable, bags: Bags, exact: Any, bound: Any, torch: Any
+) -> Attempt:
     """One kernel at one shape. The output holds NaN before, which shows what is not written."""
-    bags.output = plan.gpu.full(exact.shape, np.nan)
+    bags.output = probe.gpu.full(exact.shape, np.nan)
     bags.launch(kernel())()
-    actual = plan.gpu.asnumpy(bags.output)
+    actual = probe.gpu.asnumpy(bags.output)
     data = {"workload": asdict(bags.work), "from_numpy": largest(actual, exact)}
     problems = [] if within(actual, exact, bound) else ["differs from NumPy's sums"]
     if torch is not None:
         theirs = bags.torch_call(torch)().cpu().numpy()
         data |= {"from_torch": largest(actual, theirs), "torch_from_numpy": largest(theirs, exact)}
         problems += [] if within(actual, theirs, 2 * bound) else ["differs from torch's sums"]
-    return Result(name, FAILED if problems else PASSED, "; ".join(problems), data)
+    return Attempt(name, FAILED if problems else PASSED, "; ".join(problems), data)
 
 
 def sums(bags: Bags, some: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -160,38 +160,38 @@ def largest(actual: np.ndarray, expected: np.ndarray) -> float:
 # ---- the step "times" --------------------------------------------------------------------------
 
 
-def times(plan: Plan) -> Iterator[Result]:
+def times(probe: Probe) -> Iterator[Attempt]:
     """Medians of the kernel and of torch, taking turns, and the copy rate of the same run."""
     rate: list[float] = []
-    clock = OnGpu(plan.gpu)
+    clock = OnGpu(probe.gpu)
 
-    def measure_copy() -> Result:
+    def measure_copy() -> Attempt:
         rate.append(copy_rate(clock))
-        return Result("copy", data={"bytes_per_second": rate[0], "counts": "read and written"})
+        return Attempt("copy", data={"bytes_per_second": rate[0], "counts": "read and written"})
 
-    yield plan.attempt("copy", measure_copy)
-    torch, why_not = torch_with_gpu(plan.gpu)
+    yield probe.attempt("copy", measure_copy)
+    torch, why_not = torch_with_gpu(probe.gpu)
     if torch is None:
-        yield Result(TORCH, SKIPPED, f"no times of torch: {why_not}")
+        yield Attempt(TORCH, SKIPPED, f"no times of torch: {why_not}")
     for work in TIMED:
-        act = partial(timed, plan, clock, work, torch, rate[0] if rate else None)
-        yield plan.attempt(f"{FORWARDS[0].kernel}, {work.name}", act)
+        act = partial(timed, probe, clock, work, torch, rate[0] if rate else None)
+        yield probe.attempt(f"{FORWARDS[0].kernel}, {work.name}", act)
 
 
-def timed(plan: Plan, clock: OnGpu, work: Workload, torch: Any, rate: float | None) -> Result:
+def timed(probe: Probe, clock: OnGpu, work: Workload, torch: Any, rate: float | None) -> Attempt:
     """One kernel beside torch. A wrong result has no time."""
     forward = FORWARDS[0]
     name = f"{forward.kernel}, {work.name}"
-    bags = bags_of(work, plan.gpu)
-    jobs: dict[str, list[Job]] = {forward.kernel: [bags.launch(kernel_of(plan, forward))]}
+    bags = bags_of(work, probe.gpu)
+    jobs: dict[str, list[Job]] = {forward.kernel: [bags.launch(kernel_of(probe, forward))]}
     if torch is not None:
         jobs[TORCH] = [bags.torch_call(torch)]
     jobs[forward.kernel][0]()
-    problem = sample_differs(bags, plan.gpu.asnumpy(bags.output))
+    problem = sample_differs(bags, probe.gpu.asnumpy(bags.output))
     if problem:
-        return Result(name, FAILED, problem)
-    found = take_turns(jobs, clock, TURNS)
-    return Result(
+        return Attempt(name, FAILED, problem)
+    times = take_turns(jobs, clock, TURNS)
+    return Attempt(
         name,
         data={
             "workload": asdict(work),
@@ -200,16 +200,16 @@ def timed(plan: Plan, clock: OnGpu, work: Workload, torch: Any, rate: float | No
             "cache": "flushed before every launch",
             "logical_bytes": bags.logical_bytes,
             "copy_bytes_per_second": rate,
-            "contestants": {
-                who: numbers(seconds, found.get(TORCH), bags.logical_bytes, rate)
-                for who, seconds in found.items()
+            "implementations": {
+                who: numbers(seconds, times.get(TORCH), bags.logical_bytes, rate)
+                for who, seconds in times.items()
             },
         },
     )
 
 
 def sample_differs(bags: Bags, actual: np.ndarray) -> str:
-    """'' if some bags of a large result are right."""
+    """Which of some bags of a large result differs from NumPy's sum; '' if none does."""
     some = np.unique(np.linspace(0, bags.work.bags - 1, 64).astype(int))
     for b, exact, bound in zip(some, *sums(bags, some), strict=True):
         if not within(actual[b], exact, bound):
@@ -220,13 +220,13 @@ def sample_differs(bags: Bags, actual: np.ndarray) -> str:
 def numbers(
     seconds: list[float], of_torch: list[float] | None, logical: int | None, rate: float | None
 ) -> dict[str, Any]:
-    """The numbers of one contestant; those of its bytes where `logical` bytes are counted."""
-    found = summary(seconds, of_torch)
+    """The numbers of one implementation; those of its bytes where `logical` bytes are counted."""
+    told = summary(seconds, of_torch)
     if logical is None:
-        return found
-    speed = logical / (1e-3 * found["median_ms"])
+        return told
+    speed = logical / (1e-3 * told["median_ms"])
     share = speed / rate if rate else None
-    return found | {"logical_bytes_per_second": speed, "of_copy_rate": share}
+    return told | {"logical_bytes_per_second": speed, "of_copy_rate": share}
 
 
 def copy_rate(clock: OnGpu, most: int = 1 << 30) -> float:

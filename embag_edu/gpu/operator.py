@@ -1,4 +1,4 @@
-"""The third rung on the device: every clause, the same bits, streams, memory, large tables.
+"""Our kernels as the operator: every clause, the same bits, streams, memory, large tables.
 
 On a CPU only the command is tried: a few clauses, small shapes, few runs.
 """
@@ -23,7 +23,7 @@ from embag_edu.cuda.launch_backward import MAX_ALGORITHMS, SPARSE_ALGORITHMS, gr
 from embag_edu.cuda.launch_forward import VERSIONS, Work, forward, max_bags, sum_bags
 from embag_edu.cuda_on_cpu import device
 from embag_edu.gpu.first_kernel import within
-from embag_edu.gpu.plan import FAILED, PASSED, SKIPPED, Plan, Result
+from embag_edu.gpu.steps import FAILED, PASSED, SKIPPED, Attempt, Probe
 from embag_edu.spec import Call
 
 TIMES, TIMES_ON_CPU = 20, 3  # runs that must give the same bits
@@ -85,31 +85,31 @@ def call_of(work: Workload, flat: bool = True, sparse: bool = False, **arrays: A
     )
 
 
-# ---- the step "rung" -----------------------------------------------------------------------------
+# ---- the step "clauses" --------------------------------------------------------------------------
 
 
-def clauses(plan: Plan) -> Iterator[Result]:
+def clauses(probe: Probe) -> Iterator[Attempt]:
     """Every clause of the conformance table, group by group; two groups on a CPU."""
     try:
         from embag_edu.check import all_clauses, check
     except ImportError as missing:
-        yield Result("clauses", SKIPPED, f"the check is not installed: {missing}")
+        yield Attempt("clauses", SKIPPED, f"the check is not installed: {missing}")
         return
     groups = list(dict.fromkeys(clause.name.split(".")[0] for clause in all_clauses()))
-    for group in groups if plan.is_gpu else ["forward", "sparse"]:
-        with chosen(plan.gpu.kind):
+    for group in groups if probe.is_gpu else ["forward", "sparse"]:
+        with chosen(probe.gpu.kind):
             report = check("cuda", only=group, raises=False, isolate=False, explain=False)
         words = {"holds": PASSED, "FAILS": FAILED}
         for result in report.results:
             note = str(result.failure) if result.failure else result.note
             data = {"calls": result.tried}
-            yield Result(result.clause.name, words.get(result.status, SKIPPED), note, data)
+            yield Attempt(result.clause.name, words.get(result.status, SKIPPED), note, data)
 
 
 # ---- the step "bits" -----------------------------------------------------------------------------
 
 
-def bits(plan: Plan) -> Iterator[Result]:
+def bits(probe: Probe) -> Iterator[Attempt]:
     """Many runs of each version, bit for bit; and the bits of the same kernels on the CPU.
 
     Algorithms with atomics are run too: how many results they had is told, and judges nothing.
@@ -121,7 +121,7 @@ def bits(plan: Plan) -> Iterator[Result]:
         for what, act in acts.items():
             name = f"{what}, {work.name}"
             repeatable = what not in (*ATOMIC, "add_winners")
-            yield plan.attempt(name, partial(repeated, plan, name, act, repeatable))
+            yield probe.attempt(name, partial(repeated, probe, name, act, repeatable))
 
 
 def summed(work: Workload, version: int, run: int) -> bytes:
@@ -132,8 +132,8 @@ def summed(work: Workload, version: int, run: int) -> bytes:
 def gradient(work: Workload, algorithm: str, run: int) -> bytes:
     """The bits of a gradient; another block each run."""
     upstream = device().asarray(upstream_of(work))
-    found = grad_weight(call_of(work), None, upstream, algorithm, BLOCKS[run % len(BLOCKS)])
-    return bits_of(getattr(found, "values", found))
+    gradient = grad_weight(call_of(work), None, upstream, algorithm, BLOCKS[run % len(BLOCKS)])
+    return bits_of(getattr(gradient, "values", gradient))
 
 
 def gradient_of_max(work: Workload, algorithm: str, run: int) -> bytes:
@@ -156,10 +156,12 @@ def bits_of(array: Any) -> bytes:
     return device().asnumpy(array).tobytes()
 
 
-def repeated(plan: Plan, name: str, act: Callable[[int], bytes], repeatable: bool = True) -> Result:
-    """How many different results the runs had. Only one is right, for what promises it."""
-    times = TIMES if plan.is_gpu else TIMES_ON_CPU
-    with chosen(plan.gpu.kind):
+def repeated(
+    probe: Probe, name: str, act: Callable[[int], bytes], repeatable: bool = True
+) -> Attempt:
+    """How many different results the runs had. It must be one where the same bits are promised."""
+    times = TIMES if probe.is_gpu else TIMES_ON_CPU
+    with chosen(probe.gpu.kind):
         found = [act(run) for run in range(times)]
     data = {"runs": times, "different": len(set(found)), "promises the same bits": repeatable}
     problems = []
@@ -168,22 +170,23 @@ def repeated(plan: Plan, name: str, act: Callable[[int], bytes], repeatable: boo
         with chosen("cpu"):
             data["as the CPU"] = act(0) == found[0]
         problems += [] if data["as the CPU"] else ["other bits than on the CPU"]
-    return Result(name, FAILED if problems else PASSED, "; ".join(problems), data)
+    return Attempt(name, FAILED if problems else PASSED, "; ".join(problems), data)
 
 
 # ---- the step "streams" --------------------------------------------------------------------------
 
 
-def streams(plan: Plan) -> Iterator[Result]:
+def streams(probe: Probe) -> Iterator[Attempt]:
     """Right on other streams than the default; waits for nothing; keeps no memory."""
     work = Workload(10_000, 64, 256, 20)
-    with chosen(plan.gpu.kind):
+    with chosen(probe.gpu.kind):
         call, upstream = call_of(work), device().asarray(upstream_of(work))
-        right = both(call, upstream)
-        yield plan.attempt("a stream of CuPy", partial(on_another, plan, call, upstream, right))
-        yield plan.attempt("the stream of torch", partial(on_torchs, plan, call, upstream, right))
-        yield plan.attempt("nothing is waited for", partial(unwaited, plan, call, upstream))
-        yield plan.attempt("memory after many calls", partial(kept, plan, call, upstream))
+        expected = both(call, upstream)
+        given = probe, call, upstream
+        yield probe.attempt("a stream of CuPy", partial(on_another, *given, expected))
+        yield probe.attempt("the stream of torch", partial(on_torchs, *given, expected))
+        yield probe.attempt("nothing is waited for", partial(unwaited, *given))
+        yield probe.attempt("memory after many calls", partial(kept, *given))
 
 
 def both(call: Call, upstream: Any) -> tuple[bytes, bytes]:
@@ -193,95 +196,95 @@ def both(call: Call, upstream: Any) -> tuple[bytes, bytes]:
     return bits_of(output), bits_of(gradient)
 
 
-def on_another(plan: Plan, call: Call, upstream: Any, right: tuple) -> str:
+def on_another(probe: Probe, call: Call, upstream: Any, expected: tuple) -> str:
     """'' if a stream of its own gives the same, with the arrays made on the default one."""
-    plan.gpu.synchronize()
-    with plan.gpu.xp.cuda.Stream(non_blocking=True):
-        found = both(call, upstream)
-    return "" if found == right else "other bits than on the default stream"
+    probe.gpu.synchronize()
+    with probe.gpu.xp.cuda.Stream(non_blocking=True):
+        actual = both(call, upstream)
+    return "" if actual == expected else "other bits than on the default stream"
 
 
-def on_torchs(plan: Plan, call: Call, upstream: Any, right: tuple) -> Result | str:
+def on_torchs(probe: Probe, call: Call, upstream: Any, expected: tuple) -> Attempt | str:
     """The same on torch's current stream."""
     from embag_edu.gpu.facts import torch_with_gpu
 
-    torch, why_not = torch_with_gpu(plan.gpu)
+    torch, why_not = torch_with_gpu(probe.gpu)
     if torch is None:
-        return Result("the stream of torch", SKIPPED, why_not)
-    plan.gpu.synchronize()
+        return Attempt("the stream of torch", SKIPPED, why_not)
+    probe.gpu.synchronize()
     stream = torch.cuda.Stream()
-    with plan.gpu.xp.cuda.ExternalStream(stream.cuda_stream):
-        found = both(call, upstream)
-    return "" if found == right else "other bits than on the default stream"
+    with probe.gpu.xp.cuda.ExternalStream(stream.cuda_stream):
+        actual = both(call, upstream)
+    return "" if actual == expected else "other bits than on the default stream"
 
 
-def unwaited(plan: Plan, call: Call, upstream: Any) -> Result:
+def unwaited(probe: Probe, call: Call, upstream: Any) -> Attempt:
     """A forward and a backward are queued while the GPU is kept busy: the host is back first."""
-    spin = plan.gpu.RawKernel(SPIN, "spin")
+    spin = probe.gpu.RawKernel(SPIN, "spin")
     spin((1,), (1,), (np.int64(1),))  # compiled
     with trusted():
         _, saved = forward(call)
         backward_of(call, saved, upstream)  # compiled, and memory at hand
-        plan.gpu.synchronize()
+        probe.gpu.synchronize()
         start = time.perf_counter()
         spin((1,), (1,), (np.int64(SPIN_MS * 1.5e6),))
         backward_of(call, forward(call)[1], upstream)
         queued = 1e3 * (time.perf_counter() - start)
-        plan.gpu.synchronize()
+        probe.gpu.synchronize()
         done = 1e3 * (time.perf_counter() - start)
     waits = queued > 0.5 * done
     note = "the host waited for the GPU" if waits else ""
     data = {"queued_ms": queued, "done_ms": done}
-    return Result("nothing is waited for", FAILED if waits else PASSED, note, data)
+    return Attempt("nothing is waited for", FAILED if waits else PASSED, note, data)
 
 
-def kept(plan: Plan, call: Call, upstream: Any) -> Result:
+def kept(probe: Probe, call: Call, upstream: Any) -> Attempt:
     """Bytes of the memory pool in use after ten calls, and after CALLS."""
-    pool, used = plan.gpu.xp.get_default_memory_pool(), []
+    pool, used = probe.gpu.xp.get_default_memory_pool(), []
     for number in range(CALLS):
         backward_of(call, forward(call)[1], upstream)
         if number in (9, CALLS - 1):
-            plan.gpu.synchronize()
+            probe.gpu.synchronize()
             used.append((pool.used_bytes(), pool.total_bytes()))
     leaks = used[0] != used[-1]
     data = {"calls": CALLS, "used_bytes": [u for u, _ in used], "held_bytes": [t for _, t in used]}
     note = "more memory is in use" if leaks else ""
-    return Result("memory after many calls", FAILED if leaks else PASSED, note, data)
+    return Attempt("memory after many calls", FAILED if leaks else PASSED, note, data)
 
 
 # ---- the step "large" ----------------------------------------------------------------------------
 
 
-def large(plan: Plan) -> Iterator[Result]:
+def large(probe: Probe) -> Iterator[Attempt]:
     """A table of more than 2**31 numbers: rows at both ends, forward, maximum and gradient."""
     D = 128
     V = 2**31 // D + 1000
     name = f"V = {V}, D = {D}, float16"
-    free, _ = plan.gpu.xp.cuda.Device().mem_info
+    free, _ = probe.gpu.xp.cuda.Device().mem_info
     if free < 5 * V * D * 2:
-        yield Result(name, SKIPPED, f"needs {5 * V * D * 2 / 1e9:.0f} GB of free memory")
+        yield Attempt(name, SKIPPED, f"needs {5 * V * D * 2 / 1e9:.0f} GB of free memory")
         return
-    with chosen(plan.gpu.kind):
-        call, rows = table_with_ends(plan, V, D)
+    with chosen(probe.gpu.kind):
+        call, rows = table_with_ends(probe, V, D)
         for version in VERSIONS:
-            yield plan.attempt(
+            yield probe.attempt(
                 f"forward {version}, {name}", partial(sum_at_ends, call, rows, version)
             )
-        yield plan.attempt(f"maximum, {name}", partial(max_at_ends, call, rows))
-        yield plan.attempt(f"gradient, {name}", partial(gradient_at_ends, call))
-    plan.gpu.xp.get_default_memory_pool().free_all_blocks()
+        yield probe.attempt(f"maximum, {name}", partial(max_at_ends, call, rows))
+        yield probe.attempt(f"gradient, {name}", partial(gradient_at_ends, call))
+    probe.gpu.xp.get_default_memory_pool().free_all_blocks()
 
 
-def table_with_ends(plan: Plan, V: int, D: int) -> tuple[Call, np.ndarray]:
+def table_with_ends(probe: Probe, V: int, D: int) -> tuple[Call, np.ndarray]:
     """Bags over the first and the last rows of a table that holds NaN elsewhere; those rows."""
     numbers = np.r_[0, 1, V // 2, V - 2, V - 1]
     rows = np.random.default_rng(1).standard_normal((len(numbers), D)).astype(np.float16)
-    weight = plan.gpu.empty((V, D), np.float16)
+    weight = probe.gpu.empty((V, D), np.float16)
     weight.fill(np.nan)
     for number, row in zip(numbers, rows, strict=True):
-        weight[int(number)] = plan.gpu.asarray(row)
-    indices = plan.gpu.asarray(numbers[[0, 4, 3, 4, 2, 1]])
-    offsets = plan.gpu.asarray(np.array([0, 2, 2, 6]))
+        weight[int(number)] = probe.gpu.asarray(row)
+    indices = probe.gpu.asarray(numbers[[0, 4, 3, 4, 2, 1]])
+    offsets = probe.gpu.asarray(np.array([0, 2, 2, 6]))
     work = Workload(V, D, 3, 2, dtype="float16")
     return call_of(work, weight=weight, indices=indices, offsets=offsets), rows.astype(np.float64)
 
@@ -307,8 +310,8 @@ def gradient_at_ends(call: Call) -> str:
     """'' if each row has its gradient, and all others have none."""
     xp, V = device().xp, call.num_embeddings
     upstream = xp.asarray(np.array([[1.0], [9.0], [2.0]]).repeat(128, 1).astype(np.float16))
-    found = grad_weight(call, None, upstream)
+    gradient = grad_weight(call, None, upstream)
     rows = {0: 1, 1: 2, V // 2: 2, V - 2: 2, V - 1: 3}
-    wrong = [row for row, value in rows.items() if not bool((found[row] == value).all())]
-    others = int(xp.count_nonzero(found)) - len(rows) * 128
+    wrong = [row for row, value in rows.items() if not bool((gradient[row] == value).all())]
+    others = int(xp.count_nonzero(gradient)) - len(rows) * 128
     return "" if not wrong and others == 0 else f"rows {wrong} are wrong, {others} others not zero"

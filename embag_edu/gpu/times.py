@@ -24,7 +24,7 @@ from embag_edu.cuda.launch_forward import VERSIONS, Work, forward, sum_bags
 from embag_edu.gpu import first_kernel
 from embag_edu.gpu.facts import torch_with_gpu
 from embag_edu.gpu.operator import call_of, chosen
-from embag_edu.gpu.plan import FAILED, PASSED, SKIPPED, Plan, Result
+from embag_edu.gpu.steps import FAILED, PASSED, SKIPPED, Attempt, Probe
 from embag_edu.spec import Call
 
 TORCH, TURNS, SAMPLE = "torch", 11, 12
@@ -45,8 +45,8 @@ SMALL = (Workload(100_000, 4, 1_024, 1), Workload(100_000, 64, 1_024, 20))  # la
 
 
 @dataclass
-class Case:
-    """One workload on the GPU: for us, for torch (on the same memory), and what is right."""
+class Loaded:
+    """One workload on the GPU: for us, and for torch on the same memory."""
 
     work: Workload
     torch: Any
@@ -78,7 +78,7 @@ class Case:
         return self.torch.searchsorted(self.offsets, where, right=True) - 1
 
 
-def case_of(work: Workload, torch: Any, where: str = "cuda") -> Case:
+def load(work: Workload, torch: Any, where: str = "cuda") -> Loaded:
     """The arguments of a workload, drawn from its seed; table and upstream gradient by the GPU."""
     torch.manual_seed(0)
     dtype = getattr(torch, work.dtype)
@@ -87,18 +87,18 @@ def case_of(work: Workload, torch: Any, where: str = "cuda") -> Case:
     upstream = torch.randn(work.bags, work.features, device=where).to(dtype)
     arrays = {"weight": weight, "indices": indices, "offsets": offsets}
     call = call_of(work, **{name: to_array(tensor) for name, tensor in arrays.items()})
-    return Case(work, torch, call, weight, indices, offsets, upstream)
+    return Loaded(work, torch, call, weight, indices, offsets, upstream)
 
 
 # ---- who takes part ------------------------------------------------------------------------------
 
 
-def forwards(case: Case) -> dict[str, Job]:
+def forwards(loaded: Loaded) -> dict[str, Job]:
     """Every version of the forward, the package's own choice where L is known, torch, and peers."""
-    known = call_of(case.work, flat=False, **arrays_of(case.call))
-    ours = {f"version {v}": partial(summed, case.call, v) for v in VERSIONS}
+    known = call_of(loaded.work, flat=False, **arrays_of(loaded.call))
+    ours = {f"version {v}": partial(summed, loaded.call, v) for v in VERSIONS}
     ours["version 8, L known"] = partial(summed, known, 8)
-    return ours | {TORCH: partial(torch_forward, case)} | unfused(case)
+    return ours | {TORCH: partial(torch_forward, loaded)} | unfused(loaded)
 
 
 def arrays_of(call: Call) -> dict[str, Any]:
@@ -111,52 +111,52 @@ def summed(call: Call, version: int | None = None) -> Any:
     return sum_bags(Work(call), version)[0]
 
 
-def torch_forward(case: Case, weight: Any = None, sparse: bool = False) -> Any:
+def torch_forward(loaded: Loaded, weight: Any = None, sparse: bool = False) -> Any:
     """torch's own operator."""
-    return case.torch.nn.functional.embedding_bag(
-        case.indices,
-        case.weight if weight is None else weight,
-        case.offsets,
+    return loaded.torch.nn.functional.embedding_bag(
+        loaded.indices,
+        loaded.weight if weight is None else weight,
+        loaded.offsets,
         mode="sum",
         include_last_offset=True,
         sparse=sparse,
     )
 
 
-def unfused(case: Case) -> dict[str, Job]:
+def unfused(loaded: Loaded) -> dict[str, Job]:
     """Gather, then reduce: three times the bytes. (float32 only.)"""
-    if case.work.dtype != "float32":
+    if loaded.work.dtype != "float32":
         return {}
-    torch, lengths = case.torch, case.offsets.diff()
+    torch, lengths = loaded.torch, loaded.offsets.diff()
 
     def gather_and_reduce() -> Any:
-        return torch.segment_reduce(case.weight[case.indices], "sum", lengths=lengths)
+        return torch.segment_reduce(loaded.weight[loaded.indices], "sum", lengths=lengths)
 
     return {"gather, segment_reduce": gather_and_reduce}
 
 
-def backwards(case: Case) -> dict[str, Job]:
+def backwards(loaded: Loaded) -> dict[str, Job]:
     """Every algorithm for the dense gradient, torch's, and index_add_ on the spread gradient."""
-    torch, grad_output = case.torch, case.grad_output
-    leaf = case.weight.detach().requires_grad_()
-    output = torch_forward(case, leaf)
+    torch, grad_output = loaded.torch, loaded.grad_output
+    leaf = loaded.weight.detach().requires_grad_()
+    output = torch_forward(loaded, leaf)
 
     def by_torch() -> Any:
-        return torch.autograd.grad(output, leaf, case.upstream, retain_graph=True)[0]
+        return torch.autograd.grad(output, leaf, loaded.upstream, retain_graph=True)[0]
 
     def by_index_add() -> Any:
-        spread = torch.repeat_interleave(case.upstream, case.work.length, 0)
-        return torch.zeros_like(case.weight).index_add_(0, case.indices, spread)
+        spread = torch.repeat_interleave(loaded.upstream, loaded.work.length, 0)
+        return torch.zeros_like(loaded.weight).index_add_(0, loaded.indices, spread)
 
-    ours = {name: partial(grad_weight, case.call, None, grad_output, name) for name in ALGORITHMS}
+    ours = {name: partial(grad_weight, loaded.call, None, grad_output, name) for name in ALGORITHMS}
     return {**ours, TORCH: by_torch, "index_add_": by_index_add}
 
 
-def sparse_steps(case: Case) -> dict[str, Job]:
+def sparse_steps(loaded: Loaded) -> dict[str, Job]:
     """Forward and backward with a sparse gradient: ours, checked and trusted, and torch's."""
-    torch, grad_output = case.torch, case.grad_output
-    call = call_of(case.work, sparse=True, **arrays_of(case.call))
-    leaf = case.weight.detach().requires_grad_()
+    torch, grad_output = loaded.torch, loaded.grad_output
+    call = call_of(loaded.work, sparse=True, **arrays_of(loaded.call))
+    leaf = loaded.weight.detach().requires_grad_()
 
     def ours() -> Any:
         return grad_weight(call, forward(call)[1], grad_output)
@@ -166,19 +166,19 @@ def sparse_steps(case: Case) -> dict[str, Job]:
             return ours()
 
     def by_torch() -> Any:
-        output = torch_forward(case, leaf, sparse=True)
-        return torch.autograd.grad(output, leaf, case.upstream)[0]
+        output = torch_forward(loaded, leaf, sparse=True)
+        return torch.autograd.grad(output, leaf, loaded.upstream)[0]
 
     return {"ours": ours_trusted, "ours, indices checked": ours, TORCH: by_torch}
 
 
-# ---- is it right? --------------------------------------------------------------------------------
+# ---- is it correct? ------------------------------------------------------------------------------
 
 
-def within(case: Case, actual: Any, parts: Any) -> bool:
+def within(loaded: Loaded, actual: Any, parts: Any) -> bool:
     """Whether `actual` (D,) is the sum of parts (n, D) float64, as far as rounding lets it."""
     exact, scale = (sums.cpu().numpy() for sums in (parts.sum(0), parts.abs().sum(0)))
-    bound = rounding.bound(case.work.dtype, len(parts), scale, exact)
+    bound = rounding.bound(loaded.work.dtype, len(parts), scale, exact)
     return first_kernel.within(actual.double().cpu().numpy(), exact, bound)
 
 
@@ -187,53 +187,53 @@ def as_tensor(result: Any) -> Any:
     return result.detach() if hasattr(result, "detach") else to_tensor(result)
 
 
-def wrong_forward(case: Case, array: Any) -> bool:
+def wrong_forward(loaded: Loaded, array: Any) -> bool:
     """Whether some of a sample of bags is wrong."""
     actual = as_tensor(array)
-    for b in np.linspace(0, case.work.bags - 1, SAMPLE).astype(int):
-        begin, end = case.offsets[b : b + 2].tolist()
-        rows = case.weight[case.indices[begin:end]].double()
-        if not within(case, actual[b], rows):
+    for b in np.linspace(0, loaded.work.bags - 1, SAMPLE).astype(int):
+        begin, end = loaded.offsets[b : b + 2].tolist()
+        rows = loaded.weight[loaded.indices[begin:end]].double()
+        if not within(loaded, actual[b], rows):
             return True
     return False
 
 
-def wrong_backward(case: Case, array: Any) -> bool:
+def wrong_backward(loaded: Loaded, array: Any) -> bool:
     """Whether some row of a sample, with the hottest, is wrong, or a row too many is there."""
     actual = as_tensor(array)
-    hottest = int(case.indices.mode().values)
-    sample = case.indices[:: max(len(case.indices) // SAMPLE, 1)][:SAMPLE].tolist()
+    hottest = int(loaded.indices.mode().values)
+    sample = loaded.indices[:: max(len(loaded.indices) // SAMPLE, 1)][:SAMPLE].tolist()
     for row in [hottest, *sample]:
-        parts = case.upstream[case.positions_of(row)].double()
-        if not within(case, actual[row], parts):
+        parts = loaded.upstream[loaded.positions_of(row)].double()
+        if not within(loaded, actual[row], parts):
             return True
-    return bool((actual.any(1)).sum() > len(case.indices.unique()))
+    return bool((actual.any(1)).sum() > len(loaded.indices.unique()))
 
 
-def wrong_sparse(case: Case, gradient: Any) -> bool:
+def wrong_sparse(loaded: Loaded, gradient: Any) -> bool:
     """Whether some of a sample of entries is not its bag's upstream gradient."""
-    if isinstance(gradient, case.torch.Tensor):
+    if isinstance(gradient, loaded.torch.Tensor):
         rows, values = gradient._indices()[0], gradient._values()
     else:
         rows = to_tensor(gradient.indices[0])
         values = as_tensor(gradient.values)
-    some = case.torch.arange(0, len(case.indices), max(len(case.indices) // 1000, 1))
+    some = loaded.torch.arange(0, len(loaded.indices), max(len(loaded.indices) // 1000, 1))
     some = some.to(rows.device)
-    bags_of = case.torch.searchsorted(case.offsets, some, right=True) - 1
-    right = case.upstream[bags_of], case.indices[some]
-    return not (values[some].equal(right[0]) and rows[some].equal(right[1]))
+    bags_of = loaded.torch.searchsorted(loaded.offsets, some, right=True) - 1
+    expected = loaded.upstream[bags_of], loaded.indices[some]
+    return not (values[some].equal(expected[0]) and rows[some].equal(expected[1]))
 
 
 # ---- the steps -----------------------------------------------------------------------------------
 
 
-def with_torch(plan: Plan, act: Callable[[Any], Iterator[Result]]) -> Iterator[Result]:
+def with_torch(probe: Probe, act: Callable[[Any], Iterator[Attempt]]) -> Iterator[Attempt]:
     """The results of act(torch), on the GPU; or one that says why there are none."""
-    torch, why_not = torch_with_gpu(plan.gpu)
+    torch, why_not = torch_with_gpu(probe.gpu)
     if torch is None:
-        yield Result(TORCH, SKIPPED, f"nothing to be compared with: {why_not}")
+        yield Attempt(TORCH, SKIPPED, f"nothing to be compared with: {why_not}")
         return
-    with chosen(plan.gpu.kind):
+    with chosen(probe.gpu.kind):
         yield from act(torch)
 
 
@@ -247,41 +247,41 @@ def workloads() -> Iterator[Workload]:
 
 def compared(
     clock: OnGpu, step: str, work: Workload, torch: Any, rates: dict[str, float]
-) -> Result:
-    """All contestants of one step at one workload. Who is wrong has no time."""
-    case = case_of(work, torch)
-    jobs, wrong = right_ones(case, step)
-    found = turns_of(jobs, clock)
-    logical = case.forward_bytes if step == "forward" else None
-    contestants = {
-        name: first_kernel.numbers(seconds, found.get(TORCH), logical, rates["copy"])
-        for name, seconds in found.items()
+) -> Attempt:
+    """All implementations of one step at one workload. Who is wrong has no time."""
+    loaded = load(work, torch)
+    jobs, wrong = correct_ones(loaded, step)
+    times = turns_of(jobs, clock)
+    logical = loaded.forward_bytes if step == "forward" else None
+    implementations = {
+        name: first_kernel.numbers(seconds, times.get(TORCH), logical, rates["copy"])
+        for name, seconds in times.items()
     }
     data = {
         "workload": asdict(work),
         "step": step,
         "dtype": work.dtype,
         "cache": "flushed before every run",
-        "distinct_rows": int(case.indices.unique().numel()),
+        "distinct_rows": int(loaded.indices.unique().numel()),
         "logical_bytes": logical,
-        "contestants": contestants,
+        "implementations": implementations,
     }
     note = f"wrong results: {', '.join(wrong)}" if wrong else ""
     # (torch's own 16-bit gradient may lose bits on a hot row: that is no fault of ours)
     ours = [name for name in wrong if name not in (TORCH, "index_add_")]
-    return Result(f"{step} {work.name}", FAILED if ours else PASSED, note, data)
+    return Attempt(f"{step} {work.name}", FAILED if ours else PASSED, note, data)
 
 
-def right_ones(case: Case, step: str) -> tuple[dict[str, Job], list[str]]:
-    """The contestants of a step whose result is right, and the names of the others."""
+def correct_ones(loaded: Loaded, step: str) -> tuple[dict[str, Job], list[str]]:
+    """The implementations of a step whose result is correct, and the names of the others."""
     kinds: dict[str, tuple] = {
         "forward": (forwards, wrong_forward),
         "backward": (backwards, wrong_backward),
         "sparse": (sparse_steps, wrong_sparse),
     }
     make, is_wrong = kinds[step]
-    jobs = make(case)
-    wrong = [name for name, job in jobs.items() if is_wrong(case, job())]
+    jobs = make(loaded)
+    wrong = [name for name, job in jobs.items() if is_wrong(loaded, job())]
     return {name: job for name, job in jobs.items() if name not in wrong}, wrong
 
 
@@ -301,89 +301,89 @@ def copy_rates(clock: OnGpu) -> dict[str, float]:
     return {name: first_kernel.copy_rate(clock, size // 2) for name, size in moved.items()}
 
 
-def ladder(plan: Plan) -> Iterator[Result]:
+def ladder(probe: Probe) -> Iterator[Attempt]:
     """The copy rate; then forward, backward, and both with sparse gradients, at A and B."""
 
-    def act(torch: Any) -> Iterator[Result]:
-        clock = OnGpu(plan.gpu)
+    def act(torch: Any) -> Iterator[Attempt]:
+        clock = OnGpu(probe.gpu)
         rates = copy_rates(clock)
-        yield Result("copy", data={"bytes_per_second": rates["copy"], "rates": rates})
+        yield Attempt("copy", data={"bytes_per_second": rates["copy"], "rates": rates})
         for step in ("forward", "backward", "sparse"):
             for work in workloads():
                 name = f"{step} {work.name}"
-                yield plan.attempt(name, partial(compared, clock, step, work, torch, rates))
-                give_memory_back(plan, torch)
+                yield probe.attempt(name, partial(compared, clock, step, work, torch, rates))
+                give_memory_back(probe, torch)
 
-    return with_torch(plan, act)
+    return with_torch(probe, act)
 
 
-def give_memory_back(plan: Plan, torch: Any) -> None:
+def give_memory_back(probe: Probe, torch: Any) -> None:
     """Of both pools: tables of gigabytes follow one another."""
-    plan.gpu.xp.get_default_memory_pool().free_all_blocks()
+    probe.gpu.xp.get_default_memory_pool().free_all_blocks()
     torch.cuda.empty_cache()
 
 
-def sweep(plan: Plan) -> Iterator[Result]:
+def sweep(probe: Probe) -> Iterator[Attempt]:
     """The package's own choice against torch over D and L, forward and backward, float32."""
 
-    def act(torch: Any) -> Iterator[Result]:
-        clock = OnGpu(plan.gpu)
+    def act(torch: Any) -> Iterator[Attempt]:
+        clock = OnGpu(probe.gpu)
         works = [Workload(100_000, D, SWEEP_N // L, L) for D in SWEEP_D for L in SWEEP_L]
         for work in (*works, *SMALL):
-            yield plan.attempt(f"sweep {work.name}", partial(against, clock, work, torch))
+            yield probe.attempt(f"sweep {work.name}", partial(against, clock, work, torch))
 
-    return with_torch(plan, act)
+    return with_torch(probe, act)
 
 
-def against(clock: OnGpu, work: Workload, torch: Any) -> Result:
+def against(clock: OnGpu, work: Workload, torch: Any) -> Attempt:
     """Ours and torch's at one workload, forward and backward, on the GPU and on the host."""
-    case = case_of(work, torch)
-    gradients = backwards(case)
+    loaded = load(work, torch)
+    gradients = backwards(loaded)
     steps: dict[str, dict[str, Job]] = {
-        "forward": {"ours": partial(summed, case.call), TORCH: partial(torch_forward, case)},
+        "forward": {"ours": partial(summed, loaded.call), TORCH: partial(torch_forward, loaded)},
         "backward": {"ours": gradients["piece_packs"], TORCH: gradients[TORCH]},
     }
     data: dict[str, Any] = {"workload": asdict(work), "dtype": work.dtype}
-    wrong = wrong_forward(case, steps["forward"]["ours"]())
-    wrong = wrong or wrong_backward(case, steps["backward"]["ours"]())
+    wrong = wrong_forward(loaded, steps["forward"]["ours"]())
+    wrong = wrong or wrong_backward(loaded, steps["backward"]["ours"]())
     for step, jobs in steps.items():
-        found = turns_of(jobs, clock)
-        medians = {name: 1e3 * float(np.median(seconds)) for name, seconds in found.items()}
+        times = turns_of(jobs, clock)
+        medians = {name: 1e3 * float(np.median(seconds)) for name, seconds in times.items()}
         data[step] = {f"{name}_ms": median for name, median in medians.items()}
         data[step]["of_torch"] = medians["ours"] / medians[TORCH]
         data[step]["host_us"] = {
             name: 1e6 * float(np.median(clock.queueing(job, 20))) for name, job in jobs.items()
         }
     note = "wrong" if wrong else ""
-    return Result(f"sweep {work.name}", FAILED if wrong else PASSED, note, data)
+    return Attempt(f"sweep {work.name}", FAILED if wrong else PASSED, note, data)
 
 
-def check_costs(plan: Plan) -> Iterator[Result]:
+def check_costs(probe: Probe) -> Iterator[Attempt]:
     """What the check of indices costs: on the GPU alone, and in a loop of calls, with the host."""
 
-    def act(torch: Any) -> Iterator[Result]:
-        clock = OnGpu(plan.gpu)
+    def act(torch: Any) -> Iterator[Attempt]:
+        clock = OnGpu(probe.gpu)
         for work in (SMALL[1], Workload(*SHAPES["B"])):
-            yield plan.attempt(f"check {work.name}", partial(checked_cost, clock, work, torch))
+            yield probe.attempt(f"check {work.name}", partial(checked_cost, clock, work, torch))
 
-    return with_torch(plan, act)
+    return with_torch(probe, act)
 
 
-def checked_cost(clock: OnGpu, work: Workload, torch: Any) -> Result:
+def checked_cost(clock: OnGpu, work: Workload, torch: Any) -> Attempt:
     """Milliseconds a call, in a loop, with and without the check, and of torch's."""
-    case = case_of(work, torch)
+    loaded = load(work, torch)
 
     def without() -> None:
         with trusted():
-            forward(case.call)
+            forward(loaded.call)
 
     jobs: dict[str, Job] = {
-        "checked": partial(forward, case.call),
+        "checked": partial(forward, loaded.call),
         "trusted": without,
-        TORCH: partial(torch_forward, case),
+        TORCH: partial(torch_forward, loaded),
     }
     data = {name: looped(clock, job) for name, job in jobs.items()}
-    return Result(f"check {work.name}", data={"workload": asdict(work), "ms_a_call": data})
+    return Attempt(f"check {work.name}", data={"workload": asdict(work), "ms_a_call": data})
 
 
 def looped(clock: OnGpu, job: Job, times: int = 100) -> float:

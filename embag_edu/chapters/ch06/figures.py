@@ -69,7 +69,7 @@ def _two_bytes(ax: Axes, logical: int, compulsory: int) -> None:
 
 
 def entries_of(record: dict[str, Any], name: str, step: str) -> list[dict[str, Any]]:
-    """What a record holds on one workload and step, the slowest contestant first."""
+    """What a record holds on one workload and step, the slowest implementation first."""
     found = [e for e in record["results"] if e["name"] == name and e["step"] == step]
     if not found:
         has = sorted(recorded(record))
@@ -90,7 +90,7 @@ def source_line(record: dict[str, Any]) -> str:
 
 
 def ladder_picture(record: dict[str, Any], name: str) -> style.Picture:
-    """The recorded times of all contestants, forward and backward, and the floor of the bytes.
+    """The recorded times of all implementations, forward and backward, and the floor of the bytes.
 
     name: of a workload in the record, like "V=100k D=64 B=4096 L=32 uniform sum".
     """
@@ -103,8 +103,8 @@ def ladder_picture(record: dict[str, Any], name: str) -> style.Picture:
         floor = _floor(record, found[step][0])
         _ladder(ax, found[step], floor)
         ax.set_title(f"{step}; floor {floor:.2g} ms")
-        rungs = ", ".join(f"{e['contestant']} {e['median_ms']:.3g}" for e in found[step])
-        told.append(f"{step}: {rungs}; a dashed line, the floor, at {floor:.2g}")
+        medians = ", ".join(f"{e['implementation']} {e['median_ms']:.3g}" for e in found[step])
+        told.append(f"{step}: {medians}; a dashed line, the floor, at {floor:.2g}")
     dtype = found["forward"][0]["workload"]["dtype"]
     figure.supxlabel(f"{name}, {dtype}\n{source_line(record)}", fontsize=style.SMALL)
     return style.Picture(
@@ -123,7 +123,7 @@ def _floor(record: dict[str, Any], entry: dict[str, Any]) -> float:
 def _ladder(ax: Axes, entries: Sequence[dict[str, Any]], floor: float) -> None:
     own = {"vectorized": (style.AMBER, "////"), "torch": (style.BLUE, "")}
     for line, entry in enumerate(entries):
-        color, hatch = own.get(entry["contestant"], (style.PALE, ""))
+        color, hatch = own.get(entry["implementation"], (style.PALE, ""))
         median, (low, high) = entry["median_ms"], entry["quartiles_ms"]
         ax.barh(line, median, color=color, hatch=hatch, edgecolor=style.INK, height=0.66)
         ax.plot([low, high], [line, line], color=style.INK, lw=2.2)
@@ -134,11 +134,11 @@ def _ladder(ax: Axes, entries: Sequence[dict[str, Any]], floor: float) -> None:
     fastest = min(e["median_ms"] for e in entries)
     ax.set_xscale("log")
     ax.set(xlim=(min(floor, fastest) / 2, slowest * 6), ylim=(len(entries) - 0.4, -0.6))
-    ax.set(yticks=range(len(entries)), yticklabels=[e["contestant"] for e in entries])
+    ax.set(yticks=range(len(entries)), yticklabels=[e["implementation"] for e in entries])
 
 
 def roofline_picture(
-    record: dict[str, Any], shape: str, contestants: Sequence[str] = ("torch", "vectorized")
+    record: dict[str, Any], shape: str, implementations: Sequence[str] = ("torch", "vectorized")
 ) -> style.Picture:
     """Additions per second against additions per byte, below the roof that the copy rate makes.
 
@@ -155,7 +155,7 @@ def roofline_picture(
         if name not in recorded(record):
             continue
         for entry in entries_of(record, name, "forward"):
-            if entry["contestant"] not in contestants:
+            if entry["implementation"] not in implementations:
                 continue
             additions = entry["counts"]["N"] * entry["counts"]["D"]
             speed = additions / entry["median_ms"] / 1e6
@@ -163,11 +163,11 @@ def roofline_picture(
             ax.plot([x, x_once], [speed] * 2, ":", color=color, lw=1)
             ax.plot(x, speed, marker, color=color, ms=8)
             ax.plot(x_once, speed, marker, mec=color, mfc=style.PAPER, ms=8, mew=1.6)
-            ax.annotate(f"{entry['contestant']}, {skew}", (x_once, speed), (9, 0),
+            ax.annotate(f"{entry['implementation']}, {skew}", (x_once, speed), (9, 0),
                         textcoords="offset points", va="center", fontsize=style.SMALL)  # fmt: skip
             xs, heights = [*xs, x, x_once], [*heights, speed]
             told.append(
-                f"{entry['contestant']} {skew}: {speed:.2g} at {x:.2g} or {x_once:.2g} per byte"
+                f"{entry['implementation']} {skew}: {speed:.2g} at {x:.2g} or {x_once:.2g} per byte"
             )
     if not heights:
         raise ValueError(f"shape {shape!r}: this record has no forward of it in mode sum")

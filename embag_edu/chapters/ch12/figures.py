@@ -263,24 +263,24 @@ LOOKS = {"forward": "", "backward": "////", "the rest": "...."}
 
 
 def parts_of_step(record: Mapping[str, Any], name: str) -> dict[str, dict[str, float]]:
-    """{contestant: {"forward", "backward", "the rest", "train"}}, medians in milliseconds.
+    """{implementation: {"forward", "backward", "the rest", "train"}}, medians in milliseconds.
 
     The rest is what a training step takes beyond a forward and a backward timed alone. name: of a
     workload in the record. Raises ValueError where the record lacks it.
     """
     found: dict[str, dict[str, float]] = {}
-    for contestant in ("torch", "vectorized"):
+    for implementation in ("torch", "vectorized"):
         medians = {
             entry["step"]: float(entry["median_ms"])
             for entry in record["results"]
-            if entry["name"] == name and entry["contestant"] == contestant
+            if entry["name"] == name and entry["implementation"] == implementation
         }
         missing = {"forward", "backward", "train"} - medians.keys()
         if missing:
             raise ValueError(f"the record has no {', '.join(sorted(missing))} of {name!r}")
         alone = medians["forward"] + medians["backward"]
         medians["the rest"] = medians["train"] - alone
-        found[contestant] = {part: medians[part] for part in (*PARTS, "train")}
+        found[implementation] = {part: medians[part] for part in (*PARTS, "train")}
     return found
 
 
@@ -305,10 +305,10 @@ def step_picture(record: Mapping[str, Any], name: str) -> style.Picture:
 
 def _step_alt(parts: Any, name: str, record: Mapping[str, Any]) -> str:
     told = [
-        f"{contestant}: "
+        f"{implementation}: "
         + ", ".join(f"{part} {of[part]:.1f}" for part in PARTS)
         + f", together {of['train']:.1f}"
-        for contestant, of in parts.items()
+        for implementation, of in parts.items()
     ]
     ratio = np.divide(parts["vectorized"]["train"], parts["torch"]["train"])
     return (

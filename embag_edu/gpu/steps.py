@@ -1,6 +1,6 @@
 """Steps, one after another, under a time limit: what a step finds, and what becomes of its errors.
 
-A step is a function of the `Plan` that yields one `Result` after another. Between two results the
+A step is a function of the `Probe` that yields one `Attempt` after another. Between two results the
 time is looked at, so no step needs to do it.
 """
 
@@ -26,7 +26,7 @@ class DeviceInError(RuntimeError):
 
 
 @dataclass
-class Result:
+class Attempt:
     """One thing that was tried. note: why it failed or was skipped; data: numbers."""
 
     name: str
@@ -40,7 +40,7 @@ class Result:
 
 
 @dataclass
-class Plan:
+class Probe:
     """What the steps share. gpu: the device that is tried; `is_gpu` is False where it is the CPU.
 
     until: the reading of `clock` at which no more is begun.
@@ -59,8 +59,8 @@ class Plan:
     def out_of_time(self) -> bool:
         return self.clock() >= self.until
 
-    def attempt(self, name: str, act: Callable[[], Result | str]) -> Result:
-        """What `act` finds: a Result, or a sentence that is '' when all is right.
+    def attempt(self, name: str, act: Callable[[], Attempt | str]) -> Attempt:
+        """What `act` finds: a Attempt, or a sentence that is '' when all is right.
 
         An exception is a failed result; but if the device is in an error state DeviceInError is
         raised, since nothing that follows could mean anything.
@@ -71,10 +71,10 @@ class Plan:
         except Exception as error:
             if self.in_error_state():
                 raise DeviceInError(f"{name}: {last_line(error)}") from error
-            return Result(name, FAILED, last_line(error))
-        if isinstance(found, Result):
+            return Attempt(name, FAILED, last_line(error))
+        if isinstance(found, Attempt):
             return found
-        return Result(name, FAILED if found else PASSED, found)
+        return Attempt(name, FAILED if found else PASSED, found)
 
     def in_error_state(self) -> bool:
         """Whether the GPU fails at things that cannot fail."""
@@ -93,7 +93,7 @@ class Step:
 
     name: str
     says: str
-    act: Callable[[Plan], Iterator[Result]]
+    act: Callable[[Probe], Iterator[Attempt]]
     gpu_only: bool = False
 
 
@@ -110,27 +110,27 @@ def blank(step: Step) -> dict[str, Any]:
 
 
 def run(
-    steps: Iterable[Step], plan: Plan, records: list[dict], tell: Callable[[dict], None]
+    steps: Iterable[Step], probe: Probe, records: list[dict], tell: Callable[[dict], None]
 ) -> None:
     """Do the steps in order; `records` (by `blank`) are filled in, `tell` hears of each."""
     why_not = ""
     for step, record in zip(steps, records, strict=True):
-        why_not = why_not or (OUT_OF_TIME if plan.out_of_time else "")
+        why_not = why_not or (OUT_OF_TIME if probe.out_of_time else "")
         if why_not:
             record["note"] = why_not
-        elif step.gpu_only and not plan.is_gpu:
+        elif step.gpu_only and not probe.is_gpu:
             record |= {"status": SKIPPED, "note": "needs a GPU"}
         else:
-            why_not = run_step(step, plan, record)
+            why_not = run_step(step, probe, record)
         tell(record)
 
 
-def run_step(step: Step, plan: Plan, record: dict[str, Any]) -> str:
+def run_step(step: Step, probe: Probe, record: dict[str, Any]) -> str:
     """Fill in one record. Returns why no other step can follow, or ''."""
-    begin, why_not, results = plan.clock(), "", step.act(plan)
+    begin, why_not, results = probe.clock(), "", step.act(probe)
     record["note"] = "running"
     while True:
-        if plan.out_of_time:
+        if probe.out_of_time:
             why_not = OUT_OF_TIME
             break
         try:
@@ -138,10 +138,10 @@ def run_step(step: Step, plan: Plan, record: dict[str, Any]) -> str:
         except StopIteration:
             break
         except Exception as error:
-            record["results"].append(Result(step.name, FAILED, last_line(error)).entry())
-            why_not = IN_ERROR if isinstance(error, DeviceInError) or plan.in_error_state() else ""
+            record["results"].append(Attempt(step.name, FAILED, last_line(error)).entry())
+            why_not = IN_ERROR if isinstance(error, DeviceInError) or probe.in_error_state() else ""
             break
-    record["seconds"] = round(plan.clock() - begin, 3)
+    record["seconds"] = round(probe.clock() - begin, 3)
     record["status"] = status(record["results"], complete=not why_not)
     record["note"] = f"stopped after {len(record['results'])}: {why_not}" if why_not else ""
     return why_not

@@ -1,7 +1,7 @@
-"""Who is timed. Each contestant makes a job of a call: a forward and a backward without arguments.
+"""Who is timed. Each makes a job of a call: a forward and a backward without arguments.
 
 Ours, torch's, and the steps in between that the book goes through: they are not the whole operator,
-but sum it up (mode "sum", no options) in one way each. All work on the same arrays.
+but sum it up (mode "sum", no options) by one algorithm each. All work on the same arrays.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def sparse_product(call: Call, grad_output: np.ndarray) -> Job:
 
 
 OURS, TORCH = "vectorized", "torch"
-CONTESTANTS: dict[str, Callable[[Call, np.ndarray], Job]] = {
+IMPLEMENTATIONS: dict[str, Callable[[Call, np.ndarray], Job]] = {
     OURS: ours,
     TORCH: torchs,
     "torch.segment_reduce": segment_reduce,
@@ -205,7 +205,7 @@ STEPS_OF_THE_BOOK = ("np.add.at", "gather, reduceat", "sparse product")
 
 
 def able(name: str, call: Call, step: str) -> bool:
-    """Whether a contestant does this step of this call at all, and is installed."""
+    """Whether an implementation does this step of this call at all, and is installed."""
     if name in (OURS, TORCH):
         return True
     if call.mode == "max" or call.sparse or call.weight.dtype != np.float32:
