@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,39 @@ def _one_bag_more(input, offsets, weight, per_sample_weights=None):
     return logical + row, compulsory + row
 
 
+def _itemsize_of_offsets(input, offsets, weight, per_sample_weights=None):
+    logical, compulsory = forward_bytes(input, offsets, weight, per_sample_weights)
+    more = len(input) * (offsets.itemsize - input.itemsize)
+    return logical + more, compulsory + more
+
+
+def _itemsize_of_input(input, offsets, weight, per_sample_weights=None):
+    logical, compulsory = forward_bytes(input, offsets, weight, per_sample_weights)
+    more = len(offsets) * (input.itemsize - offsets.itemsize)
+    return logical + more, compulsory + more
+
+
+def _weights_like_the_table(input, offsets, weight, per_sample_weights=None):
+    if per_sample_weights is not None:
+        per_sample_weights = per_sample_weights.astype(weight.dtype)
+    return forward_bytes(input, offsets, weight, per_sample_weights)
+
+
+def _no_offsets(input, offsets, weight, per_sample_weights=None):
+    logical, compulsory = forward_bytes(input, offsets, weight, per_sample_weights)
+    return logical - offsets.nbytes, compulsory - offsets.nbytes
+
+
+def _the_other_way_round(input, offsets, weight, per_sample_weights=None):
+    return forward_bytes(input, offsets, weight, per_sample_weights)[::-1]
+
+
+def _distinct_output(input, offsets, weight, per_sample_weights=None):
+    logical, compulsory = forward_bytes(input, offsets, weight, per_sample_weights)
+    row, empty = weight.shape[1] * weight.itemsize, int((np.diff(offsets) == 0).sum())
+    return logical - empty * row, compulsory - empty * row
+
+
 def _distinct_indices(input, offsets, weight, per_sample_weights=None):
     logical, compulsory = forward_bytes(input, offsets, weight, per_sample_weights)
     again = len(input) - len(np.unique(input))
@@ -112,6 +146,24 @@ BYTES = Exercise(
         Wrong(_no_weights, "per_sample_weights are read, too: one for each position."),
         Wrong(_one_bag_more, "offsets holds the end as well: there are len(offsets) - 1 bags."),
         Wrong(
+            _itemsize_of_offsets,
+            "The ids are counted with the itemsize of offsets. Each array has a dtype of its own: "
+            "ask it for its nbytes.",
+        ),
+        Wrong(
+            _itemsize_of_input,
+            "The offsets are counted with the itemsize of input. Each array has a dtype of its "
+            "own: ask it for its nbytes.",
+        ),
+        Wrong(
+            _weights_like_the_table,
+            "per_sample_weights are counted with the itemsize of the table. Ask them for their "
+            "nbytes.",
+        ),
+        Wrong(_no_offsets, "offsets are read, too."),
+        Wrong(_the_other_way_round, "The two are in the other order: logical first."),
+        Wrong(_distinct_output, "An empty bag has a row in the output, too: zeros are written."),
+        Wrong(
             _distinct_indices,
             "Only rows repeat. Every place of the array of ids is read once, whatever stands "
             "there.",
@@ -141,6 +193,14 @@ def _as_many_as_fit(probabilities, n):
 def _as_if_uniform(probabilities, n):
     rows = len(probabilities)
     return float(rows * (1 - (1 - 1 / rows) ** n))
+
+
+def _one_miss_less(probabilities, n):
+    return float((1 - (1 - probabilities) ** (n + 1)).sum())
+
+
+def _a_mean_chance(probabilities, n):
+    return float((1 - (1 - probabilities) ** n).mean())
 
 
 def _missed(probabilities, n):
@@ -190,6 +250,11 @@ DISTINCT = Exercise(
         Wrong(
             _as_if_uniform,
             "You treat all rows as equally likely. With skewed probabilities U is smaller.",
+        ),
+        Wrong(_one_miss_less, "That is the U of n + 1 draws."),
+        Wrong(
+            _a_mean_chance,
+            "That is the mean chance of a row to be hit. U is the sum of these chances.",
         ),
         Wrong(_missed, "These are the rows that were never drawn. U counts the others."),
         Wrong(
@@ -367,6 +432,32 @@ def _not_divided(times, warm):
     return ratio(times, warm)[0], float(third - first)
 
 
+def _between_the_times(times, warm):
+    first, _, third = statistics.quantiles(times[warm:, 0])
+    return ratio(times, warm)[0], float((third - first) / np.median(times[warm:, 0]))
+
+
+def _medians_of_halves(times, warm):
+    ours = np.sort(times[warm:, 0])
+    half = len(ours) // 2
+    between = np.median(ours[len(ours) - half :]) - np.median(ours[:half])
+    return ratio(times, warm)[0], float(between / np.median(ours))
+
+
+def _standard_deviation(times, warm):
+    ours = times[warm:, 0]
+    return ratio(times, warm)[0], float(ours.std() / ours.mean())
+
+
+def _in_parts_of_theirs(times, warm):
+    first, third = np.quantile(times[warm:, 0], [0.25, 0.75])
+    return ratio(times, warm)[0], float((third - first) / np.median(times[warm:, 1]))
+
+
+def _spread_of_theirs(times, warm):
+    return ratio(times, warm)[0], ratio(times[:, ::-1], warm)[1]
+
+
 def _warm_at_the_end(times, warm):
     return ratio(times[: len(times) - warm], 0)
 
@@ -392,8 +483,8 @@ RATIO = Exercise(
     hints=(
         "Drop what does not count first. What is left has a row for each turn.",
         "One median for each column. The ratio is ours over theirs: below 1 means ours is faster.",
-        "For the spread, take the quantiles a quarter and three quarters of our times; their "
-        "distance is told in parts of the median.",
+        "For the spread, take the quantiles a quarter and three quarters of our times, by "
+        "np.quantile; their distance is told in parts of the median.",
     ),
     wrong=(
         Wrong(_of_means, "That is the ratio of means: one interrupted turn moves it a lot."),
@@ -406,6 +497,19 @@ RATIO = Exercise(
             "ratio of the two medians.",
         ),
         Wrong(_whole_range, "The spread is between the quartiles. The range grows with each turn."),
+        Wrong(
+            _between_the_times,
+            "Quartiles have several definitions, and yours is another one (statistics.quantiles "
+            "has it). Take np.quantile's here.",
+        ),
+        Wrong(
+            _medians_of_halves,
+            "Quartiles have several definitions. Yours are the medians of the two halves; take "
+            "np.quantile's here.",
+        ),
+        Wrong(_standard_deviation, "That is the standard deviation; the quartiles are asked for."),
+        Wrong(_in_parts_of_theirs, "The spread of ours is told in parts of the median of ours."),
+        Wrong(_spread_of_theirs, "That is the spread of theirs. Ours is asked for."),
         Wrong(_not_divided, "Tell the spread in parts of the median: divide by it."),
         Wrong(_warm_at_the_end, "You dropped the last turns. One warms up at the start."),
     ),
@@ -444,6 +548,15 @@ def _numbers(N, D, itemsize, block):
     return full // itemsize, pieces // itemsize
 
 
+def _not_whole(N, D, itemsize, block):
+    row = D * itemsize
+    return N * row, min(max(block / row, 1), N) * row
+
+
+def _one_row(N, D, itemsize, block):
+    return N * D * itemsize, min(N, 1) * D * itemsize
+
+
 def _of_all_pieces(N, D, itemsize, block):
     return N * D * itemsize, N * D * itemsize
 
@@ -479,6 +592,8 @@ PEAK = Exercise(
         Wrong(_no_row_fits, "A row that is larger than the block must be gathered all the same."),
         Wrong(_rounded_up, "Rounded up, the last row goes over the limit. Round down."),
         Wrong(_numbers, "These are numbers, not bytes: each has itemsize bytes."),
+        Wrong(_not_whole, "A block holds whole rows: divide with `//`."),
+        Wrong(_one_row, "A block holds as many rows as fit, not one row only."),
         Wrong(
             _of_all_pieces,
             "That is what all pieces have together. They use the same block, one after another.",

@@ -73,6 +73,27 @@ def _for_ones(ctx, g):
     return of_weight, None if of_psw is None else weight[rows].sum(dim=1), None, None
 
 
+def _float32_zeros(ctx, g):
+    of_weight, of_psw, *_ = asked(ctx, g)
+    _, psw, rows, bags = ctx.saved_tensors
+    if of_weight is not None:
+        of_weight = torch.zeros(ctx.shape).index_add(0, rows, psw[:, None] * g[bags])
+    return of_weight, of_psw, None, None
+
+
+def _asks_the_other(ctx, g):
+    needs = ctx.needs_input_grad
+    return asked(ctx._replace(needs_input_grad=(needs[1], needs[0], False, False)), g)
+
+
+def _position_for_bag(ctx, g):
+    of_weight, of_psw, *_ = asked(ctx, g)
+    _, psw, rows, bags = ctx.saved_tensors
+    if of_weight is not None:
+        of_weight = g.new_zeros(ctx.shape).index_add(0, bags, psw[:, None] * g[bags])
+    return of_weight, of_psw, None, None
+
+
 def _two_only(ctx, g):
     return asked(ctx, g)[:2]
 
@@ -130,6 +151,19 @@ ASKED = Exercise(
         Wrong(_without_weights, "The share of a position is its weight times g of its bag."),
         Wrong(_not_summed, "A position has one weight, so its gradient is one number: sum over D."),
         Wrong(_for_ones, "That is right only for an upstream of ones: g is missing."),
+        Wrong(
+            _float32_zeros,
+            "torch.zeros makes float32, unless you name a dtype. g.new_zeros(...) takes g's.",
+        ),
+        Wrong(
+            _asks_the_other,
+            "needs_input_grad has the order of forward's arguments: [0] is weight, [1] is psw.",
+        ),
+        Wrong(
+            _position_for_bag,
+            "The shares are added to the rows of their bags; add each to the "
+            "row that its position names.",
+        ),
         Wrong(_two_only, "forward has four arguments: return four, with None for rows and bags."),
         Wrong(_viewed, "g may have strides of its own: view refuses it. Index it, or reshape."),
         Wrong(_swapped, "Gradients come in the order of forward's arguments: the table first."),
@@ -418,6 +452,23 @@ def _nothing_by_nothing(weight, psw, weight_t, psw_t, rows, bags, B):
     return moved / torch.bincount(bags, minlength=B).clamp(max=1)[:, None]
 
 
+def _tangent_of_the_sum(weight, psw, weight_t, psw_t, rows, bags, B):
+    return jvp(weight, psw, weight_t, psw_t, rows, bags, B) * _sizes(psw, bags, B)
+
+
+def _squared_once(weight, psw, weight_t, psw_t, rows, bags, B):
+    stand_still = _sizes_stand_still(weight, psw, weight_t, psw_t, rows, bags, B)
+    right = jvp(weight, psw, weight_t, psw_t, rows, bags, B)
+    return stand_still + (right - stand_still) * _sizes(psw, bags, B)
+
+
+def _weights_forgotten(weight, psw, weight_t, psw_t, rows, bags, B):
+    moved = jvp(weight, psw, None, psw_t, rows, bags, B)
+    if weight_t is not None:
+        moved = moved + _in_bags(weight_t[rows], bags, B) / _sizes(psw, bags, B)
+    return moved
+
+
 def _by_count(weight, psw, weight_t, psw_t, rows, bags, B):
     moved = jvp(weight, psw, weight_t, psw_t, rows, bags, B)
     counts = torch.bincount(bags, minlength=B).clamp(min=1)[:, None]
@@ -471,6 +522,12 @@ JVP = Exercise(
         Wrong(_plus, "The quotient rule has a minus: more weight below makes the mean smaller."),
         Wrong(_new_sizes, "Divide by the sum of the weights at the point, not after the move."),
         Wrong(_nothing_by_nothing, "An empty bag is 0 / 0, NaN. It stays at zero, and so: 0."),
+        Wrong(_tangent_of_the_sum, "Nothing is divided by the sum of the weights."),
+        Wrong(
+            _squared_once,
+            "In the quotient rule the second term is divided by the square of what stands below.",
+        ),
+        Wrong(_weights_forgotten, "The direction of the table is added up without the weights."),
         Wrong(_by_count, "A weighted mean divides by the sum of its weights, not by their count."),
     ),
     atol=1e-9,
@@ -525,6 +582,22 @@ def _in_turns(inputs, offsets, V):
     return rows.view(inputs.shape).t().flatten(), starts
 
 
+def _not_flat(inputs, offsets, V):
+    rows, starts = fold(inputs, offsets, V)
+    return rows.view(inputs.shape), starts.view(offsets.shape)
+
+
+def _offsets_by_bags(inputs, offsets, V):
+    member = torch.arange(len(inputs))[:, None]
+    return fold(inputs, offsets, V)[0], (offsets + offsets.shape[1] * member).flatten()
+
+
+def _rows_by_positions(inputs, offsets, V):
+    rows, starts = fold(inputs, offsets, V)
+    raised = inputs + inputs.shape[1] * torch.arange(len(inputs))[:, None]
+    return torch.where(rows < 0, rows, raised.flatten()), starts
+
+
 def _in_place(inputs, offsets, V):
     found = fold(inputs, offsets, V)
     inputs += V * torch.arange(len(inputs))[:, None]
@@ -577,6 +650,10 @@ FOLD = Exercise(
         Wrong(_clamped, "Another row was taken in its place, silently. It must be refused: -1."),
         Wrong(_in_turns, "Members must stand one after another, not in turns: bags are stretches "
               "of neighbors."),
+        Wrong(_not_flat, "One input and one row of offsets are asked for: flatten both."),
+        Wrong(_offsets_by_bags, "Offsets count positions. They rise by the length of an input, "
+              "not by the number of its bags."),
+        Wrong(_rows_by_positions, "Rows rise by V for each member, not by the length of an input."),
         Wrong(_in_place, "The input was raised in place; it belongs to the caller."),
     ),
     points=2,
@@ -689,6 +766,8 @@ def _said(function: Callable, call: tuple) -> str:
             raise
         asked_data = "meta" in str(error)
         return "it asked for numbers" if asked_data else f"{type(error).__name__}: {error}"
+    if found is None:
+        return "None (is a `return` missing?)"
     if isinstance(found, Tensor):
         return "one tensor"
     if not isinstance(found, (tuple, list)) or not all(isinstance(f, Tensor) for f in found):
@@ -701,15 +780,15 @@ def _judge_fake(mine: Any) -> str:
     if not callable(mine):
         return "Give the name of your fake, a function (weight, input, offsets, include_..., mode)."
     table = calls()
-    right, found = ({k: _said(f, call) for k, call in table.items()} for f in (fake, mine))
-    missed = [name for name in table if found[name] != right[name]]
+    expected, actual = ({k: _said(f, call) for k, call in table.items()} for f in (fake, mine))
+    missed = [name for name in table if actual[name] != expected[name]]
     if not missed:
         return ""
     name = missed[0]
-    told = f"{len(missed)} of {len(table)} calls. {name}: expected {right[name]}; found "
-    causes = [w.message for w in FAKE_WRONG if all(_said(w.function, table[m]) == found[m]
-                                                for m in missed)]  # fmt: skip
-    return "\n\n".join([told + found[name], *causes[:1]])
+    told = f"{len(missed)} of {len(table)} calls. {name}: expected {expected[name]}; found "
+    causes = [w.message for w in FAKE_WRONG
+              if all(_said(w.function, table[k]) == actual[k] for k in table)]  # fmt: skip
+    return "\n\n".join([told + actual[name], *causes[:1]])
 
 
 FAKE = Exercise(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu.course.exercise import Case, Exercise, Wrong
+from embag_edu.course.tools import work_of
 from embag_edu.train.fitting import auc
 
 # ---- 13.collate -----------------------------------------------------------------------------
@@ -29,6 +30,26 @@ def _with_offsets(change: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Any
         return input, change(offsets, np.array([len(ids) for ids, _ in examples])), labels
 
     return wrong
+
+
+def _float_offsets(examples):
+    input, offsets, labels = collate(examples)
+    return input, offsets.astype(np.float64), labels
+
+
+def _int32(examples):
+    input, offsets, labels = collate(examples)
+    return input, offsets.astype(np.int32), labels
+
+
+def _labels_of_positions(examples):
+    input, offsets, _ = collate(examples)
+    return input, offsets, np.concatenate([np.full(len(ids), k, np.int64) for ids, k in examples])
+
+
+def _labels_first(examples):
+    input, offsets, labels = collate(examples)
+    return input, labels, offsets
 
 
 def _empty_dropped(examples):
@@ -86,6 +107,10 @@ COLLATE = Exercise(
             _with_offsets(lambda o, n: np.arange(len(n)) * max(int(n.max()), 1)),
             "Your offsets are those of bags that are all as long as the longest one.",
         ),
+        Wrong(_float_offsets, "The offsets are floats. Name the dtype: np.int64."),
+        Wrong(_int32, "The task names the dtype of all three: np.int64."),
+        Wrong(_labels_of_positions, "There is a label for each bag, not for each position."),
+        Wrong(_labels_first, "The order is input, offsets, labels."),
         Wrong(_empty_dropped, "An empty bag is a bag. Its offset is that of the next one."),
         Wrong(_by_length, "The bags are in another order than the labels."),
         Wrong(_distinct, "Repeated ids were dropped, or ids sorted. A word that stands twice "
@@ -130,6 +155,15 @@ def _times_tf(weights, ids):
     _, group, counts = np.unique(ids, return_inverse=True, return_counts=True)
     scaled = weights * counts[group]
     return scaled / scaled.sum()
+
+
+def _nan_for_an_empty_bag(bags, V, ids):
+    with np.errstate(invalid="ignore"):
+        return tfidf(bags, V, ids) if len(ids) else np.full(1, np.nan)
+
+
+def _one_word_is_none(bags, V, ids):
+    return tfidf(bags, V, ids) if len(ids) > 1 else np.zeros(0)
 
 
 def _tfidf_cases() -> list[Case]:
@@ -188,6 +222,20 @@ TFIDF = Exercise(
         Wrong(
             partial(_tfidf_by, share=_times_tf),
             "The tf is there already: a repeated word has two positions. You count it twice.",
+        ),
+        Wrong(_nan_for_an_empty_bag, "An empty bag has no weights: an array of length 0."),
+        Wrong(_one_word_is_none, "A bag of one word has one weight, and it is 1."),
+        Wrong(
+            partial(_tfidf_by, formula=lambda n, df: np.log2((1 + n) / (1 + df)) + 1),
+            "That is the logarithm to base 2. np.log is the natural one.",
+        ),
+        Wrong(
+            partial(_tfidf_by, formula=lambda n, df: np.log10((1 + n) / (1 + df)) + 1),
+            "That is the logarithm to base 10. np.log is the natural one.",
+        ),
+        Wrong(
+            partial(_tfidf_by, share=lambda w, ids: w / len(ids)),
+            "That divides by the length of the bag. Divide by the sum of the idf.",
         ),
         Wrong(
             partial(_tfidf_by, more=True),
@@ -327,6 +375,24 @@ def _with_middle(scores, truth, first=0.0, taken=True):
     return float((ranks[truth].sum() - taken * t * (t + 1) / 2) / (t * f))
 
 
+PAIRS = (
+    "The results are right, but all pairs were made at once: {:,} bytes for 2,000 scores. For a "
+    "million scores that memory is not there. Use ranks."
+)
+
+
+def _auc_tools(mine: Callable[..., Any]) -> str:
+    random = np.random.default_rng(139)
+    truth = np.arange(2000) % 2 == 0
+    peak = work_of(mine, random.normal(size=2000), truth).peak
+    return PAIRS.format(peak) if peak >= 1000 * 1000 else ""
+
+
+def _all_pairs(scores, truth):
+    difference = scores[truth][:, None] - scores[~truth]
+    return float(np.mean((difference > 0) + 0.5 * (difference == 0)))
+
+
 def _auc_cases() -> list[Case]:
     random = np.random.default_rng(134)
     yes = np.array([True, False, True, False, False])
@@ -357,6 +423,13 @@ AUC = Exercise(
     wrong=(
         Wrong(_rank_sum, "Equal scores have different ranks, as they happen to stand. They share "
               "the mean of their ranks."),
+        Wrong(_all_pairs, "all pairs were made at once"),
+        Wrong(lambda scores, truth: 2 * auc(scores, truth) - 1, "An AUC goes from 0 to 1; this one "
+              "from -1 to 1."),
+        Wrong(lambda scores, truth: auc(scores, truth) * (~truth).sum(), "Divide by the number of "
+              "pairs, true times false, not by the true ones alone."),
+        Wrong(lambda scores, truth: auc(scores, truth) * truth.sum() * (~truth).sum(), "That is "
+              "the number of pairs that are won. Divide by the number of all pairs."),
         Wrong(_auc_from(lambda d: d < 0), "Upside down: the ranks must grow with the score."),
         Wrong(_auc_from(lambda d: d > 0), "A tie wins nothing. It must count a half."),
         Wrong(_auc_from(lambda d: d >= 0), "A tie wins all. It must count a half."),
@@ -369,7 +442,8 @@ AUC = Exercise(
     ),
     points=2,
     returns="auc",
-    unproved="that it is fast: with a sort it is, with all pairs it is not.",
+    tools=_auc_tools,
+    unproved="that it is fast: with a sort it is, with a loop over the true ones it is not.",
 )  # fmt: skip
 
 # ---- 13.repair ------------------------------------------------------------------------------
