@@ -1,4 +1,4 @@
-"""The counts, the pictures and the control of chapter 09; tables of more than 2**31 elements."""
+"""The pictures and the control of chapter 09; tables of more than 2**31 elements."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from compiler import needs_compiler  # noqa: E402
 from test_book import kernels_of, shown_code  # noqa: E402
 
 from embag_edu import embedding_bag, loops  # noqa: E402
-from embag_edu.chapters.ch09 import figures as figures  # noqa: E402
+from embag_edu.chapters.ch09 import figures  # noqa: E402
 from embag_edu.chapters.ch09.figures import PADDING, claims, contest  # noqa: E402
 from embag_edu.chapters.ch09.widgets import CHOICES, contest_control  # noqa: E402
 from embag_edu.check.compare import difference  # noqa: E402
@@ -102,36 +102,6 @@ def test_the_picture_of_claims_tells_who_leaves():
     alt = figures.claims_picture([2, 5, 2], order=[2, 1, 0]).alt
     assert "position 2 for row 2: sets the bit, and rescales" in alt
     assert "position 0 for row 2: the bit is set, it leaves" in alt
-
-
-# ---- counted ----------------------------------------------------------------------------------
-
-
-@needs_compiler
-def test_counts_leave_the_callers_table_alone_and_give_results():
-    random = np.random.default_rng(9)
-    weight = random.normal(size=(20, 6)).astype(np.float32)
-    before = weight.copy()
-    ids = random.integers(0, 20, 30)
-    call = make_call(ids, weight, np.array([0, 7]), mode="max", max_norm=1.0)
-    rescaled = figures.count_renorm(call)
-    assert (weight == before).all() and rescaled.total("operations") == 30
-    loops.renorm(call)
-    assert not difference(call.weight, rescaled.result, rtol=1e-6)
-    for version in (1, 2):
-        counted = figures.count_max(call, version, order=2)
-        output, winners = counted.result
-        assert not difference(loops.forward(call)[0], output)
-        assert counted.total("sectors", "winners") > 0 and winners.dtype == np.int32
-        assert len(counted.reports) == 1
-
-
-@needs_compiler
-def test_a_counted_check_raises_what_it_finds():
-    fine = figures.count_check(np.array([0, 4]), np.array([0, 2]), 5)
-    assert fine.total("operations") == 0 < fine.total("sectors")
-    with pytest.raises(RuntimeError, match="found idx to be 5"):
-        figures.count_check(np.array([0, 5]), np.array([0, 2]), 5)
 
 
 # ---- more than 2**31 elements -----------------------------------------------------------------

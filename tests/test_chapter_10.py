@@ -9,7 +9,6 @@ from compiler import needs_compiler  # noqa: E402
 
 from embag_edu.chapters.ch10.exercises import hits  # noqa: E402
 from embag_edu.chapters.ch10.figures import (  # noqa: E402
-    contention,
     contention_picture,
     join_picture,
     orders_picture,
@@ -17,6 +16,7 @@ from embag_edu.chapters.ch10.figures import (  # noqa: E402
 )
 from embag_edu.chapters.ch10.widgets import contention_control  # noqa: E402
 from embag_edu.cuda import source  # noqa: E402
+from embag_edu.cuda.prediction import contention  # noqa: E402
 from embag_edu.cuda_on_cpu import RawModule  # noqa: E402
 
 

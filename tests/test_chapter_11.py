@@ -1,4 +1,4 @@
-"""The pictures, the counts and the control of chapter 11."""
+"""The pictures and the control of chapter 11."""
 
 import numpy as np
 import pytest
@@ -7,72 +7,12 @@ pytest.importorskip("ipywidgets", reason="the control is made with ipywidgets")
 
 from compiler import needs_compiler  # noqa: E402
 
-from embag_edu import loops  # noqa: E402
 from embag_edu.chapters.ch10.figures import skewed  # noqa: E402
 from embag_edu.chapters.ch11 import exercises as ch11  # noqa: E402
 from embag_edu.chapters.ch11.exercises import partials  # noqa: E402
-from embag_edu.chapters.ch11.figures import (  # noqa: E402
-    PIECE,
-    balance_picture,
-    count,
-    loads,
-    pieces_picture,
-    watched,
-)
+from embag_edu.chapters.ch11.figures import balance_picture, pieces_picture  # noqa: E402
 from embag_edu.chapters.ch11.widgets import balance_control  # noqa: E402
-from embag_edu.check.compare import difference  # noqa: E402
-from embag_edu.cuda import source  # noqa: E402
-from embag_edu.spec import make_call  # noqa: E402
-
-
-def reviews_like(skew, N=1000, V=64, D=3, B=9, **options):
-    """A call with skewed rows, and a random upstream gradient."""
-    random = np.random.default_rng(11)
-    weight = random.normal(size=(V, D)).astype(np.float32)
-    offsets = np.sort(random.integers(0, N + 1, B - 1))
-    call = make_call(skewed(N, V, skew), weight, np.append(0, offsets), **options)
-    return call, random.normal(size=(B, D)).astype(np.float32)
-
-
-# ---- counts ----------------------------------------------------------------------------------
-
-
-@needs_compiler
-@pytest.mark.parametrize("skew", [0.0, 1.0, 2.0])
-def test_loads_are_what_launches_count(skew):
-    call, G = reviews_like(skew, mode="sum")
-    load, D = loads(call.indices), call.embedding_dim
-    atomic = count(call, G, "add_elements").reports[-1]
-    assert atomic.hot["grad_weight"][1] == load.hits == load.longest
-    assert count(call, G, "add_joined").reports[-1].hot["grad_weight"][1] == load.joined
-    cut = count(call, G, "piece_sums")
-    assert cut.total("wanted", "partial", "write") == 2 * load.cuts * D * 4
-    assert cut.total("wanted", "grad_weight", "write") == load.runs * D * 4
-    walks = [line.requests for line in cut.reports[-1].lines if line.array == "partial"]
-    assert sum(walks) == 2 * load.cuts >= load.walk
-
-
-@needs_compiler
-@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
-def test_count_gives_the_gradient_of_loops_in_any_order(mode):
-    call, G = reviews_like(1.0, mode=mode)
-    right = loops.backward(call, loops.forward(call)[1], G).weight
-    algorithms = ("run_sums", "piece_sums", "piece_packs") if mode != "max" else ("sorted_winners",)
-    for algorithm in algorithms:
-        found = [count(call, G, algorithm, order, block) for order, block in ((0, 256), (3, 64))]
-        assert not difference(right, found[0].gradient, atol=1e-3)
-        assert found[0].gradient.tobytes() == found[1].gradient.tobytes()
-        assert found[0].total("operations") == 0 and found[0].reports
-
-
-def test_another_piece_is_another_kernel():
-    assert watched("run_sums", "float", "float", "int") is watched(
-        "run_sums", "float", "float", "int"
-    )
-    assert f"const int PIECE = {PIECE};" in source("segments")  # what `watched` replaces
-    assert watched("piece_sums", "float", "float", "int", piece=16) is not watched(
-        "piece_sums", "float", "float", "int"
-    )
+from embag_edu.cuda.prediction import loads  # noqa: E402
 
 
 @pytest.mark.parametrize("piece", [1, 3, 32])

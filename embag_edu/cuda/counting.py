@@ -1,93 +1,97 @@
-"""Checked launches, on the CPU, of what a host side launches: the source of the book's counts.
+"""What the kernels ask of memory, counted: checked launches on the CPU, also where there is a GPU.
 
-watch(host, run)  -> what run() returns, and the report of each kernel that it launched
-total(reports, "sectors", "weight")  -> a count, over all of them
+    counted = count_sum(call, version=3)
+    counted.total("sectors", "weight")
+    counted.result
+
+Faults are raised. order: of the threads, 0 or the seed of a random one. change: (old, new), another
+text for one place of the .cu file, to see what goes wrong without it.
 """
 
 from __future__ import annotations
 
-import functools
-import os
-from collections.abc import Callable, Iterable
-from typing import Any
-from unittest.mock import patch
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
-from embag_edu.cuda import launcher, source
-from embag_edu.cuda_on_cpu import RawModule, Report, settings
+import numpy as np
 
-Change = tuple[str, str]  # a part of a file's text, and what is to stand in its place
+from embag_edu.cuda.launch_backward import grad_weight
+from embag_edu.cuda.launch_forward import Work, check_input, forward, max_bags, renorm, sum_bags
+from embag_edu.cuda.launcher import BLOCK, Change, recording
+from embag_edu.cuda_on_cpu import Report
+from embag_edu.spec import Call
 
 
-def watch(
-    host: Any, run: Callable[[], Any], order: int = 0, change: Change | None = None
-) -> tuple[Any, tuple[Report, ...]]:
-    """What `run()` returns, where all that a host side launches is checked.
+class Counted(NamedTuple):
+    """What launches gave, and their reports, in the order of the launches."""
 
-    host: the module whose launches are watched: embag_edu/cuda/forward.py or backward.py.
-    Also the reports of these launches, which are made on the CPU, also where there is a GPU. What
-    others launch meanwhile runs there too, and is not reported. Faults are raised.
+    result: Any
+    reports: Sequence[Report]
+
+    def total(
+        self,
+        name: str,
+        array: str | None = None,
+        kind: str | None = None,
+        shared: bool = False,
+    ) -> int:
+        """The sum of a count over all launches: "requests", "sectors", "moved", "wanted", ...
+
+        array: of this one alone. kind: "read", "write" or "atomic" alone. shared: of shared memory,
+        where "passes" are counted and sectors are not.
+        """
+        return sum(
+            getattr(line, name)
+            for report in self.reports
+            for line in report.lines
+            if line.shared == shared and array in (None, line.array) and kind in (None, line.kind)
+        )
+
+    @property
+    def kernels(self) -> list[str]:
+        """The instances that were launched: "bag_sum_1<float, long long, SUM, false>"."""
+        return [report.launched.kernel for report in self.reports]
+
+
+def count_sum(
+    call: Call, version: int, order: int = 0, change: Change | None = None, **tuning: int
+) -> Counted:
+    """A version of forward.cu; the result is the output. tuning: as for `sum_bags`."""
+    with recording(order, change) as reports:
+        output, _ = sum_bags(Work(call), version, **tuning)
+    return Counted(output, reports)
+
+
+def count_max(call: Call, version: int, order: int = 0) -> Counted:
+    """A version of max.cu; the result is (output, winners)."""
+    with recording(order) as reports:
+        return Counted(max_bags(Work(call), version), reports)
+
+
+def count_renorm(call: Call, order: int = 0) -> Counted:
+    """renorm.cu, on a copy of the table; the result is the rescaled copy."""
+    weight = call.weight.copy()
+    with recording(order) as reports:
+        renorm(replace(call, weight=weight))
+    return Counted(weight, reports)
+
+
+def count_check(indices: np.ndarray, offsets: np.ndarray, V: int) -> Counted:
+    """indices.cu, without a result. offsets: (B + 1,). Raises what `check_input` raises."""
+    with recording() as reports:
+        check_input(indices, offsets, V)
+    return Counted(None, reports)
+
+
+def count_gradient(
+    call: Call, grad_output: np.ndarray, algorithm: str, order: int = 0, block: int = BLOCK
+) -> Counted:
+    """An algorithm for the gradient of weight, as for `grad_weight`; the result is the gradient.
+
+    The forward, which the backward needs first, is launched as well, and not counted.
     """
-    reports: list[Report] = []
-
-    def recorded(file: str, name: str, *parameters: Any) -> Any:
-        instance = watched_kernel(file, name, *parameters, change=change)
-
-        def launched(grid: tuple, block: tuple, args: tuple) -> None:
-            instance(grid, block, args)
-            reports.append(instance.report)
-
-        return launched
-
-    on_the_cpu = patch.dict(os.environ, EMBAG_DEVICE="cpu")
-    ours = patch.object(host, "kernel", recorded)
-    with on_the_cpu, ours, settings(mode="checked", order=order):
-        return run(), tuple(reports)
-
-
-def total(
-    reports: Iterable[Report],
-    name: str,
-    array: str | None = None,
-    kind: str | None = None,
-    shared: bool = False,
-) -> int:
-    """The sum of a count over launches: of one array, of reads or writes or atomics, or of all."""
-    return sum(
-        getattr(line, name)
-        for report in reports
-        for line in report.lines
-        if line.shared == shared and array in (None, line.array) and kind in (None, line.kind)
-    )
-
-
-def watched_kernel(file: str, name: str, *parameters: Any, change: Change | None = None) -> Any:
-    """`launcher.kernel` for checked launches on the CPU, whose counts no compiler changes.
-
-    change: another text for a part of the file. ValueError if that does not stand there once.
-    """
-    return _instance(file, launcher.expression(name, *parameters), change)
-
-
-@functools.cache
-def _instance(file: str, expression: str, change: Change | None) -> Any:
-    code = source(file)
-    if change:
-        if code.count(change[0]) != 1:
-            raise ValueError(
-                f"change: {change[0]!r} stands in {file}.cu {code.count(change[0])} times, not once"
-            )
-        code = code.replace(*change)
-    module = RawModule(code=_loaded_whole(code), name_expressions=[expression])
-    return module.get_function(expression)
-
-
-def _loaded_whole(code: str) -> str:
-    """The source, in which a Pack is copied at once, as a GPU does.
-
-    clang would copy it element by element, and then four requests were counted for one. float4 and
-    its kin are protected from that by cuda_on_cpu.h; a struct of the source itself is not.
-    """
-    whole = "Pack() = default; CUDA_ON_CPU_COPY_WHOLE(Pack) };"
-    for end in ("{ T element[PACK]; };", "  T element[PACK];\n};"):
-        code = code.replace(end, end.removesuffix("};") + whole)
-    return code
+    with recording(order) as reports:
+        _, saved = forward(call)
+        reports.clear()
+        return Counted(grad_weight(call, saved, grad_output, algorithm, block), reports)

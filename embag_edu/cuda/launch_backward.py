@@ -20,6 +20,7 @@ import numpy as np
 from embag_edu.cuda.launcher import (
     BLOCK,
     ceil_div,
+    device,
     download,
     kernel,
     launch,
@@ -27,7 +28,6 @@ from embag_edu.cuda.launcher import (
     pack_of,
     upload,
 )
-from embag_edu.cuda_on_cpu import device
 from embag_edu.spec import Call, Gradients, SparseGradient
 
 PIECE = 32  # as in segments.cu: entries of a piece

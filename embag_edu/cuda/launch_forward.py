@@ -20,6 +20,7 @@ from embag_edu import spec
 from embag_edu.cuda.launcher import (
     BLOCK,
     ceil_div,
+    device,
     download,
     kernel,
     launch,
@@ -28,7 +29,6 @@ from embag_edu.cuda.launcher import (
     pack_of,
     upload,
 )
-from embag_edu.cuda_on_cpu import device
 from embag_edu.spec import Call
 
 WARPS = 16_384  # so many keep the largest GPUs busy to the end: four times what they run at once

@@ -5,18 +5,24 @@
 
 Everything goes through `device()`: with a GPU the arrays are CuPy's, without one they are NumPy's,
 and the calls are the same. Nothing in here waits for the GPU but `download` to a NumPy array.
+
+    with recording() as reports:  # what is launched in here is checked, on the CPU, and counted
+        sum_bags(Work(call), version=3)
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from embag_edu.cuda_on_cpu import Device, device
+from embag_edu.cuda_on_cpu import Device, Report, settings
+from embag_edu.cuda_on_cpu import device as device_of_this_machine
 
 HERE = Path(__file__).parent
 C_TYPES = {
@@ -29,6 +35,8 @@ C_TYPES = {
 }
 BLOCK = 256  # threads of a block, where a kernel does not ask for another number
 WIDEST = 16  # bytes: the most that one thread loads at once
+CPU = Device("here launches are recorded")
+Change = tuple[str, str]  # a text of a .cu file, and what is to stand in its place
 
 
 def source(name: str) -> str:
@@ -46,7 +54,19 @@ def kernel(file: str, name: str, *parameters: Any) -> Any:
     parameters: of the template, in order: dtypes, bools, ints, and names of C++ as strings.
     The same kernel is the same object: after a checked launch, kernel(...).report has its counts.
     """
-    return _instance(device(), file, expression(name, *parameters))
+    recorder = _recorder.get()
+    change = recorder.change if recorder else None
+    instance = _instance(device(), file, expression(name, *parameters), change)
+    return recorder.recorded(instance) if recorder else instance
+
+
+def kernel_on_cpu(file: str, name: str, *parameters: Any, change: Change | None = None) -> Any:
+    """`kernel` for launches by hand that are checked and counted: on the CPU, GPU or not.
+
+    change: (old, new), another text for one place of the file. ValueError if old does not stand
+        there exactly once.
+    """
+    return _instance(CPU, file, expression(name, *parameters), change)
 
 
 @functools.lru_cache(maxsize=4096, typed=True)  # typed: else True would be taken for 1
@@ -64,9 +84,53 @@ def _cpp(parameter: Any) -> str:
 
 
 @functools.cache
-def _instance(gpu: Device, file: str, name: str) -> Any:
-    module = gpu.RawModule(code=source(file), name_expressions=[name])
-    return module.get_function(name)
+def _instance(gpu: Device, file: str, name: str, change: Change | None) -> Any:
+    code = source(file)
+    if change and code.count(change[0]) != 1:
+        times = code.count(change[0])
+        raise ValueError(f"change: {change[0]!r} stands in {file}.cu {times} times, not once")
+    code = code.replace(*change) if change else code
+    return gpu.RawModule(code=code, name_expressions=[name]).get_function(name)
+
+
+class Recorder(NamedTuple):
+    """What `recording` keeps, and what it changes."""
+
+    reports: list[Report]
+    change: Change | None
+
+    def recorded(self, instance: Any) -> Any:
+        """The kernel, which puts the report of each launch in the list."""
+
+        def launched(grid: tuple, block: tuple, args: tuple) -> None:
+            instance(grid, block, args)
+            self.reports.append(instance.report)
+
+        return launched
+
+
+_recorder: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
+
+
+@contextmanager
+def recording(order: int = 0, change: Change | None = None) -> Iterator[list[Report]]:
+    """Within it all launches are checked, on the CPU, GPU or not; the list gets their reports.
+
+    order: of the threads. change: as for `kernel_on_cpu`, of every file that is launched. Faults
+    are raised. Arrays must be NumPy's.
+    """
+    recorder = Recorder([], change)
+    token = _recorder.set(recorder)
+    try:
+        with settings(mode="checked", order=order):
+            yield recorder.reports
+    finally:
+        _recorder.reset(token)
+
+
+def device() -> Device:
+    """Where the kernels are launched: this machine's device, or within `recording` its CPU."""
+    return CPU if _recorder.get() else device_of_this_machine()
 
 
 def launch(kernel: Any, threads: int, args: Sequence[Any], block: int = BLOCK) -> None:

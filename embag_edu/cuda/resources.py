@@ -122,6 +122,24 @@ def read_stored(path: Path = STORED) -> dict:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
+def registers(kernel: str, architecture: str = "sm_90") -> int | None:
+    """The registers of a thread that the compiler gave to an instance; None: not stored."""
+    return _of_instance(kernel, architecture).get("registers")
+
+
+def shared_bytes(kernel: str, architecture: str = "sm_90") -> int | None:
+    """The bytes of shared memory that each block of an instance takes; None: not stored."""
+    counts = _of_instance(kernel, architecture)
+    return counts.get("shared_bytes", 0) if counts else None
+
+
+def _of_instance(kernel: str, architecture: str) -> dict[str, int]:
+    """What is stored for "bag_sum_1<float, long long, SUM, false>", in whichever file it stands."""
+    table: Table = read_stored().get("files", {})
+    found = (of_file[kernel] for of_file in table.values() if kernel in of_file)
+    return next(found, {}).get(architecture, {})
+
+
 def write_stored(table: Table, version: str, path: Path = STORED) -> None:
     """Store a table, one line for each kernel and architecture."""
     text = json.dumps({"nvrtc": version, "files": table}, indent=1, sort_keys=True)

@@ -1,14 +1,8 @@
-"""Chapter 08: what each version of forward.cu asks of memory, counted and by arithmetic; pictures.
-
-count(call, 3)          -> Rung: what a checked launch of version 3 counted
-planned(4, D=16, L=20)  -> Plan: the same by arithmetic, for bags of one length
-"""
+"""The pictures of chapter 08: lanes of a warp, loads under way, what each version asks for."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -16,13 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from embag_edu.chapters import style
-from embag_edu.cuda import launch_forward as host
-from embag_edu.cuda.counting import Change, total, watch
-from embag_edu.cuda_on_cpu import Report
-from embag_edu.spec import Call
+from embag_edu.cuda.counting import Counted
+from embag_edu.cuda.prediction import SECTOR, WARP, LanePlan, planned
 
-STORED = Path(host.__file__).with_name("resources.json")
-SECTOR, WARP = 32, 32
 NAMES = {
     1: "1  thread per element",
     2: "2  warp per bag, 16 bytes",
@@ -33,138 +23,6 @@ NAMES = {
     7: "7  only long bags cut",
     8: "8  copies in flight",
 }
-
-# ---- counted --------------------------------------------------------------------------------
-
-
-class Rung(NamedTuple):
-    """What one version was counted to ask for.
-
-    output: what it computed. reports: of its kernels, in the order of their launches.
-    """
-
-    version: int
-    output: np.ndarray
-    reports: tuple[Report, ...]
-
-    def total(
-        self, name: str, array: str | None = None, kind: str | None = None, shared: bool = False
-    ) -> int:
-        """The sum of a count ("requests", "sectors", "moved", "wanted") over all kernels.
-
-        shared: of shared memory, where "passes" are counted and sectors are not.
-        """
-        return total(self.reports, name, array, kind, shared)
-
-    @property
-    def kernels(self) -> list[str]:
-        """The instances that were launched: "bag_sum_1<float, long long, SUM, false>"."""
-        return [report.launched.kernel for report in self.reports]
-
-
-def count(
-    call: Call, version: int, order: int = 0, change: Change | None = None, **tuning: int
-) -> Rung:
-    """A checked launch of a version on the CPU, also where there is a GPU.
-
-    change: (old, new), another text for a part of forward.cu: to see what goes wrong without it.
-    tuning: as for `sum_bags`: `loads` for version 3, `lanes`, `parts`, `piece`. Faults are raised.
-    ValueError if old does not stand in forward.cu exactly once.
-    """
-    (output, _), reports = watch(
-        host, lambda: host.sum_bags(host.Work(call), version, **tuning), order, change
-    )
-    return Rung(version, output, reports)
-
-
-def registers(kernel: str, architecture: str = "sm_90") -> int | None:
-    """The registers of a thread that NVIDIA's compiler gave to an instance; None: not stored."""
-    return _stored(kernel, architecture).get("registers")
-
-
-def shared_bytes(kernel: str, architecture: str = "sm_90") -> int | None:
-    """The bytes of shared memory that each block of an instance takes; None: not stored."""
-    row = _stored(kernel, architecture)
-    return row.get("shared_bytes", 0) if row else None
-
-
-def _stored(kernel: str, architecture: str) -> dict[str, int]:
-    files = json.loads(STORED.read_text(encoding="utf-8"))["files"]
-    row: dict[str, int] = files.get("cuda/forward.cu", {}).get(kernel, {}).get(architecture, {})
-    return row
-
-
-# ---- by arithmetic --------------------------------------------------------------------------
-
-
-class Plan(NamedTuple):
-    """Who does what, and what that asks for, where all bags have L positions and no row is twice.
-
-    bag, d: (warps, 32), of each lane; d is -1 where a lane has no feature.
-    rows, indices: (requests, sectors) of the reads of weight and of indices, over all bags.
-    """
-
-    bag: np.ndarray
-    d: np.ndarray
-    pack: int
-    team: int
-    rows: tuple[int, int]
-    indices: tuple[int, int]
-
-
-def planned(version: int, D: int, L: int, B: int = 8, w: int = 4, i: int = 8) -> Plan:
-    """Versions 1 to 4 on B bags of L positions; rows 0, 1, 2, ... of a table that begins a sector.
-
-    w, i: bytes of an element of weight and of an index. ValueError for another version.
-    """
-    if version not in (1, 2, 3, 4):
-        raise ValueError(f"version is {version!r}; the lanes of versions 1 to 4 can be planned")
-    pack = 1 if version == 1 else pack_of(D, w)
-    team = host.lanes_of(D, pack) if version == 4 else WARP
-    bag, d = _elements(B, D) if version == 1 else _teams(B, D, pack, team)
-    k = np.arange(L)
-    has_row = (d >= 0)[..., None] & (k >= 0)
-    row_at = ((bag[..., None] * L + k) * D + d[..., None]) * w
-    if version <= 2:  # each lane reads the index itself, one for each row
-        index_at, has_index, steps = (bag[..., None] * L + k) * i, has_row, L
-    else:  # lane l of a team reads the indices l, l + team, ...
-        steps = -(-L // team)
-        mine = np.arange(WARP)[:, None] % team + np.arange(steps) * team
-        index_at = (bag[..., None] * L + mine) * i
-        has_index = (bag < B)[..., None] & (mine < L)
-    return Plan(bag, d, pack, team, _asked(row_at, has_row), _asked(index_at, has_index))
-
-
-def pack_of(D: int, w: int = 4) -> int:
-    """The elements in one load: 16 bytes of them, fewer where rows do not start at such places."""
-    pack = max(16 // w, 1)
-    while D % pack:
-        pack //= 2
-    return pack
-
-
-def _elements(B: int, D: int) -> tuple[np.ndarray, np.ndarray]:
-    warps = -(-B * D // WARP)
-    element = np.arange(warps * WARP).reshape(warps, WARP)
-    return element // D, np.where(element < B * D, element % D, -1)
-
-
-def _teams(B: int, D: int, pack: int, team: int) -> tuple[np.ndarray, np.ndarray]:
-    tiles = -(-D // (team * pack))
-    warps = -(-B * tiles * team // WARP)
-    thread = np.arange(warps * WARP).reshape(warps, WARP)
-    number = thread // team
-    bag, d = number // tiles, (number % tiles * team + thread % team) * pack
-    return bag, np.where((d < D) & (bag < B), d, -1)
-
-
-def _asked(at: np.ndarray, takes_part: np.ndarray) -> tuple[int, int]:
-    """(requests, sectors) of warps (first axis) and steps (last axis)."""
-    warp, _, step = np.nonzero(takes_part)
-    request = warp * at.shape[2] + step
-    sectors = at[takes_part] // SECTOR
-    return len(np.unique(request)), len(np.unique(np.stack([request, sectors]), axis=1).T)
-
 
 # ---- pictures -------------------------------------------------------------------------------
 
@@ -184,7 +42,7 @@ def lanes_picture(version: int, D: int, L: int) -> style.Picture:
     )
 
 
-def _draw_warp(ax: Axes, plan: Plan) -> None:
+def _draw_warp(ax: Axes, plan: LanePlan) -> None:
     style.note(ax, 1, -0.6, "lanes of the first warp: above the lane, below its first feature d",
                align="left", size=style.SMALL, color=style.QUIET)  # fmt: skip
     for lane in range(WARP):
@@ -201,7 +59,7 @@ def _draw_warp(ax: Axes, plan: Plan) -> None:
             style.note(ax, 1 + (a + b) / 2 * 33 / WARP, -3.3, name, size=style.SMALL)
 
 
-def _told(D: int, L: int, plan: Plan, working: int) -> list[str]:
+def _told(D: int, L: int, plan: LanePlan, working: int) -> list[str]:
     N, warps = 8 * L, len(plan.d)
     (requests, sectors), (asked, moved) = plan.rows, plan.indices
     return [
@@ -324,24 +182,24 @@ PARTS = (  # array, its color and hatch
 )
 
 
-def ladder_picture(rungs: Sequence[Rung], N: int, D: int) -> style.Picture:
+def ladder_picture(counted: Mapping[int, Counted], N: int, D: int) -> style.Picture:
     """Bars of requests and sectors for each position, one for each version, parted by arrays."""
-    figure, axes = style.figure(8.6, 0.46 * len(rungs) + 1.5, columns=2, sharey=True)
+    figure, axes = style.figure(8.6, 0.46 * len(counted) + 1.5, columns=2, sharey=True)
     for ax, name in zip(axes, ("requests", "sectors"), strict=True):
-        _draw_bars(ax, rungs, name, N)
+        _draw_bars(ax, counted, name, N)
     least = D * 4 / SECTOR
     axes[1].axvline(least, color=style.INK, ls=(0, (4, 2)), lw=1)
-    axes[0].set_yticks(range(len(rungs)), [NAMES[r.version] for r in rungs])
+    axes[0].set_yticks(range(len(counted)), [NAMES[version] for version in counted])
     axes[0].invert_yaxis()
     axes[0].legend(loc="lower right", frameon=False, fontsize=style.SMALL)
-    return style.Picture(figure, _ladder_alt(rungs, N, least))
+    return style.Picture(figure, _ladder_alt(counted, N, least))
 
 
-def _draw_bars(ax: Axes, rungs: Sequence[Rung], name: str, N: int) -> None:
-    left = np.zeros(len(rungs))
+def _draw_bars(ax: Axes, counted: Mapping[int, Counted], name: str, N: int) -> None:
+    left = np.zeros(len(counted))
     for array, color, hatch in PARTS:
-        share = np.array([_share(rung, name, array) / N for rung in rungs])
-        ax.barh(range(len(rungs)), share, left=left, color=color, hatch=hatch, height=0.62,
+        share = np.array([_share(one, name, array) / N for one in counted.values()])
+        ax.barh(range(len(counted)), share, left=left, color=color, hatch=hatch, height=0.62,
                 edgecolor=style.PAPER, label=array)  # fmt: skip
         left += share
     for y, value in enumerate(left):
@@ -350,16 +208,16 @@ def _draw_bars(ax: Axes, rungs: Sequence[Rung], name: str, N: int) -> None:
     ax.set_title(f"{name} for each position")
 
 
-def _share(rung: Rung, name: str, array: str) -> int:
+def _share(one: Counted, name: str, array: str) -> int:
     if array != "other":
-        return rung.total(name, array)
-    return rung.total(name) - sum(rung.total(name, known) for known, *_ in PARTS[:-1])
+        return one.total(name, array)
+    return one.total(name) - sum(one.total(name, known) for known, *_ in PARTS[:-1])
 
 
-def _ladder_alt(rungs: Sequence[Rung], N: int, least: float) -> str:
+def _ladder_alt(counted: Mapping[int, Counted], N: int, least: float) -> str:
     told = "; ".join(
-        f"version {r.version}: {r.total('requests') / N:.2f} and {r.total('sectors') / N:.2f}"
-        for r in rungs
+        f"version {v}: {one.total('requests') / N:.2f} and {one.total('sectors') / N:.2f}"
+        for v, one in counted.items()
     )
     return (
         "Bars for each version of the forward: requests, and sectors, for each position, parted "

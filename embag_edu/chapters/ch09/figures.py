@@ -1,52 +1,14 @@
-"""Chapter 09: what the kernels beside the sums ask of memory, counted; pictures.
-
-count_max(call, 2), count_renorm(call), count_check(indices, offsets, V)   -> Counted
-"""
+"""The pictures of chapter 09: who wins a maximum, who may rescale a row."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from embag_edu.chapters import style
-from embag_edu.cuda import launch_forward as host
-from embag_edu.cuda.counting import total, watch
-from embag_edu.cuda_on_cpu import Report
-from embag_edu.spec import Call
-
-
-class Counted(NamedTuple):
-    """What a checked launch gave, and its reports."""
-
-    result: Any
-    reports: tuple[Report, ...]
-
-    def total(self, name: str, array: str | None = None, kind: str | None = None) -> int:
-        """The sum of a count ("requests", "sectors", "operations"): of an array, or of all."""
-        return total(self.reports, name, array, kind)
-
-
-def count_max(call: Call, version: int, order: int = 0) -> Counted:
-    """A checked launch of a version of max.cu; the result is (output, winners)."""
-    return Counted(*watch(host, lambda: host.max_bags(host.Work(call), version), order))
-
-
-def count_renorm(call: Call, order: int = 0) -> Counted:
-    """A checked launch of renorm.cu on a copy of the table; the result is the rescaled copy."""
-    weight = call.weight.copy()
-    work = replace(call, weight=weight)
-    _, reports = watch(host, lambda: host.renorm(work), order)
-    return Counted(weight, reports)
-
-
-def count_check(indices: np.ndarray, offsets: np.ndarray, V: int) -> Counted:
-    """A checked launch of indices.cu. offsets: (B + 1,). Raises what `check_input` raises."""
-    return Counted(*watch(host, lambda: host.check_input(indices, offsets, V)))
-
 
 # ---- who wins a maximum ---------------------------------------------------------------------
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from embag_edu.chapters import style
+from embag_edu.cuda.prediction import WARP, contention
 
-WARP = 32
 MOST_LANES = 16
 
 # -------------------------------------------------------------------------- contention
@@ -29,19 +28,6 @@ def skewed(N: int, V: int, skew: float, seed: int = 10) -> np.ndarray:
     ends = np.cumsum(shares) / shares.sum()
     drawn = np.searchsorted(ends, np.random.default_rng(seed).random(N), side="right")
     return np.minimum(drawn, V - 1)
-
-
-def contention(indices: Any, warp: int = WARP) -> tuple[Counter, Counter]:
-    """How often each row's address is hit: an atomic for each position, and joined in each warp.
-
-    indices: (N,). Returns two Counters, row -> hits.
-    """
-    rows = np.asarray(indices).tolist()
-    plain: Counter[int] = Counter(rows)
-    joined: Counter[int] = Counter()
-    for begin in range(0, len(rows), warp):
-        joined.update(set(rows[begin : begin + warp]))
-    return plain, joined
 
 
 def contention_picture(skew: float, N: int = 2048, V: int = 256, most: int = 24) -> style.Picture:

@@ -1,107 +1,18 @@
-"""Chapter 11: who adds what once positions are sorted: runs, pieces, partial sums; pictures.
-
-loads([2, 5, 2, 2], piece=32)        -> Loads: how much the busiest of each version has to do
-count(call, G, "piece_sums")         -> Counted: what checked launches of an algorithm asked for
-"""
+"""The pictures of chapter 11: runs, pieces and partial sums, and the busiest of each version."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from embag_edu.chapters import style
-from embag_edu.chapters.ch10.figures import contention, skewed
-from embag_edu.cuda import forward
-from embag_edu.cuda import launch_backward as host
-from embag_edu.cuda.counting import total, watch, watched_kernel
-from embag_edu.cuda_on_cpu import Report
-from embag_edu.spec import Call
+from embag_edu.chapters.ch10.figures import skewed
+from embag_edu.cuda.launch_backward import PIECE
+from embag_edu.cuda.prediction import Loads, loads
 
-PIECE = 32
 MOST_ENTRIES = 24
-
-# -------------------------------------------------------------------------- counted
-
-
-def watched(name: str, *types: Any, file: str = "segments", piece: int = PIECE) -> Any:
-    """A kernel for checked launches on the CPU: watched("run_sums", "float", "float", "int").
-
-    piece: another number of entries to a piece than the file has.
-    """
-    other = f"const int PIECE = {PIECE};", f"const int PIECE = {piece};"
-    return watched_kernel(file, name, *types, change=None if piece == PIECE else other)
-
-
-class Counted(NamedTuple):
-    """A gradient, and the reports of all kernels that made it, in the order of their launches."""
-
-    gradient: Any
-    reports: tuple[Report, ...]
-
-    def total(self, name: str, array: str | None = None, kind: str | None = None) -> int:
-        """The sum of a count ("requests", "sectors", "wanted", "operations") over all kernels."""
-        return total(self.reports, name, array, kind)
-
-
-def count(
-    call: Call, grad_output: np.ndarray, algorithm: str, order: int = 0, block: int = 256
-) -> Counted:
-    """The gradient of weight by one algorithm, in checked launches on the CPU, GPU or not.
-
-    algorithm: as for `grad_weight`. order: of the threads. Faults are raised. The forward, which
-    the backward needs first, is run as well, and not counted.
-    """
-
-    def run() -> Any:
-        return host.grad_weight(call, forward(call)[1], grad_output, algorithm, block)
-
-    return Counted(*watch(host, run, order))
-
-
-# -------------------------------------------------------------------------- predicted
-
-
-class Loads(NamedTuple):
-    """How much there is to do, and how much of it the busiest has; from the rows alone.
-
-    hits, joined: atomics at the hottest address: one for each position; equal rows joined.
-    runs, longest: warps of version 5, and the entries of the busiest one.
-    pieces, cuts: warps of version 6, and the borders of pieces that lie within a run.
-    walk: the partial sums that the busiest warp of the second pass adds.
-    """
-
-    hits: int
-    joined: int
-    runs: int
-    longest: int
-    pieces: int
-    cuts: int
-    walk: int
-
-
-def loads(indices: Any, piece: int = PIECE) -> Loads:
-    """What the versions have to do for these rows, (N,) with N from 1; none of them is padding."""
-    keys = np.sort(np.asarray(indices))
-    if not len(keys):
-        raise ValueError("indices holds 0 rows; valid: one or more")
-    plain, joined = contention(indices)
-    lengths = np.diff(np.append(np.flatnonzero(np.diff(keys, prepend=keys[0] - 1)), len(keys)))
-    borders = np.arange(piece, len(keys), piece)
-    cut = keys[borders[keys[borders] == keys[borders - 1]]]
-    walks = np.unique(cut, return_counts=True)[1]
-    return Loads(
-        hits=max(plain.values()),
-        joined=max(joined.values()),
-        runs=len(lengths),
-        longest=int(lengths.max()),
-        pieces=len(borders) + 1,
-        cuts=len(cut),
-        walk=2 * int(walks.max(initial=0)),
-    )
-
 
 # -------------------------------------------------------------------------- the busiest
 
