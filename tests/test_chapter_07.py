@@ -1,5 +1,6 @@
-"""The pictures and the controls of chapter 07."""
+"""The pictures and the controls of chapter 07; the kernels in the cells of chapters 07 to 11."""
 
+import ast
 import re
 from dataclasses import replace
 
@@ -9,11 +10,12 @@ import pytest
 pytest.importorskip("ipywidgets", reason="the controls are made with ipywidgets")
 
 from compiler import needs_compiler  # noqa: E402
+from test_book import CHAPTERS, code_cells  # noqa: E402
 
 from embag_edu.chapters.ch07.figures import grid_picture, lanes, mapping_picture, strided  # noqa: E402
 from embag_edu.chapters.ch07.widgets import grid_control, stride_control  # noqa: E402
 from embag_edu.cuda import source  # noqa: E402
-from embag_edu.cuda_on_cpu import RawModule  # noqa: E402
+from embag_edu.cuda_on_cpu import RawModule, nvrtc  # noqa: E402
 
 
 @pytest.mark.parametrize("stride", [0, 1, 2, 3, 5, 8, 17, 32])
@@ -98,3 +100,22 @@ def test_every_state_of_the_grid_control_can_be_drawn():
         for block in (sliders[1].min, sliders[1].max):
             for grid in (sliders[2].min, sliders[2].max):
                 assert grid_picture(n, block, grid).alt
+
+
+# ---- what NVIDIA's compiler says ---------------------------------------------------------------
+
+
+def kernels_in(path):
+    """The sources in the cells of a notebook that are whole: with a kernel that has C's name."""
+    for cell in code_cells(path):
+        for node in ast.walk(ast.parse(cell.source)):
+            text = node.value if isinstance(node, ast.Constant) else None
+            if isinstance(text, str) and 'extern "C" __global__' in text:
+                yield cell.id, text
+
+
+@pytest.mark.skipif(nvrtc.available() != "", reason=nvrtc.available())
+@pytest.mark.parametrize("path", CHAPTERS[7:12], ids=lambda path: path.stem[:2])
+def test_what_runs_in_a_cell_is_accepted_by_nvrtc(path):
+    for name, text in kernels_in(path):
+        assert not nvrtc.compile_check(text, [], "sm_90").errors, name

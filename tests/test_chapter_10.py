@@ -44,7 +44,7 @@ def test_contention_is_what_real_launches_count(skew):
 
 @needs_compiler
 def test_no_atomic_is_lost_in_a_long_launch():
-    """More than 16 * 4,093 basic blocks: then a watched thread lets others run, wherever it is."""
+    """More than 16 * 4,093 basic blocks: then a checked thread lets others run, wherever it is."""
     rows = skewed(4000, 3, 0.5)
     grad_weight, _ = launched("add_elements", rows, D=32, B=8)
     assert (grad_weight == np.bincount(rows)[:, None]).all()

@@ -1,5 +1,7 @@
 """What launches are counted to ask for, what was predicted, and what the compiler gave."""
 
+import re
+
 import numpy as np
 import pytest
 from compiler import needs_compiler
@@ -7,9 +9,18 @@ from compiler import needs_compiler
 from embag_edu import loops
 from embag_edu.chapters.ch10.figures import skewed
 from embag_edu.check.compare import difference
+from embag_edu.cuda.__main__ import RUNS, main
 from embag_edu.cuda.counting import count_check, count_gradient, count_max, count_renorm, count_sum
 from embag_edu.cuda.launch_forward import VERSIONS, Work, sum_bags
-from embag_edu.cuda.launcher import CPU, device, kernel, kernel_on_cpu, recording
+from embag_edu.cuda.launcher import (
+    CPU,
+    HERE,
+    device,
+    kernel,
+    kernel_on_cpu,
+    recording,
+    source,
+)
 from embag_edu.cuda.prediction import loads, planned
 from embag_edu.cuda.resources import registers, shared_bytes
 from embag_edu.cuda_on_cpu import KernelFault, Report, settings
@@ -200,3 +211,39 @@ def test_count_gives_the_gradient_of_loops_in_any_order(mode):
         assert not difference(expected, one.result, atol=1e-3)
         assert one.result.tobytes() == other.result.tobytes()
         assert one.total("operations") == 0 and one.reports
+
+
+# ---- the text of the kernels ------------------------------------------------------------------
+
+DEFINITIONS = ("const unsigned ALL", " thread_number() {", "struct Wide {", ") Pack {")
+
+
+def test_what_files_share_is_defined_in_one_place():
+    """In common.cuh; it takes one line, so that each line of a file keeps its number."""
+    shared = (HERE / "common.cuh").read_text(encoding="utf-8")
+    assert [shared.count(definition) for definition in DEFINITIONS] == [1, 1, 1, 1]
+    for file in HERE.glob("*.cu"):
+        own, whole = file.read_text(encoding="utf-8"), source(file.stem)
+        assert not [definition for definition in DEFINITIONS if definition in own], file.name
+        assert len(whole.splitlines()) == len(own.splitlines()) and '#include "' not in whole
+
+
+@needs_compiler
+@pytest.mark.parametrize("file", sorted(file.stem for file in HERE.glob("*.cu")))
+def test_the_line_that_says_how_to_run_a_version_runs_it(file, capsys):
+    (command,) = re.findall(
+        r"^// run a version: python -m embag_edu.cuda (.*)$", source(file), re.M
+    )
+    assert main(command.split()) == 0
+    assert file in command and "sectors" in capsys.readouterr().out
+
+
+@needs_compiler
+@pytest.mark.parametrize("file", RUNS)
+def test_every_version_is_run_under_its_name(file, capsys):
+    versions, run = RUNS[file]
+    for version in versions:
+        assert run(version).reports
+    with pytest.raises(SystemExit):
+        main([file, "fastest"])
+    assert "invalid choice: 'fastest'" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The forward of the third rung: every version of every kernel, watched, counted, in any order."""
+"""The forward in CUDA: every version of every kernel, checked, counted, in any order."""
 
 import functools
 from dataclasses import replace

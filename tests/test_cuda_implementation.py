@@ -1,4 +1,4 @@
-"""The third rung against the whole conformance table, as the others are."""
+"""The kernels against the whole conformance table, as the others are."""
 
 import pytest
 

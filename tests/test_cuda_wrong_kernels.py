@@ -2,7 +2,7 @@
 
 A row changes a few words of a kernel or of its host side, and names its catcher:
 
-    cases    results, against loops in float64. Watched all the while: there was no KernelFault
+    cases    results, against loops in float64. In checked mode: there was no KernelFault
     ...      a KernelFault of this kind, from checked mode
     counts   requests, bytes or atomics beyond the prediction. All results are right
     orders   other last bits in another order of threads. All results are near
@@ -27,7 +27,7 @@ import test_cuda_forward as forward_tests
 from embag_edu.cuda import launcher
 from embag_edu.cuda_on_cpu import CompileError, Device, KernelFault, device, settings, toolchain
 
-pytestmark = pytest.mark.skipif(device().kind != "cpu", reason="kernels are watched on the CPU")
+pytestmark = pytest.mark.skipif(device().kind != "cpu", reason="kernels are checked on the CPU")
 
 RESULTS = ("cases", "counts", "orders", "bits")
 FAULTS = (
@@ -67,7 +67,7 @@ class Wrong:
     blind: tuple[Judge, ...] = ()  # pass in spite of it
 
 
-# ---- Judges: the rung's own tests, and single cases of them --------------------------------------
+# ---- Judges: our own tests of the kernels, and single cases of them ------------------------------
 
 
 @functools.cache
@@ -152,8 +152,8 @@ indices = functools.partial(wrong, "indices.cu")
 atomics = functools.partial(wrong, "backward.cu")
 segments = functools.partial(wrong, "segments.cu")
 weights = functools.partial(wrong, "weights.cu")
-forward_host = functools.partial(wrong, "forward.py")
-backward_host = functools.partial(wrong, "backward.py")
+forward_host = functools.partial(wrong, "launch_forward.py")
+backward_host = functools.partial(wrong, "launch_backward.py")
 
 FOLDED = passes("forward_tests.test_a_bag_of_many_pieces_is_folded", {}, MONKEYPATCH)
 SIXTEEN = passes("forward_tests.test_sixteen_bits_are_rounded_once")
@@ -408,7 +408,9 @@ FORWARD = [
                 "    atomicAdd(&parts[bag * S * D + d + k], sum[k]);\n  }",
             ),
             Change(
-                "forward.py", "device().empty((work.B, parts,", "device().zeros((work.B, parts,"
+                "launch_forward.py",
+                "device().empty((work.B, parts,",
+                "device().zeros((work.B, parts,",
             ),
         ),
         tuple(sums(5, case) for case in FEW),
@@ -579,7 +581,7 @@ RENORM += [
 
 @functools.cache
 def bad_input(case: str) -> Judge:
-    """One of the rung's table of bad indices and offsets."""
+    """One of our table of bad indices and offsets."""
     test = "forward_tests.test_bad_input_is_reported_as_on_the_host"
     return passes(test, case, "int64")
 
@@ -962,7 +964,7 @@ TABLE = {f"{family} {row.name}": row for family, rows in FAMILIES.items() for ro
 
 @pytest.fixture(autouse=True)
 def on_the_cpu(monkeypatch):
-    """Watched; what a kernel should fill begins as NaN, or as a number that is no row, no bag."""
+    """Checked; what a kernel should fill begins as NaN, or as a number that is no row, no bag."""
     monkeypatch.setenv("EMBAG_DEVICE", "cpu")
 
     def poisoned(self, shape, dtype=np.float32):
@@ -990,15 +992,19 @@ def changed(changes: tuple[Change, ...]) -> Iterator[None]:
             launcher._instance.cache_clear()
 
 
-HOSTS = ((forward_tests, "forward.py", "host"), (backward_tests, "backward.py", "backward"))
+HOSTS = (
+    (forward_tests, "launch_forward.py", "host"),
+    (backward_tests, "launch_backward.py", "backward"),
+)
 
 
 def _texts(changes: tuple[Change, ...]) -> dict[str, str]:
     """The changed text of each file."""
     texts: dict[str, str] = {}
     for change in changes:
-        text = texts.get(change.file) or (launcher.HERE / change.file).read_text("utf-8")
-        texts[change.file] = change(text)
+        file = launcher.HERE / change.file
+        own = launcher.source(file.stem) if file.suffix == ".cu" else file.read_text("utf-8")
+        texts[change.file] = change(texts.get(change.file, own))
     return texts
 
 
@@ -1052,7 +1058,7 @@ def test_the_table_is_as_long_and_as_wide_as_promised():
     for row in TABLE.values():
         assert row.blind or row.caught not in ("counts", "orders", "bits"), row.name
     files = {change.file for row in TABLE.values() for change in row.changes}
-    first = "first.cu"  # the kernels of chapter 07, which no rung launches
+    first = "first.cu"  # the kernels of chapter 07, which no call launches
     assert {file.name for file in launcher.HERE.glob("*.cu")} - {first} <= files
 
 

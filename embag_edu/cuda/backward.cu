@@ -1,4 +1,5 @@
 // backward.cu: the gradient of weight with atomics (chapter 10).
+// run a version: python -m embag_edu.cuda backward add_packs
 //
 // Position i stands in bag b and holds row r. The backward adds, for each position,
 //     grad_weight[r] += shares[i] * grad_output[b]
@@ -44,9 +45,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-const unsigned ALL = 0xffffffffu;
-
-__device__ long long thread_number() { return blockIdx.x * (long long)blockDim.x + threadIdx.x; }
+#include "common.cuh"
 
 // ---- Before: what each position hands on --------------------------------------------------------
 
@@ -135,12 +134,6 @@ __global__ void add_rows(const T* grad_output, const I* indices, const long long
 }
 
 // ---- 3: PACK neighbors in one atomic -----------------------------------------------------------
-
-// PACK neighboring numbers, moved at once. Its address must be a multiple of its bytes, up to 16.
-template <class T, int PACK>
-struct alignas(sizeof(T) * PACK < 16 ? sizeof(T) * PACK : 16) Pack {
-  T element[PACK];
-};
 
 // From sm_90 on a GPU adds two or four floats in one atomic; each of them is atomic, the four
 // together are not. An older one adds them one by one.

@@ -1,4 +1,5 @@
 // first.cu: the first kernels of the book (chapter 07). One thread does one small thing.
+// run a version: python -m embag_edu.cuda first bag_sum
 
 // output[i] = factor * input[i]. One thread for each of the n elements.
 extern "C" __global__ void scale(const float* input, float* output, float factor, int n) {

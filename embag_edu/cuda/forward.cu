@@ -1,4 +1,5 @@
 // forward.cu: the sum or mean of every bag, in eight versions. Each mends what the last one lacks.
+// run a version: python -m embag_edu.cuda forward 3
 //
 //   V rows in weight, D features in a row, N positions in indices, B bags, w bytes in an element.
 //   All versions must read the rows, N D w bytes, and write the output, B D w bytes. Nearly all of
@@ -69,14 +70,9 @@
 #include <cuda_fp16.h>
 #include <cuda_pipeline.h>
 
+#include "common.cuh"
+
 enum { SUM, WEIGHTED, MEAN };  // KIND; WEIGHTED is a sum with per_sample_weights
-
-// The type that sums are kept in.
-template <typename T> struct Wide { typedef float Type; };
-template <> struct Wide<double> { typedef double Type; };
-
-// PACK neighboring elements of a row, loaded or stored at once.
-template <typename T, int PACK> struct __align__(sizeof(T) * PACK) Pack { T element[PACK]; };
 
 // ---- Version 1: a thread for each element of the output -----------------------------------------
 // Neighboring threads have neighboring features, so a warp reads 32 neighboring elements of a

@@ -1,4 +1,5 @@
 // indices.cu: are the indices and offsets such that no kernel can read outside of the arrays?
+// run a version: python -m embag_edu.cuda indices check_input
 //
 //   V rows in weight, N positions, B bags, i bytes in an index.
 //   A thread for each position and each bag, in one pass. Reads N i + 8 (B + 1) bytes and writes

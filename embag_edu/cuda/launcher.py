@@ -40,12 +40,17 @@ Change = tuple[str, str]  # a text of a .cu file, and what is to stand in its pl
 
 
 def source(name: str) -> str:
-    """The text of the file `name`.cu. Raises ValueError for a name that is not there."""
+    """The text of the file `name`.cu, whole: common.cuh stands in the place of its #include.
+
+    In one line, so that all lines keep their numbers. ValueError for a name that is not there.
+    """
     file = HERE / f"{name}.cu"
     if not file.is_file():
         there = ", ".join(sorted(f.stem for f in HERE.glob("*.cu")))
         raise ValueError(f"name is {name!r}; there are: {there}")
-    return file.read_text(encoding="utf-8")
+    lines = (HERE / "common.cuh").read_text(encoding="utf-8").splitlines()
+    common = " ".join(filter(None, (line.partition("//")[0].strip() for line in lines)))
+    return file.read_text(encoding="utf-8").replace('#include "common.cuh"', common)
 
 
 def kernel(file: str, name: str, *parameters: Any) -> Any:

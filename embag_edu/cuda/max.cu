@@ -1,4 +1,5 @@
 // max.cu: the maximum of every bag, feature by feature, and the row that won it, in two versions.
+// run a version: python -m embag_edu.cuda max 2
 //
 //   V rows, D features, N positions, B bags, w bytes in an element, i in an index, k in a winner.
 //   Both read N D w of rows and write B D (w + k). A winner is a row's number, in int (k = 4) where
@@ -25,12 +26,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-// What values are compared as: nothing is lost on the way there and back.
-template <typename T> struct Wide { typedef float Type; };
-template <> struct Wide<double> { typedef double Type; };
-
-// PACK neighboring elements of a row, loaded or stored at once.
-template <typename T, int PACK> struct __align__(sizeof(T) * PACK) Pack { T element[PACK]; };
+#include "common.cuh"
 
 // ---- Version 1: a thread for each element of the output -----------------------------------------
 

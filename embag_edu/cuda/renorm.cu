@@ -1,4 +1,5 @@
 // renorm.cu: max_norm. Every row that occurs and is longer than max_norm is scaled in place, once.
+// run a version: python -m embag_edu.cuda renorm renorm
 //
 //   V rows, D features, N positions, U different rows among them, w bytes in an element.
 //   A warp for each position. Which warp may scale a row that occurs many times? The first to come:
@@ -21,8 +22,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-template <typename T> struct Wide { typedef float Type; };
-template <> struct Wide<double> { typedef double Type; };
+#include "common.cuh"
 
 // What one |x| gives to the norm, and how two such numbers are joined.
 __device__ inline double share_of(double size, double p) {

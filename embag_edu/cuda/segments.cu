@@ -1,4 +1,5 @@
 // segments.cu: the gradient of weight by sorting, the same bits in every run (chapter 11).
+// run a version: python -m embag_edu.cuda segments piece_packs
 //
 // The positions are sorted by their row; positions of one row keep their order. Then each row of
 // the gradient is a sum over neighbors, a "run". With the runs as bags, backward is a forward:
@@ -49,10 +50,9 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-const unsigned ALL = 0xffffffffu;
-const int PIECE = 32;  // entries of a piece. Part of the result: another number, other roundings.
+#include "common.cuh"
 
-__device__ long long thread_number() { return blockIdx.x * (long long)blockDim.x + threadIdx.x; }
+const int PIECE = 32;  // entries of a piece. Part of the result: another number, other roundings.
 
 // ---- scale_grad_by_freq: the length of a run is the frequency of its row ------------------------
 
@@ -228,12 +228,6 @@ __global__ void join_pieces(const A* partial, const K* partial_keys, T* grad_wei
 }
 
 // ---- 7: packs, several pieces to a warp, four reads in flight -----------------------------------
-
-// PACK neighboring numbers, moved at once. Its address must be a multiple of its bytes, up to 16.
-template <class T, int PACK>
-struct alignas(sizeof(T) * PACK < 16 ? sizeof(T) * PACK : 16) Pack {
-  T element[PACK];
-};
 
 template <class T, int PACK, class A>
 __device__ void write_pack(T* to, const A* sum) {

@@ -1,4 +1,5 @@
 // weights.cu: the gradient of per_sample_weights (mode sum only; chapter 11).
+// run a version: python -m embag_edu.cuda weights dot_packs
 //
 // Position i of bag b holds row r: grad[i] = the dot product of grad_output[b] and weight[r].
 // Positions of padding get 0.
@@ -19,9 +20,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-const unsigned ALL = 0xffffffffu;
-
-__device__ long long thread_number() { return blockIdx.x * (long long)blockDim.x + threadIdx.x; }
+#include "common.cuh"
 
 // The sum of what the 32 lanes hold, in each lane: after 5 exchanges everybody has met everybody.
 template <class A>
@@ -44,12 +43,6 @@ __global__ void dot_elements(const T* grad_output, const T* weight, const I* ind
   sum = sum_of_lanes(sum);
   if (lane == 0) grad[position] = T(sum);
 }
-
-// PACK neighboring numbers, moved at once. Its address must be a multiple of its bytes, up to 16.
-template <class T, int PACK>
-struct alignas(sizeof(T) * PACK < 16 ? sizeof(T) * PACK : 16) Pack {
-  T element[PACK];
-};
 
 template <class T, class A, class I, int PACK>
 __global__ void dot_packs(const T* grad_output, const T* weight, const I* indices, const I* bags,
