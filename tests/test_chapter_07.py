@@ -24,12 +24,12 @@ def test_strided_is_what_a_real_launch_counts(stride):
     kernel = RawModule(code=source("first")).get_function("copy_strided")
     input, output = np.zeros(32 * max(stride, 1), np.float32), np.zeros(32, np.float32)
     kernel((1,), (32,), (input, output, stride, 32))
-    found = kernel.report.line("input[i * stride]", array="input")
+    actual = kernel.report.line("input[i * stride]", array="input")
     expected = strided(stride)
-    assert found.example == expected.example
-    assert (found.requests, found.sectors, found.wanted) == (
+    assert actual.example == expected.example
+    assert (actual.requests, actual.sectors, actual.wanted) == (
         expected.requests, expected.sectors, expected.wanted)  # fmt: skip
-    assert lanes(replace(found, line=0)).alt == lanes(expected).alt
+    assert lanes(replace(actual, line=0)).alt == lanes(expected).alt
 
 
 @pytest.mark.parametrize(("stride", "sectors"), [(0, 1), (1, 4), (2, 8), (8, 32), (32, 32)])

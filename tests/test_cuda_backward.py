@@ -130,19 +130,19 @@ def run(case: Case, algorithm: str, **others):
     return found
 
 
-def assert_near(case: Case, found, truth=None, sizes=None, terms=None):
+def assert_near(case: Case, actual, truth=None, sizes=None, terms=None):
     """Within the error bound of a sum of `terms` products in the accumulator, rounded once."""
     truth = case.truth.weight if truth is None else truth
     sizes = case.sizes.weight if sizes is None else sizes
     dtype = case.call.weight.dtype
-    assert type(found) is np.ndarray and found.dtype == dtype and found.shape == truth.shape
+    assert type(actual) is np.ndarray and actual.dtype == dtype and actual.shape == truth.shape
     terms = case.call.num_positions if terms is None else terms
     bound = (terms + 4) * EPS[case.call.accumulator.name] * sizes
     if dtype.name in TINY:
         bound = bound + 1.01 * EPS[dtype.name] * np.abs(truth) + TINY[dtype.name]
-    error = np.abs(found.astype(np.float64) - truth)
+    error = np.abs(actual.astype(np.float64) - truth)
     assert np.all(error <= bound), f"{np.nanmax(error - bound)} above the bound"  # False for NaN
-    assert np.all(found[sizes == 0] == 0)
+    assert np.all(actual[sizes == 0] == 0)
 
 
 def same_bits(one, other):

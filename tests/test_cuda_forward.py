@@ -98,9 +98,13 @@ def sum_bags(arguments, version, **tuning):
     """One version; tells how its output departs from the loops in float64, and the output."""
     call = make_call(**{n: v.copy() if hasattr(v, "copy") else v for n, v in arguments.items()})
     output, bag_sizes = host.sum_bags(host.Work(call), version, **tuning)
-    right = expect(dict(arguments))
+    expected = expect(dict(arguments))
     told = difference(
-        right.output, output, right.output_tolerance, name="output", dtype=right.dtype
+        expected.output,
+        output,
+        expected.output_tolerance,
+        name="output",
+        dtype=expected.dtype,
     )
     if call.mode == "mean" and call.embedding_dim:
         told = told or difference(np.array(loops.forward(call)[1].bag_sizes, int), bag_sizes)
@@ -241,9 +245,9 @@ def test_random_calls_in_an_order_each(options):
     for order, case in enumerate(random_calls(f"cuda {options}", 6, **options)):
         arguments = case.make()
         with settings(order=order):
-            right, outcome = expect(arguments), run(CUDA, arguments, backward=False)
+            expected, outcome = expect(arguments), run(CUDA, arguments, backward=False)
         for part in ("output", "table", "inputs", "fresh"):
-            assert not judge(part, right, outcome), (case.name, judge(part, right, outcome))
+            assert not judge(part, expected, outcome), (case.name, judge(part, expected, outcome))
 
 
 # ---- what is counted ------------------------------------------------------------------------
@@ -423,14 +427,14 @@ def test_a_tuning_that_cannot_be_is_refused(version, tuning):
 def test_arrays_in_another_byte_order_or_off_their_places():
     """Kernels are given a form of their own; the table that changes is still the caller's."""
     arguments = arguments_of(D=6, max_norm=1.0)
-    right = arguments["weight"].copy()
-    loops.forward(make_call(**arguments | {"weight": right}))
-    bytes_ = np.zeros(right.nbytes + 1, np.uint8)
-    off = bytes_[1:].view(np.float32).reshape(right.shape)
+    expected = arguments["weight"].copy()
+    loops.forward(make_call(**arguments | {"weight": expected}))
+    bytes_ = np.zeros(expected.nbytes + 1, np.uint8)
+    off = bytes_[1:].view(np.float32).reshape(expected.shape)
     for weight in (off, arguments["weight"].astype(">f4")):
         weight[...] = arguments["weight"]
         output = host.forward(make_call(**arguments | {"weight": weight}))[0]
-        assert not difference(right, weight.astype(np.float32), atol=1e-6)
+        assert not difference(expected, weight.astype(np.float32), atol=1e-6)
         assert output.dtype.isnative and np.isfinite(output).all()
 
 
@@ -557,9 +561,9 @@ def test_bad_input_is_reported_as_on_the_host(case, index):
     with pytest.raises(RuntimeError) as expected:
         make_call(input, weight, starts)
     for order in range(3):
-        with settings(order=order), pytest.raises(RuntimeError) as found:
+        with settings(order=order), pytest.raises(RuntimeError) as raised:
             host.check_input(input, np.append(starts, len(input)).astype(np.int64), len(weight))
-        assert str(found.value) == str(expected.value)
+        assert str(raised.value) == str(expected.value)
 
 
 @pytest.mark.parametrize("end", [3, 5])
@@ -568,9 +572,9 @@ def test_an_end_that_is_not_the_number_of_positions(end):
     input, offsets = np.array([0, 1, 2, 3]), np.array([0, 2, end])
     with pytest.raises(RuntimeError) as expected:
         make_call(input, np.zeros((9, 2), np.float32), offsets, include_last_offset=True)
-    with pytest.raises(RuntimeError) as found:
+    with pytest.raises(RuntimeError) as raised:
         host.check_input(input, offsets, 9)
-    assert str(found.value) == str(expected.value)
+    assert str(raised.value) == str(expected.value)
 
 
 def test_a_bad_index_of_a_call_with_max_norm_is_an_index_error():
@@ -622,8 +626,10 @@ def test_a_table_that_does_not_begin_at_16_bytes():
     for version, tuning in VERSIONS.items():
         call = replace(make_call(**arguments), weight=shifted)
         output, _ = host.sum_bags(host.Work(call), version, **tuning)
-        right = expect(dict(arguments))
-        assert not difference(right.output, output, right.output_tolerance, dtype=right.dtype)
+        expected = expect(dict(arguments))
+        assert not difference(
+            expected.output, output, expected.output_tolerance, dtype=expected.dtype
+        )
 
 
 def test_instances_are_written_as_cuda_writes_them():

@@ -19,6 +19,7 @@ import numpy as np
 
 from embag_edu.cuda.launcher import (
     BLOCK,
+    Many,
     ceil_div,
     device,
     download,
@@ -103,7 +104,7 @@ class Work(NamedTuple):
     upstream: Any  # grad_output on the device, (B, D)
     block: int
 
-    def launch(self, file: str, name: str, parameters: tuple, threads: int, args: tuple) -> None:
+    def launch(self, file: str, name: str, parameters: Many, threads: int, args: Many) -> None:
         """Start `threads` threads of a kernel, rounded up to whole blocks."""
         launch(kernel(file, name, *parameters), threads, args, self.block)
 
@@ -112,7 +113,7 @@ class Work(NamedTuple):
         return device().zeros(self.call.weight.shape, dtype)
 
     @property
-    def types(self) -> tuple:
+    def types(self) -> Many:
         """T and A: the type of weight, and the one that sums are kept in."""
         return self.call.weight.dtype, self.call.accumulator
 
@@ -157,7 +158,8 @@ class Entries(NamedTuple):
     @property
     def dtype(self) -> np.dtype:
         """The dtype of keys and sources."""
-        return np.dtype(self.keys.dtype)
+        dtype: np.dtype = self.keys.dtype
+        return dtype
 
 
 def smallest_dtype(*sizes: int) -> type:
@@ -181,16 +183,16 @@ def sorted_entries(work: Work) -> Entries:
 def sorted_by_key(work: Work, keys: Any, sources: Any, shares: Any) -> tuple[Any, Any, Any]:
     """The three lists, (n,) each, in the order of keys; equal keys keep theirs."""
     unsorted, n = (keys, sources, shares), len(keys)
-    found = tuple(device().empty(n, array.dtype) for array in unsorted)
+    ordered = tuple(device().empty(n, array.dtype) for array in unsorted)
     if 0 < n <= FEW and keys.dtype == np.int32:
         room = 1 << (n - 1).bit_length()
         few = kernel("segments", "sort_few", shares.dtype)
-        few((1,), (1024,), (*unsorted, *found, n, room))
+        few((1,), (1024,), (*unsorted, *ordered, n, room))
     else:
         order = device().xp.argsort(keys, kind="stable")
         types = (shares.dtype, keys.dtype)
-        work.launch("segments", "pick_entries", types, n, (order, *unsorted, *found, n))
-    return found
+        work.launch("segments", "pick_entries", types, n, (order, *unsorted, *ordered, n))
+    return ordered
 
 
 def starts_of_runs(keys: Any) -> Any:
@@ -241,7 +243,7 @@ def by_position(work: Work, name: str, threads: int) -> Any:
     return rounded(work, sums)
 
 
-def by_bag(work: Work, name: str, table: Any, parameters: tuple) -> Any:
+def by_bag(work: Work, name: str, table: Any, parameters: Many) -> Any:
     """Versions 2 and 3: a warp walks through a bag."""
     call = work.call
     _, shares = shares_of_positions(work)

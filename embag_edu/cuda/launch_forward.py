@@ -170,8 +170,8 @@ def check_tuning(tuning: dict[str, int]) -> None:
     """Raise ValueError for a number that no kernel can be launched with; 0 stands for the usual."""
     for name, value in tuning.items():
         valid = "4, 8, 16 or 32" if name == "lanes" else "1 or more"
-        right = value in (4, 8, 16, 32) if name == "lanes" else value >= 1
-        if not isinstance(value, int) or not (right or (value == 0 and name != "loads")):
+        fits = value in (4, 8, 16, 32) if name == "lanes" else value >= 1
+        if not isinstance(value, int) or not (fits or (value == 0 and name != "loads")):
             raise ValueError(f"{name} is {value!r}; valid: {valid}")
 
 
@@ -232,7 +232,9 @@ def _pieces_of_work(work: Work, bag_sizes: Any, lanes: int = 0, piece: int = 0) 
     _join_pieces(work, bag_sizes, (sums, counts, open_bag), pieces, piece)
 
 
-def _join_pieces(work: Work, bag_sizes: Any, parts: tuple, pieces: int, piece: int) -> None:
+def _join_pieces(
+    work: Work, bag_sizes: Any, parts: tuple[Any, ...], pieces: int, piece: int
+) -> None:
     """Version 6 after its first kernel: bags that were cut."""
     groups, types = pieces // FOLD, (work.weight.dtype, work.kind)
     folded = (device().empty((groups, work.D), work.wide), work.sizes(groups))

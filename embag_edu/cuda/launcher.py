@@ -36,6 +36,7 @@ C_TYPES = {
 BLOCK = 256  # threads of a block, where a kernel does not ask for another number
 WIDEST = 16  # bytes: the most that one thread loads at once
 CPU = Device("here launches are recorded")
+Many = tuple[Any, ...]  # arguments of a kernel, or of its template
 Change = tuple[str, str]  # a text of a .cu file, and what is to stand in its place
 
 
@@ -107,7 +108,7 @@ class Recorder(NamedTuple):
     def recorded(self, instance: Any) -> Any:
         """The kernel, which puts the report of each launch in the list."""
 
-        def launched(grid: tuple, block: tuple, args: tuple) -> None:
+        def launched(grid: tuple[int, ...], block: tuple[int, ...], args: Many) -> None:
             instance(grid, block, args)
             self.reports.append(instance.report)
 
@@ -177,7 +178,7 @@ def nothing(dtype: Any) -> Any:
 
 def address(array: Any) -> int:
     """Where the array lies on its device."""
-    return array.ctypes.data if on_host(array) else array.data.ptr
+    return int(array.ctypes.data if on_host(array) else array.data.ptr)
 
 
 def pack_of(*arrays: Any) -> int:
@@ -187,7 +188,7 @@ def pack_of(*arrays: Any) -> int:
     address of each array; k is a power of two and at most WIDEST.
     arrays: of one dtype, with rows of one length: weight, output, grad_output.
     """
-    size = arrays[0].dtype.itemsize
+    size: int = arrays[0].dtype.itemsize
     together = WIDEST
     for array in arrays:
         while array.shape[-1] * size % together or address(array) % together:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from embag_edu.cuda_on_cpu import nvrtc
 from embag_edu.cuda_on_cpu.source import instances, kernels
@@ -88,7 +89,7 @@ def _lost(code: str, rows: Iterable[str]) -> list[str]:
     return [name for name in extern if name not in set(rows)] if rows else []
 
 
-def compare(stored: dict, table: Table, version: str) -> tuple[list[str], list[str]]:
+def compare(stored: dict[str, Any], table: Table, version: str) -> tuple[list[str], list[str]]:
     """Hold `table` against what is stored: (differences, remarks); no difference is a pass.
 
     With the stored version of NVRTC, every count must be the same. With another version only this
@@ -117,9 +118,10 @@ def _rows(table: Table) -> dict[str, dict[str, int]]:
     }
 
 
-def read_stored(path: Path = STORED) -> dict:
+def read_stored(path: Path = STORED) -> dict[str, Any]:
     """What resources.json says: {"nvrtc": version, "files": table}."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    stored: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return stored
 
 
 def registers(kernel: str, architecture: str = "sm_90") -> int | None:
