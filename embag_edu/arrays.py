@@ -74,7 +74,8 @@ def numpy_dtype(dtype: torch.dtype) -> np.dtype:
             f"{dtype} in NumPy needs the package ml_dtypes: pip install ml_dtypes",
             name="ml_dtypes",
         ) from error
-    return np.dtype(getattr(ml_dtypes, name))
+    found: np.dtype = np.dtype(getattr(ml_dtypes, name))
+    return found
 
 
 def _name(dtype: torch.dtype) -> str:

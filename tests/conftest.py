@@ -17,3 +17,31 @@ import torch
 torch.set_num_threads(1)
 # Not by MPLBACKEND: the notebooks' kernels would inherit it, and draw no pictures.
 matplotlib.use("Agg")
+
+# What `pytest -m fast` runs: each room of the package, all in under a minute on two cores. A word is
+# the beginning of a name of a test, as pytest writes it, after "tests/test_".
+FAST = """
+architecture pages spec_citations setup
+spec.py loops vectorized data
+check.py::test_the_loops check.py::test_nan check.py::test_clauses check.py::test_trouble
+check.py::test_another check_rounding
+cuda_on_cpu_source cuda_on_cpu_arguments cuda_on_cpu.py::test_a_launch
+cuda_on_cpu.py::test_settings
+cuda_forward.py::test_the_choice cuda_forward.py::test_a_tuning
+cuda_forward.py::test_every_version_against_the_loops[D=3
+nn.py::test_every_clause_holds[loops] nn.py::test_every_clause_holds[vectorized]
+bench.py::test_bytes bench.py::test_inputs bench.py::test_names bench_recorded.py::test_tables
+gpu.py::test_wrong_calls gpu.py::test_the_list gpu.py::test_words
+train.py::test_split train.py::test_hashed train.py::test_collate train.py::test_losses
+course.py::test_reference_passes_its_own_check[00 course.py::test_reference_passes_its_own_check[03
+course.py::test_committed course.py::test_differ
+chapter_01 chapter_04 chapters_detective
+commands.py commands_environment
+""".split()
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        name = item.nodeid.replace(" ", "")
+        if any(name.startswith(f"tests/test_{word}") for word in FAST):
+            item.add_marker("fast")

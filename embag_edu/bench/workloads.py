@@ -93,7 +93,7 @@ def draw_rows(work: Workload, count: int, random: np.random.Generator) -> np.nda
     reached = zipf(work.rows, work.exponent)
     ranks = np.searchsorted(reached, random.random(count) * reached[-1], "right")
     places = np.random.default_rng(3).permutation(work.rows)  # frequent rows are no neighbors
-    return places[np.minimum(ranks, work.rows - 1)]
+    return np.asarray(places[np.minimum(ranks, work.rows - 1)])
 
 
 @lru_cache(maxsize=4)

@@ -62,7 +62,7 @@ def _close(expected: np.ndarray, actual: np.ndarray, atol: Any, rtol: float) -> 
         near = np.abs(value - wanted) <= atol + rtol * np.abs(wanted)
     special = ~np.isfinite(rounded) | ~np.isfinite(value)
     same_special = (rounded == value) | (np.isnan(rounded) & np.isnan(value))
-    return np.where(special, same_special, near)
+    return np.asarray(np.where(special, same_special, near))
 
 
 def _describe(expected: np.ndarray, actual: np.ndarray, wrong: np.ndarray, name: str) -> str:

@@ -186,7 +186,7 @@ def _judge_table(expected: Expected, outcome: Outcome) -> str:
 
 
 def _same_numbers(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return (one == other) | (np.isnan(one) & np.isnan(other))
+    return np.asarray((one == other) | (np.isnan(one) & np.isnan(other)))
 
 
 def _judge_inputs(expected: Expected, outcome: Outcome) -> str:

@@ -193,7 +193,7 @@ def vmap(implementation: TorchImplementation) -> None:
             alike_in_a_loop(lambda *a, mode=mode: call(mode, *a), dims, given)
 
 
-def alike_in_a_loop(call: Function, dims: tuple, given: list[Tensor]) -> None:
+def alike_in_a_loop(call: Function, dims: tuple[Any, ...], given: list[Tensor]) -> None:
     """vmap of a function, and of its gradient for the table, against a loop over the members."""
 
     def gradient(*arguments: Tensor) -> Tensor:
@@ -225,10 +225,14 @@ class Met(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: list[tuple[Any, tuple]] = []
+        self.calls: list[tuple[Any, tuple[Any, ...]]] = []
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         if func.namespace not in ("aten", "prim", "prims"):
             copies = [a.clone() if isinstance(a, Tensor) else a for a in args]

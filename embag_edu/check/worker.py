@@ -116,7 +116,9 @@ class Worker(Runner):
 
     def run(self, arguments: Arguments, backward: bool = True) -> Outcome:
         """Call the implementation there; a hang or a crash is an outcome too."""
-        answer = self._ask(pickle.dumps((self.arrays, arguments, backward)), self.limit)
+        answer: Outcome | Trouble = self._ask(
+            pickle.dumps((self.arrays, arguments, backward)), self.limit
+        )
         if not isinstance(answer, Trouble):
             return answer
         self.fatal += 1
@@ -229,7 +231,8 @@ def load(name: str) -> Callable[..., Any]:
         raise NotLoadable(f"{name!r} could not be found: {error}") from error
     if not callable(target):
         raise NotLoadable(f"{name!r} is a {type(target).__name__}, not a function")
-    return target
+    found: Callable[..., Any] = target
+    return found
 
 
 class Unsendable:

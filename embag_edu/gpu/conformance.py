@@ -254,7 +254,7 @@ def number(arch: str) -> int:
     return int(arch.removeprefix("sm_"))
 
 
-def needs(name: str, module: Any, kernel_name: str, stored: dict | None) -> Attempt:
+def needs(name: str, module: Any, kernel_name: str, stored: dict[str, Any] | None) -> Attempt:
     """One kernel's registers and memory. Another NVRTC may allot others: no number is a failure."""
     kernel = module.get_function(kernel_name)
     registers = int(kernel.num_regs)

@@ -122,7 +122,13 @@ def kernels(probe: Probe) -> Iterator[Attempt]:
 
 
 def judged(
-    name: str, probe: Probe, kernel: Callable, bags: Bags, exact: Any, bound: Any, torch: Any
+    name: str,
+    probe: Probe,
+    kernel: Callable[..., Any],
+    bags: Bags,
+    exact: Any,
+    bound: Any,
+    torch: Any,
 ) -> Attempt:
     """One kernel at one shape. The output holds NaN before, which shows what is not written."""
     bags.output = probe.gpu.full(exact.shape, np.nan)

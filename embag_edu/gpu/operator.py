@@ -196,7 +196,7 @@ def both(call: Call, upstream: Any) -> tuple[bytes, bytes]:
     return bits_of(output), bits_of(gradient)
 
 
-def on_another(probe: Probe, call: Call, upstream: Any, expected: tuple) -> str:
+def on_another(probe: Probe, call: Call, upstream: Any, expected: tuple[Any, Any]) -> str:
     """'' if a stream of its own gives the same, with the arrays made on the default one."""
     probe.gpu.synchronize()
     with probe.gpu.xp.cuda.Stream(non_blocking=True):
@@ -204,7 +204,7 @@ def on_another(probe: Probe, call: Call, upstream: Any, expected: tuple) -> str:
     return "" if actual == expected else "other bits than on the default stream"
 
 
-def on_torchs(probe: Probe, call: Call, upstream: Any, expected: tuple) -> Attempt | str:
+def on_torchs(probe: Probe, call: Call, upstream: Any, expected: tuple[Any, Any]) -> Attempt | str:
     """The same on torch's current stream."""
     from embag_edu.gpu.facts import torch_with_gpu
 

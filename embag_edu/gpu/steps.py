@@ -36,7 +36,8 @@ class Attempt:
 
     def entry(self) -> dict[str, Any]:
         """For the JSON."""
-        return {"name": self.name, "status": self.status, "note": self.note} | plain(self.data)
+        about = {"name": self.name, "status": self.status, "note": self.note}
+        return {**about, **plain(self.data)}
 
 
 @dataclass
@@ -110,7 +111,10 @@ def blank(step: Step) -> dict[str, Any]:
 
 
 def run(
-    steps: Iterable[Step], probe: Probe, records: list[dict], tell: Callable[[dict], None]
+    steps: Iterable[Step],
+    probe: Probe,
+    records: list[dict[str, Any]],
+    tell: Callable[[dict[str, Any]], None],
 ) -> None:
     """Do the steps in order; `records` (by `blank`) are filled in, `tell` hears of each."""
     why_not = ""
@@ -147,7 +151,7 @@ def run_step(step: Step, probe: Probe, record: dict[str, Any]) -> str:
     return why_not
 
 
-def status(results: list[dict], complete: bool) -> str:
+def status(results: list[dict[str, Any]], complete: bool) -> str:
     """Of a step: failed if anything failed, passed only if it came to its end and something ran."""
     found = {result["status"] for result in results}
     if FAILED in found:

@@ -274,7 +274,7 @@ def compared(
 
 def correct_ones(loaded: Loaded, step: str) -> tuple[dict[str, Job], list[str]]:
     """The implementations of a step whose result is correct, and the names of the others."""
-    kinds: dict[str, tuple] = {
+    kinds: dict[str, tuple[Any, Any]] = {
         "forward": (forwards, wrong_forward),
         "backward": (backwards, wrong_backward),
         "sparse": (sparse_steps, wrong_sparse),
