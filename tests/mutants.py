@@ -222,6 +222,10 @@ def _of_call(node):
         yield _told(node, _with(node, keywords=node.keywords[:at] + node.keywords[at + 1 :]))
     if isinstance(node.func, ast.Attribute):  # x.copy() -> x
         yield _told(node, node.func.value)
+    if len(node.args) == 3 and getattr(node.func, "attr", "") == "where":
+        kept = _times_test(node.args[0], node.args[1])
+        rest = _times_test(ast.UnaryOp(ast.Invert(), node.args[0]), node.args[2])
+        yield _told(node, ast.BinOp(kept, ast.Add(), rest))
     if len(node.args) > 1:
         yield _told(node, _with(node, args=[node.args[1], node.args[0], *node.args[2:]]))
     if getattr(node.func, "id", "") == "len":
@@ -260,6 +264,24 @@ def _of_slice(node):
                 yield _told(node, _with(node, **{end: ast.BinOp(bound, step, ast.Constant(1))}))
 
 
+def _of_return(node):
+    """A result of another dtype, in another order, or with another sign."""
+    if node.value is None:
+        return
+    parts = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+    for at, part in enumerate(parts):
+        for made in ("({}).astype('float32')", "({}).astype('float64')", "({})[::-1]", "-({})"):
+            changed = ast.parse(made.format(ast.unparse(part)), mode="eval").body
+            whole = [*parts[:at], changed, *parts[at + 1 :]]
+            value = ast.Tuple(whole, ast.Load()) if len(parts) > 1 else changed
+            yield f"return of `{_short(changed)}`", [ast.Return(value)]
+
+
+def _times_test(test, value):
+    """`value * test`: what a condition should leave out is multiplied by 0 instead."""
+    return ast.BinOp(copy.deepcopy(value), ast.Mult(), copy.deepcopy(test))
+
+
 def _of_augassign(node):
     target = copy.deepcopy(node.target)
     yield "= for " + _short(node), [ast.Assign([target], node.value, lineno=0)]
@@ -276,6 +298,10 @@ def _of_assign(node):
 
 
 def _of_if(node):
+    only = node.body[0] if len(node.body) == 1 and not node.orelse else None
+    if isinstance(only, (ast.Assign, ast.AugAssign)):
+        leaky = _with(only, value=_times_test(node.test, only.value))
+        yield f"times zero for `{_short(node)}`", [leaky]
     yield f"always `{_short(node.test)}`", node.body
     yield f"never `{_short(node.test)}`", node.orelse or [ast.Pass()]
 

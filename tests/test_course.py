@@ -228,7 +228,7 @@ def test_a_cause_that_agrees_with_some_cases_only_is_called_possible():
     cases = lambda: [Case("three", 3), Case("forty", [40])]  # noqa: E731
     square = lambda x: x * x if x == 3 else 1600  # noqa: E731
     wrong = (Wrong(lambda x: 0, "Nothing is squared."),)
-    exercise = Exercise("01.square", "square", square, cases, LENGTHS.hints, wrong=wrong)
+    exercise = Exercise("01.square", "square", square, cases, hints=LENGTHS.hints, wrong=wrong)
     assert "Likely cause: Nothing is squared." in refusal(exercise, lambda x: 0)
     assert "Perhaps: Nothing is squared." in refusal(exercise, lambda x: 0 if x == 3 else 7)
 
@@ -236,7 +236,7 @@ def test_a_cause_that_agrees_with_some_cases_only_is_called_possible():
 def test_an_error_in_other_words_is_no_certain_cause():
     cases = lambda: [Case("three", 3)]  # noqa: E731
     wrong = (Wrong(lambda x: x / 0, "Nothing goes into 0."),)
-    exercise = Exercise("01.square", "square", lambda x: x, cases, LENGTHS.hints, wrong=wrong)
+    exercise = Exercise("01.square", "square", lambda x: x, cases, hints=LENGTHS.hints, wrong=wrong)
     assert "Likely cause: Nothing goes" in refusal(exercise, lambda x: 5 / 0)
     assert "Perhaps: Nothing goes" in refusal(exercise, lambda x: x % 0)
     said = refusal(exercise, lambda x: x["a"])
@@ -247,7 +247,9 @@ def test_a_cause_that_would_fail_where_the_answer_passes_is_not_told():
     """Both say 0 for 3; but the known mistake says 0 for 4 as well."""
     cases = lambda: [Case("three", 3), Case("four", 4)]  # noqa: E731
     wrong = (Wrong(lambda x: 0, "Nothing is squared."),)
-    exercise = Exercise("01.square", "square", lambda x: x * x, cases, LENGTHS.hints, wrong=wrong)
+    exercise = Exercise(
+        "01.square", "square", lambda x: x * x, cases, hints=LENGTHS.hints, wrong=wrong
+    )
     assert "Likely cause: Nothing is squared." in refusal(exercise, lambda x: 0)
     assert "Likely cause" not in refusal(exercise, lambda x: 16 if x == 4 else 0)
 
@@ -321,7 +323,7 @@ def test_in_place_exercises_compare_the_arguments():
         table[row] = 0
 
     cases = lambda: [Case("row 1", np.ones((3, 2)), 1)]  # noqa: E731
-    exercise = Exercise("01.clear", "clear", reference, cases, LENGTHS.hints, in_place=True)
+    exercise = Exercise("01.clear", "clear", reference, cases, hints=LENGTHS.hints, in_place=True)
     check(exercise, reference)
     assert "table: 2 of 6 values differ" in refusal(exercise, lambda table, row: None)
     assert "expected None" in refusal(exercise, lambda table, row: reference(table, row) or table)
@@ -334,7 +336,7 @@ def test_an_error_may_be_the_right_answer():
         return n
 
     cases = lambda: [Case("good", 1), Case("bad", -1)]  # noqa: E731
-    exercise = Exercise("01.guard", "guard", reference, cases, LENGTHS.hints)
+    exercise = Exercise("01.guard", "guard", reference, cases, hints=LENGTHS.hints)
     check(exercise, reference)
     assert "expected a ValueError (n is negative), but nothing" in refusal(exercise, lambda n: n)
 
@@ -400,6 +402,16 @@ def test_steps_of_the_dtype_that_an_exercise_allows():
 def test_whole_numbers_of_a_dtype_that_the_task_names():
     message = differ(np.arange(3), np.arange(3, dtype=np.int32), Allowed(same_ints=True))
     assert "expected dtype int64, found dtype int32" in message
+
+
+def test_random_calls_come_after_the_cases(capsys):
+    cases = lambda: [Case("three", 3)]  # noqa: E731
+    drawn = lambda random: (int(random.integers(100)),)  # noqa: E731
+    exercise = Exercise("01.same", "same", lambda x: x, cases, LENGTHS.hints, random_call=drawn)
+    check(exercise, lambda x: x)
+    assert "1 case and 50 random calls passed." in capsys.readouterr().out
+    assert "random call" in refusal(exercise, lambda x: min(x, 90))
+    assert "random call" not in refusal(exercise, lambda x: 0)
 
 
 def test_values_are_shown_as_python_writes_them():

@@ -16,6 +16,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -23,6 +24,7 @@ import numpy as np
 
 from embag_edu.course.differ import EXACTLY, Allowed, differ, entry, text
 
+RANDOM_CALLS = 50
 NAME = re.compile(r"\d\d\.[a-z][a-z0-9_]*")
 
 
@@ -66,6 +68,8 @@ class Exercise:
                called (an answer may write into them), and the same ones (seed the random ones)
     hints      three: where to look, how to go about it, the answer's idea (not its text)
     wrong      answers that must be rejected, five or more
+    random_call  draws the arguments of any call that the task allows. An answer that passes all
+               cases is tried on RANDOM_CALLS of these, the same ones each time
     points     what it counts in a course
     atol, rtol how far a float may be off: |actual - expected| <= atol + rtol * |expected|
     steps      a float may be so many steps of its dtype off in any case, whatever rtol is
@@ -86,6 +90,7 @@ class Exercise:
     cases: Callable[[], Sequence[Case]] = tuple
     hints: tuple[str, str, str] = field(default=(), repr=False)  # type: ignore[assignment]
     wrong: tuple[Wrong, ...] = field(default=(), repr=False)
+    random_call: Callable[[np.random.Generator], tuple[Any, ...]] | None = None
     points: int = 1
     atol: float = 1e-6
     rtol: float = 1e-5
@@ -106,6 +111,12 @@ class Exercise:
             raise ValueError(f"{self.name}: points is {self.points}; it must be 1 or more")
         if self.judge is None and not self.cases():
             raise ValueError(f"{self.name}: give cases (or a judge)")
+
+    def random_case(self, number: int) -> Case:
+        """Random call `number` of this exercise, with new arguments each time."""
+        assert self.random_call is not None
+        arguments = self.random_call(np.random.default_rng([number, len(self.name)]))
+        return Case(f"random call {number}", *arguments)
 
     def allowed(self) -> Allowed:
         """What the results of an answer may differ by from the right answer's."""
@@ -221,7 +232,7 @@ def check(name: str | Exercise, mine: Any) -> None:
 
     The answer is called on each case with arguments of its own. What it returns must equal what
     the right answer returns, and (unless the exercise asks for it) its arguments must stay as they
-    were. A failing answer is shown on the smallest case that it fails.
+    were. A failing answer is shown on the smallest case that it fails. Random calls come after.
 
     embag_edu.check.check is another function: it checks an implementation, its first argument.
     """
@@ -238,14 +249,28 @@ def check(name: str | Exercise, mine: Any) -> None:
             f"{exercise.name}: check wants your function, and was given {text(mine)}. Write its "
             "name without parentheses after it."
         )
-    tried = [_try(exercise, mine, at) for at in range(len(exercise.cases()))]
-    failures = [attempt for attempt in tried if attempt.problem]
-    if failures:
-        raise ExerciseFailed(_failure_text(exercise, failures, tried))
+    passed = []
+    for kind, calls in _calls(exercise).items():
+        tried = [_try(exercise, mine, call) for call in calls]
+        failures = [attempt for attempt in tried if attempt.problem]
+        if failures:
+            raise ExerciseFailed(_failure_text(exercise, failures, tried))
+        passed += [f"{len(tried)} {kind}" if len(tried) > 1 else "1 case"] if tried else []
     if exercise.tools is not None:
         _refuse(exercise, exercise.tools(mine))
-    count = "1 case" if len(tried) == 1 else f"{len(tried)} cases"
-    _print_passed(exercise, f"{count} passed.")
+    _print_passed(exercise, f"{' and '.join(passed)} passed.")
+
+
+def _calls(exercise: Exercise) -> dict[str, list[_Call]]:
+    """The calls to try, by their kind. Each makes its arguments anew when it is called."""
+    named: list[_Call] = [partial(_named, exercise, at) for at in range(len(exercise.cases()))]
+    numbers = range(RANDOM_CALLS if exercise.random_call else 0)
+    drawn: list[_Call] = [partial(exercise.random_case, number) for number in numbers]
+    return {"cases": named, "random calls": drawn}
+
+
+def _named(exercise: Exercise, at: int) -> Case:
+    return exercise.cases()[at]
 
 
 def _swapped(name: Any, mine: str) -> str:
@@ -296,6 +321,9 @@ def _help(exercise: Exercise) -> str:
     return f'Stuck? hint("{exercise.name}")'
 
 
+_Call = Callable[[], Case]
+
+
 @dataclass(frozen=True)
 class _Outcome:
     """What a call came to: what it returned or raised, and its arguments afterwards."""
@@ -309,7 +337,7 @@ class _Outcome:
 class _Attempt:
     """One case, as it was before, with the outcome of the reader's answer and the expected one."""
 
-    at: int
+    call: _Call
     case: Case
     actual: _Outcome
     expected: _Outcome
@@ -317,13 +345,15 @@ class _Attempt:
     raised: str  # what the answer raised, in words
 
 
-def _try(exercise: Exercise, mine: Callable[..., Any], at: int) -> _Attempt:
-    case, expected = exercise.cases()[at], _run(exercise.reference, exercise.cases()[at])
-    actual = _run(mine, exercise.cases()[at], quiet=False)
+def _try(exercise: Exercise, mine: Callable[..., Any], call: _Call) -> _Attempt:
+    case, expected = call(), _run(exercise.reference, call())
+    actual = _run(mine, call(), quiet=False)
     if isinstance(actual.error, NotImplementedError) or actual.result is ...:
         raise NotDoneYet(_not_done(exercise)) from None
     raised = _raised(actual.error, mine) if actual.error else ""
-    return _Attempt(at, case, actual, expected, _problem(exercise, case, expected, actual), raised)
+    return _Attempt(
+        call, case, actual, expected, _problem(exercise, case, expected, actual), raised
+    )
 
 
 def _run(function: Callable[..., Any], case: Case, quiet: bool = True) -> _Outcome:
@@ -376,7 +406,7 @@ def _changed(exercise: Exercise, before: Case, after: Case) -> str:
 
 def _failure_text(exercise: Exercise, failures: list[_Attempt], tried: list[_Attempt]) -> str:
     total = len(tried)
-    worst = min(failures, key=lambda attempt: (attempt.case.size(), attempt.at))
+    worst = min(failures, key=lambda attempt: attempt.case.size())
     if len(failures) == 1:
         which = f'It fails on the case "{worst.case.name}" (1 of {total}).'
     else:
@@ -425,7 +455,7 @@ def _cause(exercise: Exercise, tried: list[_Attempt], worst: _Attempt) -> str:
 
 def _fails(exercise: Exercise, wrong: Wrong, attempt: _Attempt) -> bool:
     """Is the wrong answer wrong on this case?"""
-    theirs = _run(wrong.function, exercise.cases()[attempt.at])
+    theirs = _run(wrong.function, attempt.call())
     return bool(_problem(exercise, attempt.case, attempt.expected, theirs))
 
 
@@ -434,7 +464,7 @@ def _agreement(exercise: Exercise, wrong: Wrong, attempt: _Attempt) -> float:
 
     A half where both raise the same type of error, in other words: the causes may differ.
     """
-    theirs, mine = _run(wrong.function, exercise.cases()[attempt.at]), attempt.actual
+    theirs, mine = _run(wrong.function, attempt.call()), attempt.actual
     if not _problem(exercise, attempt.case, attempt.expected, theirs):
         return 0
     if theirs.error is not None or mine.error is not None:

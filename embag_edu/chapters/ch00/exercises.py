@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from embag_edu.course import draw
 from embag_edu.course.exercise import Case, Exercise, Wrong
 
 
@@ -77,12 +78,19 @@ def _cases() -> list[Case]:
     ]
 
 
+def _any_first_mean(random):
+    V = draw.size(random, 1, 9)
+    ids = random.integers(0, V, draw.size(random, 1, 7)).tolist()
+    return ids, draw.table(random, V, draw.size(random, 1, 5))
+
+
 EXERCISES = (
     Exercise(
         "00.first_mean",
         "the mean of one bag",
         first_mean,
         _cases,
+        random_call=_any_first_mean,
         hints=(
             "The tour in chapter 00 adds up the rows of a bag. A mean is one step more.",
             "Add up the rows as in the tour. By what number do you divide the total?",

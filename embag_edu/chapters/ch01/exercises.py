@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from embag_edu.course import draw
 from embag_edu.course.exercise import Case, Exercise, Wrong
 from embag_edu.course.tools import without_numpy
 
@@ -73,11 +74,16 @@ def _offsets_cases() -> list[Case]:
     ]
 
 
+def _any_offsets(random):
+    return (random.integers(0, 4, draw.size(random, 0, 7)).tolist(),)
+
+
 OFFSETS = Exercise(
     "01.offsets",
     "from lengths to offsets",
     offsets,
     _offsets_cases,
+    random_call=_any_offsets,
     hints=(
         "Where does the first bag begin? Where does the second?",
         "A bag begins where the one before it ends. Walk through the bags and keep count of the "
@@ -206,11 +212,17 @@ def _bag_of_cases() -> list[Case]:
     ]
 
 
+def _any_bag_of(random):
+    input, offsets = draw.bags(random, 5)
+    return offsets, len(input)
+
+
 BAG_OF = Exercise(
     "01.bag_of",
     "the bag of each position",
     bag_of,
     _bag_of_cases,
+    random_call=_any_bag_of,
     hints=(
         "Draw the cuts below the positions. What changes at a cut?",
         "Each bag's number stands there as often as the bag is long. How long is a bag, seen from "
@@ -353,11 +365,17 @@ def _flatten_cases() -> list[Case]:
     ]
 
 
+def _any_flatten(random):
+    padded = random.integers(0, 5, (draw.size(random, 1), draw.size(random, 1)))
+    return padded, int(random.integers(0, 6))
+
+
 FLATTEN = Exercise(
     "01.flatten",
     "from a padded 2-D input to input and offsets",
     flatten,
     _flatten_cases,
+    random_call=_any_flatten,
     hints=(
         "Go through the array row by row. What has to be noted when a row begins?",
         "A bag's offset is the number of ids that stand before it. How many are there in your list "
@@ -488,11 +506,21 @@ def _empty_bug_cases() -> list[Case]:
     ]
 
 
+def _any_empty_bug(random):
+    V = draw.size(random, 1, 7)
+    input, offsets = draw.bags(random, V)
+    weight = draw.table(random, V, draw.size(random, 1, 4))
+    if random.random() < 0.3:
+        weight[draw.size(random, 0, V - 1)] = np.nan
+    return input, offsets, weight
+
+
 EMPTY_BUG = Exercise(
     "01.empty_bug",
     "mend a function that goes wrong for empty bags",
     bag_sums,
     _empty_bug_cases,
+    random_call=_any_empty_bug,
     hints=(
         "Call the function on input [1, 3] and offsets [0, 1, 1]. What should bag 1 be, and what "
         "is it?",
@@ -651,11 +679,20 @@ def _means_cases() -> list[Case]:
     ]
 
 
+def _any_means(random):
+    V = draw.size(random, 1, 7)
+    members = [
+        random.integers(0, V, draw.size(random, 0, 5)).tolist() for _ in range(draw.size(random, 0))
+    ]
+    return members, draw.table(random, V, draw.size(random, 1, 4)).tolist()
+
+
 MEANS = Exercise(
     "01.means",
     "the mean of each bag, without NumPy",
     means,
     _means_cases,
+    random_call=_any_means,
     hints=(
         "Three loops stand inside each other: over bags, over the rows of a bag, over features.",
         "Begin each bag with a total of zeros, one for each feature. By what do you divide, and "

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu import embedding_bag
+from embag_edu.course import draw
 from embag_edu.course.exercise import Case, Exercise, Wrong
 from embag_edu.course.tools import without_numpy
 
@@ -145,6 +146,15 @@ def _mean_cases():
     ]
 
 
+def _any_padded_mean(random):
+    V = draw.size(random, 1, 6)
+    input = random.integers(0, V, (draw.size(random, 1), draw.size(random, 1)))
+    weight, padding = draw.table(random, V, draw.size(random, 1, 4)), int(random.integers(-V, V))
+    if random.random() < 0.4:
+        weight[padding] = NAN
+    return input.tolist(), weight.tolist(), padding
+
+
 # ---- 02.tfidf -------------------------------------------------------------------------------
 
 
@@ -239,6 +249,12 @@ def _tfidf_cases():
         Case("an empty bag", np.array([6, 1, 4]), np.array([0, 2, 2]), counts, 100),
         Case("thirteen bags", random.integers(0, 8, 40), np.append(0, many), counts, 100),
     ]
+
+
+def _any_tfidf(random):
+    V, reviews = draw.size(random, 2, 8), draw.size(random, 9, 300)
+    input, offsets = draw.bags(random, V)
+    return input, offsets, random.integers(1, reviews + 1, V), reviews
 
 
 # ---- 02.winners -----------------------------------------------------------------------------
@@ -353,6 +369,16 @@ def _winners_cases():
     ]
 
 
+def _any_winners(random):
+    rows = random.integers(-2, 3, (draw.size(random, 0), draw.size(random, 1, 5))).astype(
+        random.choice([np.float32, np.float64, np.float16])
+    )
+    rows[random.random(rows.shape) < random.choice([0, 0.3])] = NAN
+    rows[random.random(rows.shape) < random.choice([0, 0.3])] = -INF
+    rows[random.random(rows.shape) < random.choice([0, 0.1])] = INF
+    return (rows,)
+
+
 # ---- 02.rescaled ----------------------------------------------------------------------------
 
 
@@ -421,6 +447,16 @@ def _rescaled_cases():
         Case("a float32 row of eight", random.normal(size=8).astype(np.float32), 0.5),
         Case("a float64 row of eight", random.normal(size=8), 0.5),
     ]
+
+
+def _any_rescaled(random):
+    dtype = random.choice([np.float16, np.float32, np.float64])
+    scale = random.choice([1.0, 64.0, 1.0 if dtype is np.float16 else 1 / 1024])
+    if random.random() < 0.3:  # a length without rounding: the edge itself is in the domain
+        return (np.array([3, 4]) * scale).astype(dtype), 5 * scale
+    row = (random.normal(size=draw.size(random, 1, 9)) * scale).astype(dtype)
+    norm = float(np.sqrt(np.sum(row.astype(np.float64) ** 2)))
+    return row, float(norm * random.choice([0.25, 0.5, 2]))
 
 
 HALF = [-3.8, -1.9, 0.1]  # its norm falls between two float16 numbers
@@ -619,6 +655,7 @@ EXERCISES = (
         "the mean of padded bags, in plain Python",
         padded_mean,
         _mean_cases,
+        random_call=_any_padded_mean,
         hints=(
             "Which positions belong in the sum, and which in the number it is divided by?",
             "Make the list of the rows that count first; then the number is its length.",
@@ -675,6 +712,7 @@ EXERCISES = (
         "tf-idf weights for per_sample_weights",
         tfidf,
         _tfidf_cases,
+        random_call=_any_tfidf,
         hints=(
             "A weight belongs to a position. What do you know of position i? Its word, input[i], "
             "and its bag.",
@@ -726,6 +764,7 @@ EXERCISES = (
         "who wins in mode max",
         winners,
         _winners_cases,
+        random_call=_any_winners,
         hints=(
             "The first row of the bag always enters, whatever it holds.",
             "Go through the rows in order and remember, for each feature, the row that leads. "
@@ -780,6 +819,7 @@ EXERCISES = (
         "one row as max_norm leaves it",
         rescaled,
         _rescaled_cases,
+        random_call=_any_rescaled,
         hints=(
             "In which dtype do you add up the squares? float16 ends at 65504.",
             "Measure in float64 and compare with >. A row that is not longer than max_norm comes "

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu.check import faults
+from embag_edu.course import draw
 from embag_edu.course.exercise import Case, Exercise, Wrong
 from embag_edu.loops import NOBODY
 
@@ -52,6 +53,13 @@ def _slope_cases() -> list[Case]:
         Case("cubes", cubes, np.array([[1.0, 2.0], [7.0, 7.0], [-0.5, 3.0]]), 2, 0, 0.25),
         Case("a row that does not occur", cubes, np.ones((3, 2)), 1, 1, 0.25),
     ]
+
+
+def _any_slope(random):
+    loss = [bowl, cubes, product][draw.size(random, 0, 2)]
+    values = draw.table(random, draw.size(random, 3, 5), draw.size(random, 2, 4))
+    row, feature = random.integers(0, values.shape)
+    return loss, values, int(row), int(feature), float(random.choice([0.5, 0.25, 0.01, 2.0]))
 
 
 def _one_sided(loss: Loss, table: np.ndarray, row: int, feature: int, h: float) -> float:
@@ -163,6 +171,15 @@ def _mean_cases() -> list[Case]:
     ]  # fmt: skip
 
 
+def _any_mean_backward(random):
+    V = draw.size(random, 1, 6)
+    input, offsets = draw.bags(random, V)
+    grad = draw.table(random, len(offsets), draw.size(random, 1, 4))
+    if random.random() < 0.3:
+        grad[draw.size(random, 0, len(grad) - 1)] = random.choice([NAN, np.inf])
+    return input, offsets, grad, V, draw.size(random, 0, V - 1)
+
+
 def _upstream(bags: int, features: int = 2) -> np.ndarray:
     return np.round(np.random.default_rng(bags).normal(size=(bags, features)) * 9, 1) + 0.25
 
@@ -227,6 +244,15 @@ def _max_cases() -> list[Case]:
              np.array([[NAN], [3.0]]), 3),
         Case("nine bags", random.integers(0, 5, 30), many, _upstream(9, 4), 40),
     ]  # fmt: skip
+
+
+def _any_max_backward(random):
+    V, N = draw.size(random, 1, 8), draw.size(random, 1, 9)
+    winners = random.integers(-1, N, (draw.size(random, 1, 5), draw.size(random, 1, 4)))
+    grad = draw.table(random, *winners.shape)
+    if random.random() < 0.3:
+        grad[winners == -1] = NAN
+    return random.integers(0, V, N), winners, grad, V
 
 
 def _max(
@@ -296,6 +322,15 @@ def _weights_cases() -> list[Case]:
         Case("thirty positions", random.integers(0, 6, 30), np.append(0, ends), big,
              _upstream(8, 3), 4),
     ]  # fmt: skip
+
+
+def _any_weights_gradient(random):
+    V, D = draw.size(random, 1, 6), draw.size(random, 1, 4)
+    input, offsets = draw.bags(random, V)
+    weight, padding = draw.table(random, V, D), draw.size(random, 0, V - 1)
+    if random.random() < 0.3:
+        weight[padding] = NAN
+    return input, offsets, weight, draw.table(random, len(offsets), D), padding
 
 
 def _weights(
@@ -439,6 +474,7 @@ def _accuse(number: int, letter: str) -> Wrong:
 EXERCISES = (
     Exercise(
         "03.slope", "a slope by central difference", slope, _slope_cases,
+        random_call=_any_slope,
         hints=(
             "Which single number of the table do you have to move, and in which two directions?",
             "Call the loss twice: once with that number a little larger, once a little smaller. "
@@ -485,6 +521,7 @@ EXERCISES = (
     ),
     Exercise(
         "03.mean_backward", "the gradient of a mean with padding", mean_backward, _mean_cases,
+        random_call=_any_mean_backward,
         hints=(
             "How many positions of a bag share its gradient?",
             "For each bag, collect the rows that are not padding first. Their number is what you "
@@ -523,6 +560,7 @@ EXERCISES = (
     ),
     Exercise(
         "03.max_backward", "the gradient of a maximum", max_backward, _max_cases,
+        random_call=_any_max_backward,
         hints=(
             "Each value of the output has one winner. How many values of the table does one value "
             "of grad_output reach?",
@@ -559,6 +597,7 @@ EXERCISES = (
     Exercise(
         "03.weights_gradient", "two mistakes in a gradient of weights",
         weights_gradient, _weights_cases,
+        random_call=_any_weights_gradient,
         hints=(
             "Print what the broken function gives for two bags of one position each. Which bag's "
             "gradient does position 1 use?",

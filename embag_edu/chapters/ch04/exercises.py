@@ -11,6 +11,7 @@ from embag_edu import loops
 from embag_edu.api import embedding_bag
 from embag_edu.check import rounding
 from embag_edu.check.compare import difference
+from embag_edu.course import draw
 from embag_edu.course.exercise import Case, Exercise, Wrong
 from embag_edu.spec import make_call
 
@@ -184,11 +185,21 @@ def _matrix_cases() -> list[Case]:
     ]
 
 
+def _any_bag_matrix(random):
+    V = draw.size(random, 1, 6)
+    input, offsets = draw.bags(random, V)
+    weights = np.round(random.normal(size=len(input)), 1)
+    weights[random.random(len(input)) < 0.2] = random.choice([0, NAN])
+    weights = weights.astype(random.choice([np.float32, np.float64]))
+    return input, offsets, weights, draw.size(random, 0, V - 1)
+
+
 MATRIX = Exercise(
     "04.bag_matrix",
     "the three arrays of the sparse matrix, with padding left out",
     bag_matrix,
     _matrix_cases,
+    random_call=_any_bag_matrix,
     hints=(
         "Which positions remain? One array of True and False answers it for weights and ids alike.",
         "A bag that lost a position ends earlier, and so does every bag behind it. How many "
@@ -450,11 +461,24 @@ def _merge_cases() -> list[Case]:
     ]
 
 
+def _any_merge(random):
+    D = draw.size(random, 1, 6)
+
+    def part(first):
+        best = random.choice([-2, -1, 0, 1, 2, NAN, INF, -INF], D)
+        winner = random.integers(first, first + 9, D)
+        nobody = random.random(D) < 0.25
+        return np.where(nobody, 0, best).astype(np.float32), np.where(nobody, -1, winner)
+
+    return (*part(0), *part(9))
+
+
 MERGE = Exercise(
     "04.merge",
     "the maximum of a bag that was cut in two",
     merge,
     _merge_cases,
+    random_call=_any_merge,
     hints=(
         "Feature by feature there are two candidates. When does the later one win?",
         "Two questions decide: is there a later candidate at all, and does it beat the first one, "

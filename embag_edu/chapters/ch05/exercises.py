@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from embag_edu.course import draw
 from embag_edu.course.exercise import Case, Exercise, Wrong
 from embag_edu.course.tools import work_of
 
@@ -57,6 +58,12 @@ def _sorted_cases() -> list[Case]:
         Case("three features", np.array([1, 0, 1]), np.array([0, 2]), _upstream(2, 3), 2),
         Case("forty positions", random.integers(0, 7, 40), ends, _upstream(10, 5), 9),
     ]
+
+
+def _any_sorted_backward(random):
+    V = draw.size(random, 1, 7)
+    input, offsets = draw.bags(random, V)
+    return input, offsets, draw.table(random, len(offsets), draw.size(random, 1, 4)), V
 
 
 def _sorted(
@@ -158,10 +165,19 @@ def _frequency_cases() -> list[Case]:
         Case("a row twice", np.array([1, 1]), _upstream(2, 1), 0),
         Case("two rows", np.array([2, 1, 2]), _upstream(3, 1), 0),
         Case("padding", np.array([1, 0, 1]), _upstream(3, 1), 0),
+        Case("only padding", np.array([2, 2]), _upstream(2, 1), 2),
         Case("padding is no zero", np.array([0, 2, 1, 0]), _upstream(4, 1), 2),
         Case("an infinite share", np.array([1, 0]), np.array([[2.0], [np.inf]]), 0),
         Case("twenty", random.integers(0, 5, 20), _upstream(20), 3),
     ]
+
+
+def _any_frequency_shares(random):
+    V = draw.size(random, 1, 6)
+    input, _ = draw.bags(random, V)
+    shares = draw.table(random, len(input), draw.size(random, 1, 4))
+    shares[random.random(shares.shape) < 0.1] = np.inf
+    return input, shares, draw.size(random, 0, V)
 
 
 def _frequency(input: np.ndarray, shares: np.ndarray, padding_idx: int, mistake: str) -> Any:
@@ -219,6 +235,12 @@ def _coalesce_cases() -> list[Case]:
         Case("float32", np.array([[3, 1, 3]]), _upstream(3).astype(np.float32)),
         Case("many", random.integers(0, 9, (1, 40)), _upstream(40, 3)),
     ]
+
+
+def _any_coalesce(random):
+    N = draw.size(random, 1, 12)
+    values = random.integers(-1, 2, (N, draw.size(random, 1, 4))) / 2
+    return random.integers(0, 9, (1, N)), values.astype(random.choice([np.float32, np.float64]))
 
 
 def _coalesce(indices: np.ndarray, values: np.ndarray, mistake: str) -> Any:
@@ -420,6 +442,7 @@ def _shuffled(terms: np.ndarray) -> np.ndarray:
 EXERCISES = (
     Exercise(
         "05.sorted_backward", "a scatter-add by sorting", sorted_backward, _sorted_cases,
+        random_call=_any_sorted_backward,
         hints=(
             "Which line of grad_output belongs to which position? Answer that first, before you "
             "sort anything.",
@@ -462,6 +485,7 @@ EXERCISES = (
     ),
     Exercise(
         "05.frequency_shares", "shares divided by frequency", frequency_shares, _frequency_cases,
+        random_call=_any_frequency_shares,
         hints=(
             "Padding first: which positions stay? After that, nothing needs to know of it.",
             "np.bincount counts each row. How does a position get the count of its own row?",
@@ -498,6 +522,7 @@ EXERCISES = (
     ),
     Exercise(
         "05.coalesce", "a coalesced sparse gradient", coalesce, _coalesce_cases,
+        random_call=_any_coalesce,
         hints=(
             "How many rows does the result have? Not V, and not N.",
             "np.unique gives each row once, in rising order; with return_inverse it also tells "

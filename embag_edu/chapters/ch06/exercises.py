@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from embag_edu.course import draw
 from embag_edu.course.exercise import Case, Exercise, Wrong
 
 # ---- 06.bytes -------------------------------------------------------------------------------
@@ -124,11 +125,23 @@ def _bytes_cases() -> list[Case]:
     ]
 
 
+def _any_forward_bytes(random):
+    V = draw.size(random, 1, 8)
+    input, offsets = draw.bags(random, V, random.choice([np.int32, np.int64]))
+    ends = np.append(offsets, len(input)).astype(random.choice([np.int32, np.int64]))
+    floats = [np.float16, np.float32, np.float64]
+    weight = np.zeros((V, draw.size(random, 1, 9)), random.choice(floats))
+    if random.random() < 0.5:
+        return input, ends, weight
+    return input, ends, weight, np.ones(len(input), random.choice(floats))
+
+
 BYTES = Exercise(
     "06.forward_bytes",
     "the bytes of a forward",
     forward_bytes,
     _bytes_cases,
+    random_call=_any_forward_bytes,
     hints=(
         "List the arrays that are read, and the one that is written.",
         "Logical and compulsory bytes differ in one term only: how often the rows are read.",
@@ -231,11 +244,19 @@ def _distinct_cases() -> list[Case]:
     ]
 
 
+def _any_expected_distinct(random):
+    chances = random.random(draw.size(random, 1, 9)) ** random.choice([1, 4])
+    chances[random.random(len(chances)) < 0.2] = 0
+    chances[0] += 0.01
+    return chances / chances.sum(), draw.size(random, 0, 12)
+
+
 DISTINCT = Exercise(
     "06.expected_distinct",
     "predict U",
     expected_distinct,
     _distinct_cases,
+    random_call=_any_expected_distinct,
     hints=(
         "Look at a single row first. What is the chance that one draw misses it?",
         "n draws miss it with that chance to the n-th power. When is the row counted in U?",
@@ -475,11 +496,18 @@ def _ratio_cases() -> list[Case]:
     ]
 
 
+def _any_ratio(random):
+    warm = draw.size(random, 0, 3)
+    times = random.lognormal(0, 0.5, (warm + draw.size(random, 2, 9), 2))
+    return times * random.uniform(0.1, 9, 2), warm
+
+
 RATIO = Exercise(
     "06.ratio",
     "the ratio of two interleaved series of times",
     ratio,
     _ratio_cases,
+    random_call=_any_ratio,
     hints=(
         "Drop what does not count first. What is left has a row for each turn.",
         "One median for each column. The ratio is ours over theirs: below 1 means ours is faster.",
@@ -573,11 +601,17 @@ def _peak_cases() -> list[Case]:
     ]
 
 
+def _any_peaks(random):
+    block = int(random.choice([1, 24, 30, 64, 1000]))
+    return draw.size(random, 0, 9), draw.size(random, 1, 7), int(random.choice([2, 4, 8])), block
+
+
 PEAK = Exercise(
     "06.peaks",
     "the memory of a gather, whole and in pieces",
     peaks,
     _peak_cases,
+    random_call=_any_peaks,
     hints=(
         "How many bytes has one row? How many rows live at the same time, in either way?",
         "A block holds whole rows only, and at least one, or nothing would get done.",

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from embag_edu.course import draw
 from embag_edu.course.exercise import Case, Exercise, Wrong
+
+
+def _tensor(random: np.random.Generator, *shape: int) -> Tensor:
+    return torch.from_numpy(random.normal(size=shape))
+
 
 # ---- 12.asked -------------------------------------------------------------------------------
 
@@ -129,11 +136,25 @@ def _asked_cases() -> list[Case]:
     ]
 
 
+def _any_asked(random):
+    V, D, N, B = (draw.size(random, least, 6) for least in (1, 1, 0, 1))
+    rows = torch.from_numpy(random.integers(0, V, N))
+    places = torch.from_numpy(np.sort(random.integers(0, B, N)))
+    needs = bool(random.integers(2)), bool(random.integers(2))
+    weight, psw = _tensor(random, V, D), _tensor(random, N)
+    if N:
+        psw[random.integers(N)] = 0
+    saved = weight if needs[1] else None, psw if needs[0] else None, rows, places
+    g = _tensor(random, D, B).t() if random.integers(2) else _tensor(random, B, D)
+    return Context(saved, (*needs, False, False), (V, D)), g
+
+
 ASKED = Exercise(
     "12.asked",
     "a backward that computes what is asked for, and no more",
     asked,
     _asked_cases,
+    random_call=_any_asked,
     hints=(
         "Two gradients, each behind its own question to ctx; two arguments never have one.",
         "The gradient of the table scatters, that of the weights gathers. Both begin with the row "
@@ -498,11 +519,28 @@ def _jvp_cases() -> list[Case]:
     ]
 
 
+def _any_jvp(random):
+    V, D, N, B = (draw.size(random, 1, 6) for _ in range(4))
+    moves = [(1, 0), (0, 1), (1, 1)][draw.size(random, 0, 2)]
+    rows = torch.from_numpy(random.integers(0, V, N))
+    places = torch.from_numpy(np.sort(random.integers(0, B, N)))
+    return (
+        _tensor(random, V, D),
+        _tensor(random, N).abs() + 0.1,
+        _tensor(random, V, D) if moves[0] else None,
+        _tensor(random, N) if moves[1] else None,
+        rows,
+        places,
+        B,
+    )
+
+
 JVP = Exercise(
     "12.jvp",
     "how a weighted mean moves",
     jvp,
     _jvp_cases,
+    random_call=_any_jvp,
     hints=(
         "The mean is a quotient. Which of its two parts moves with the table, which with the "
         "weights?",
@@ -627,11 +665,20 @@ def _fold_cases() -> list[Case]:
     ]
 
 
+def _any_fold(random):
+    n, N, V = draw.size(random, 1, 4), draw.size(random, 1, 6), draw.size(random, 1, 5)
+    inputs = torch.from_numpy(random.integers(-1 if random.random() < 0.5 else 0, V + 1, (n, N)))
+    starts = np.sort(random.integers(0, N + 1, (n, draw.size(random, 1, 4))), axis=1)
+    starts[:, 0] = 0
+    return inputs, torch.from_numpy(starts), V
+
+
 FOLD = Exercise(
     "12.fold",
     "many members' bags in one call",
     fold,
     _fold_cases,
+        random_call=_any_fold,
     hints=(
         "Member k has positions, and rows, before it. How many of each?",
         "Offsets count positions, the input holds rows: they are raised by different numbers. "

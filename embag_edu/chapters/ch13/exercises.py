@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from embag_edu.course import draw
 from embag_edu.course.exercise import Case, Exercise, Wrong
 from embag_edu.course.tools import work_of
 from embag_edu.train.fitting import auc
@@ -82,11 +83,20 @@ def _collate_cases() -> list[Case]:
     ]
 
 
+def _any_collate(random):
+    examples = [
+        (random.integers(0, 99, draw.size(random, 0, 4)), draw.size(random, 0, 5))
+        for _ in range(draw.size(random, 1, 7))
+    ]
+    return (examples,)
+
+
 COLLATE = Exercise(
     "13.collate",
     "a collate function that makes offsets",
     collate,
     _collate_cases,
+        random_call=_any_collate,
     hints=(
         "A bag begins where all bags before it end. Where does the first one begin?",
         "Sum up the lengths one after the other. Of these sums, which one begins no bag?",
@@ -182,11 +192,18 @@ def _tfidf_cases() -> list[Case]:
     ]
 
 
+def _any_tfidf(random):
+    V = draw.size(random, 1, 9)
+    texts = [random.integers(0, V, draw.size(random, 0, 6)) for _ in range(draw.size(random, 1, 8))]
+    return texts, V, random.integers(0, V, draw.size(random, 0, 6))
+
+
 TFIDF = Exercise(
     "13.tfidf",
     "tf-idf as per_sample_weights",
     tfidf,
     _tfidf_cases,
+    random_call=_any_tfidf,
     hints=(
         "First a number for each row: in how many of the texts does it stand? Not: how often.",
         "The idf falls with that number. A bag's weights are the idf of its positions, in parts.",
@@ -408,11 +425,20 @@ def _auc_cases() -> list[Case]:
     ]
 
 
+def _any_auc(random):
+    n = draw.size(random, 2, 30)
+    scores = random.integers(-3, 4, n) / 2 if random.integers(2) else random.normal(size=n)
+    truth = random.random(n) < random.choice([0.2, 0.5, 0.8])
+    truth[:2] = True, False
+    return scores[random.permutation(n)], truth
+
+
 AUC = Exercise(
     "13.auc",
     "the AUC by ranks",
     auc,
     _auc_cases,
+        random_call=_any_auc,
     hints=(
         "A score of rank r is above r - 1 others. How many of these are true ones as well?",
         "Sum the ranks of the true ones, take away what they win against each other, and divide "
@@ -505,11 +531,24 @@ def _trained_cases() -> list[Case]:
     ]
 
 
+def _any_repair(random):
+    V, D, classes = draw.size(random, 2, 6), draw.size(random, 1, 3), draw.size(random, 2, 4)
+    batches = []
+    for _ in range(draw.size(random, 1, 3)):
+        B, L = draw.size(random, 1, 4), draw.size(random, 1, 4)
+        filled = random.integers(1, V, (B, L))
+        filled[np.arange(L) >= random.integers(0, L + 1, B)[:, None]] = 0
+        batches.append((filled, random.integers(0, classes, B)))
+    rate = float(random.choice([0.1, 0.5, 1.0]))
+    return random.normal(size=(V, D)), random.normal(size=(classes, D)), batches, rate
+
+
 REPAIR = Exercise(
     "13.repair",
     "find why this model does not learn",
     trained,
     _trained_cases,
+        random_call=_any_repair,
     hints=(
         "Three things are wrong. One is in how the bag is made, two are in how it is trained.",
         "Print the table before and after a step: which rows move? Print the size of a gradient "
