@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from embag_edu.cuda_on_cpu import KernelFault, RawModule, settings
+from embag_edu.cuda_on_cpu import KernelFault, RawKernel, RawModule, Report, settings
 from embag_edu.cuda_on_cpu.conformance import faults, neighbors
 from embag_edu.cuda_on_cpu.conformance.faults import FAULTS, Fault, marked_lines
 from embag_edu.cuda_on_cpu.conformance.neighbors import NEIGHBORS, Neighbor
@@ -37,10 +37,11 @@ def copies(arguments: tuple) -> tuple:
     return tuple(a.copy() if isinstance(a, np.ndarray) else a for a in arguments)
 
 
-def launch(case: Fault | Neighbor, code: str, arguments: tuple) -> None:
+def launch(case: Fault | Neighbor, code: str, arguments: tuple) -> Report | None:
     compiler = os.environ.get("EMBAG_CXX", "")
     kernel = module(code, getattr(case, "options", ()), compiler).get_function(case.kernel)
     kernel(case.grid, case.block, arguments, shared_mem=case.shared_mem)
+    return kernel.report
 
 
 def assert_untouched(arguments: tuple, before: tuple) -> None:
@@ -63,7 +64,7 @@ def test_the_tables_are_as_long_as_promised():
 def test_a_fault_is_reported_at_its_line(fault, compiler, order):
     arguments = fault.make(np.random.default_rng(order))
     before = copies(arguments)
-    with settings(mode="checked", order=order, seconds=fault.seconds):
+    with settings(mode="checked", order=order, seconds=fault.seconds, strict=fault.strict):
         with pytest.raises(KernelFault) as caught:
             launch(fault, faults.source(), arguments)
     found, marked = caught.value, marked_lines(fault.kernel)
@@ -90,13 +91,18 @@ def test_a_wrong_launch_is_refused(fault, mode):
 @pytest.mark.parametrize("neighbor", NEIGHBORS, ids=name)
 @pytest.mark.parametrize("order", [0, 1, 2, 3, 4, None])
 def test_a_correct_kernel_is_reported_clean(neighbor, order):
-    """order None: fast mode."""
+    """order None: fast mode. A note is no fault, and stands in the report."""
+    if order is None and not neighbor.fast:
+        pytest.skip("not in fast mode")
     arguments = neighbor.make(np.random.default_rng(order or 0))
     expected = neighbor.expect(copies(arguments))
     chosen = {"mode": "fast"} if order is None else {"mode": "checked", "order": order}
     before = copies(arguments)
     with settings(**chosen):
-        launch(neighbor, neighbors.source(), arguments)
+        report = launch(neighbor, neighbors.source(), arguments)
+    if order == 0:
+        assert set(report.notes) == set(neighbor.notes) and report.faults == []
+        assert str(report).count("note, ") == len(report.notes)
     for position, argument in enumerate(arguments):
         if isinstance(argument, np.ndarray):
             wanted = expected.get(position, before[position])
@@ -109,3 +115,78 @@ def test_a_correct_kernel_is_reported_clean(neighbor, order):
 @pytest.mark.parametrize("compiler", [name for name, _ in CHOICES[1:-1]], indirect=True)
 def test_a_correct_kernel_is_clean_with_every_compiler(neighbor, compiler):
     test_a_correct_kernel_is_reported_clean(neighbor, 0)
+
+
+@pytest.mark.parametrize("neighbor", [n for n in NEIGHBORS if n.notes], ids=name)
+def test_what_is_noted_is_a_fault_with_strict(neighbor):
+    arguments = neighbor.make(np.random.default_rng(0))
+    before = copies(arguments)
+    with settings(strict=True), pytest.raises(KernelFault) as caught:
+        launch(neighbor, neighbors.source(), arguments)
+    assert caught.value.kind in neighbor.notes
+    assert_untouched(arguments, before)
+
+
+@pytest.mark.parametrize("fault", [f for f in FAULTS if f.strict], ids=name)
+def test_a_strict_fault_is_else_a_note(fault):
+    report = launch(fault, faults.source(), fault.make(np.random.default_rng(0)))
+    assert report.faults == [] and set(report.notes) == set(fault.kind)
+
+
+# ---- advice on races -----------------------------------------------------------------------------
+
+WITHIN, ROUND, TOGETHER = (
+    "then __syncthreads(), then write",
+    "end of each round",
+    "no barrier helps",
+)
+BETWEEN = "put __syncthreads() between the two lines"
+START = "__shared__ float s[128]; int t = threadIdx.x; s[t] = x[t]; __syncthreads();\n"
+
+# (what races, body, what would put it in order)
+ADVICE = [
+    ("tree", "for (int h = 64; h > 0; h /= 2)\n if (t < h) s[t] += s[t + h];", ROUND),
+    ("tree with growing steps",
+     "for (int h = 1; h < 128; h *= 2) { int i = 2 * h * t;\n if (i < 128) s[i] += s[i + h]; }",
+     ROUND),
+    ("tree with a remainder",
+     "for (int h = 1; h < 128; h *= 2)\n if (t % (2 * h) == 0) s[t] += s[t + h];", ROUND),
+    ("down a tree",
+     "for (int d = 1, h = 64; d < 128; d *= 2, h /= 2)\n"
+     " if (t < d) { int i = h * (2 * t + 1) - 1;\n"
+     "  float a = s[i];\n  s[i] = s[i + h];\n  s[i + h] += a; }", ROUND),
+    ("scan", "for (int h = 1; h < 128; h *= 2)\n if (t >= h) s[t] += s[t - h];", WITHIN),
+    ("shift", "x[t] = x[t + 1];", WITHIN),
+    ("neighbor in a tile", "s[t] = y[t];\ny[t] = s[127 - t];", BETWEEN),
+    ("tile filled again",
+     "float a = 0;\nfor (int k = 0; k < 3; k++) {\n s[t] = y[t] + k;\n __syncthreads();\n"
+     " a += s[127 - t];\n}\ny[t] = a;", ROUND),
+    ("sort, odd and even",
+     "for (int k = 0; k < 128; k++) { int i = 2 * t + k % 2;\n"
+     " if (i < 127 && s[i] < s[i + 1]) {\n"
+     "  float a = s[i]; s[i] = s[i + 1]; s[i + 1] = a; } }", ROUND),
+    ("count", "y[t / 8] += x[t];", TOGETHER),
+    ("count in three steps", "float a = y[t / 8];\na += x[t];\ny[t / 8] = a;", TOGETHER),
+    ("count in a loop", "for (int k = 0; k < 4; k++)\n y[(t + k) / 8] += 1;", TOGETHER),
+    ("sum of all", "s[0] += x[t];", TOGETHER),
+    ("all write one", "y[0] = x[t];", TOGETHER),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("about, body, advice", ADVICE, ids=[row[0] for row in ADVICE])
+@pytest.mark.parametrize("order", [0, 2, 5])
+def test_the_advice_on_a_race_would_mend_it(about, body, advice, order):
+    code = f'extern "C" __global__ void k(float* x, float* y) {{\n{START}{body}\n}}'
+    x, y = np.arange(256, dtype=np.float32), np.zeros(256, np.float32)
+    with settings(order=order), pytest.raises(KernelFault) as caught:
+        RawKernel(code, "k")((1,), (128,), (x, y))
+    fixes = [text for text in str(caught.value).split("\n") if text.startswith("Likely fix")]
+    assert all(advice in fix for fix in fixes), str(caught.value)
+    assert advice == TOGETHER or not any("atomic" in fix for fix in fixes if "perhaps" not in fix)
+    assert about == "down a tree" or not any("perhaps" in fix for fix in fixes), str(caught.value)
+
+
+def test_the_advice_on_a_race_of_two_blocks():
+    code = 'extern "C" __global__ void k(float* x) { x[threadIdx.x] += 1.0f + blockIdx.x; }'
+    with pytest.raises(KernelFault, match="blocks run in any order: use an atomic"):
+        RawKernel(code, "k")((2,), (32,), (np.zeros(32, np.float32),))

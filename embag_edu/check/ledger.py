@@ -152,7 +152,6 @@ LEDGER: tuple[Entry, ...] = (
             "backward.frequency.padding",
             "sizes.backward.frequency",
             "together.backward.frequency",
-            "together.pairs.backward.frequency",
         ),
     ),
     Entry(

@@ -6,13 +6,14 @@ The arrays come back only when the launch went well, so that a fault leaves them
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import json
 import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ import numpy as np
 
 from embag_edu.cuda_on_cpu.arena import MAX_ARENA, Arena, Layout
 from embag_edu.cuda_on_cpu.counts import Report, fault_of
-from embag_edu.cuda_on_cpu.faults import KernelFault
+from embag_edu.cuda_on_cpu.faults import KernelFault, Touch
 from embag_edu.cuda_on_cpu.launched import Launched
 from embag_edu.cuda_on_cpu.settings import Settings
 from embag_edu.cuda_on_cpu.source import GlobalVariable
 from embag_edu.cuda_on_cpu.toolchain import variable_memory
 
 SHADOW_LIMIT = 3 << 30  # bytes of notes on who touched what
+STUDY_SECONDS = 10  # for the second run of a launch that has a race
 
 
 class Child:
@@ -152,11 +154,16 @@ def run(
             "variables": variables,
             "log": now.log,
             "shadow_limit": SHADOW_LIMIT,
+            "studied": [],
             "interrupt": 1 << 2 * ((now.order - 1) % 4),  # at every access, every 4th, 16th, 64th
         }
         found = _answer(request, now.seconds, arena, launched)
+        if now.strict:
+            found["faults"], found["notes"] = found["faults"] + found["notes"], []
         if not found["faults"] or not (now.raise_faults or found["stopped"]):
             _copy_out(arena, layout, launched, variables, values)
+        else:
+            _study(found, request, lambda: _copy_in(arena, layout, launched, variables, values))
         return found
 
 
@@ -169,8 +176,21 @@ def _answer(request: dict, seconds: float, arena: Arena, launched: Launched) -> 
         raise _lost("endless", arena, launched, f"{seconds:g}")
     if "error" in found:
         raise RuntimeError(f"cuda_on_cpu: {found['error']}")
-    found["stopped"] = any(f["kind"] != "race" for f in found["faults"])  # all but races end it
     return found
+
+
+def _study(found: dict, request: dict, copy_in: Callable[[], None]) -> None:
+    """Run the launch once more for its races within a block: who else touches the element?"""
+    races = [f for f in found["faults"] if f["kind"] == "race" and f["block"] == f["other_block"]]
+    asked = [(f["span"], f["block"], f["bytes"], f["offset"]) for f in races[:4]]
+    if not asked or _child.process is None:
+        return
+    copy_in()
+    with contextlib.suppress(ChildDied):  # then the advice is more careful
+        again = _child.ask(request | {"studied": asked, "log": 0}, STUDY_SECONDS)
+        for i, fault in enumerate(races[:4]):
+            told = (again or {}).get("studied", [])
+            fault["studied"] = [Touch(*row) for element, *row in told if element == i]
 
 
 def _lost(kind: str, arena: Arena, launched: Launched, text: str) -> KernelFault:

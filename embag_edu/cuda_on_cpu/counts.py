@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from embag_edu.cuda_on_cpu import source, tokens
-from embag_edu.cuda_on_cpu.faults import KernelFault, tell
+from embag_edu.cuda_on_cpu.faults import STEP, KernelFault, tell, tell_note
 from embag_edu.cuda_on_cpu.launched import Launched, unravel
 
-READ, WRITE, ATOMIC, STEP = range(4)
 KINDS = ("read", "write", "atomic")
 
 
@@ -107,6 +106,31 @@ class Report:
     def faults(self) -> list[str]:
         """The kinds of the faults that were found."""
         return [f["kind"] for f in self.found["faults"]]
+
+    @property
+    def notes(self) -> list[str]:
+        """The kinds of what looked like a fault and is none; `print(report)` tells more."""
+        return [f["kind"] for f in self.found.get("notes", [])]
+
+    @property
+    def unchecked(self) -> list[str]:
+        """Where races were not looked for: "the last 50 % of `x`", for want of memory."""
+        told = []
+        for span, covered in self.found.get("unchecked", []):
+            array, name = self.launched.array(span), self.launched.place(span)
+            share = 1 - covered / array.nbytes if array is not None else 1.0
+            told.append(f"`{name}`" if share == 1 else f"the last {100 * share:.0f} % of `{name}`")
+        return told
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: what was found, and where was not looked."""
+        faults, notes = len(self.faults) + self.found.get("more_faults", 0), len(self.notes)
+        text = f"{faults} fault{'s' * (faults != 1)}" if faults else "no fault found"
+        text += f", {notes} note{'s' * (notes != 1)}" if notes else ""
+        if self.unchecked:
+            text += f"; races were not looked for in {', '.join(self.unchecked)} (too large)"
+        return text
 
     @property
     def lines(self) -> list[LineCount]:
@@ -220,9 +244,10 @@ class Report:
         ]
         if self.found.get("counts_cut"):
             parts.append("(some threads made more accesses than are counted: launch on less data)")
-        if self.found.get("races_unchecked"):
-            parts.append("(an array was too large to look for races in it)")
         parts += ["", tell(self.launched, self.found)] if self.found["faults"] else []
+        for note in self.found.get("notes", []):
+            parts += ["", tell_note(note, self.launched)]
+        parts += ["", self.verdict] if self.notes or self.unchecked else []
         return "\n".join(parts)
 
     __repr__ = __str__

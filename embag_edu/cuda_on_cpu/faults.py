@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from embag_edu.cuda_on_cpu.launched import DYNAMIC, STATIC, Launched, unravel
 
+READ, WRITE, ATOMIC, STEP = range(4)  # runtime.h: Access
 DOES = ("reads", "writes", "atomically updates")
 
 
@@ -16,6 +18,16 @@ def shown_alone(error: Exception) -> Exception:
     """The error; a notebook shows its text, without the way through the package's own code."""
     error._render_traceback_ = lambda: f"{type(error).__name__}: {error}".splitlines()  # type: ignore[attr-defined]
     return error
+
+
+class Touch(NamedTuple):
+    """One access to the element of a race. epoch: between which barriers; round: of its loops."""
+
+    thread: int
+    access: int
+    epoch: int
+    round: int
+    line: int
 
 
 class KernelFault(RuntimeError):
@@ -52,10 +64,18 @@ def tell(launched: Launched, found: dict) -> str:
 
 def _paragraph(f: dict, launched: Launched) -> str:
     what, fix = SENTENCES[f["kind"]](f, launched)
-    lines = [f"{f['kind']}: {what}"]
-    for line in dict.fromkeys(n for n in (f["line"], f["other_line"]) if n):
-        lines.append(f"    line {line}: {launched.text(line)}")
-    return "\n".join([*lines, f"Likely fix: {fix}"])
+    return "\n".join([f"{f['kind']}: {what}", *_lines(f, launched), f"Likely fix: {fix}"])
+
+
+def _lines(f: dict, launched: Launched) -> list[str]:
+    numbers = dict.fromkeys(n for n in (f["line"], f["other_line"]) if n)
+    return [f"    line {line}: {launched.text(line)}" for line in numbers]
+
+
+def tell_note(f: dict, launched: Launched) -> str:
+    """A note: what would be a fault, and why it is none here."""
+    what = SENTENCES[f["kind"]](f, launched)[0]
+    return "\n".join([f"note, {f['kind']}: {what}", *_lines(f, launched), NOTES[f["why"]]])
 
 
 def element(offset: int, array: np.ndarray | None, size: int) -> str:
@@ -153,28 +173,78 @@ def _race(f, launched):
     where = element(f["offset"], launched.array(f["span"]), f["bytes"])
     name = f"`{launched.place(f['span'])}`" + (" (shared)" if f["span"] < 0 else "")
     other = launched.at(f["other_thread"], f["other_block"])
-    fix = "blocks run in any order: use an atomic, or let one block own the element"
-    if f["line"] == f["other_line"]:
-        fix = "use an atomic (atomicAdd), or let one thread own the element: no barrier helps here"
-    elif f["block"] == f["other_block"]:
-        fix = (
-            "put __syncthreads() (within one warp: __syncwarp()) between the two, or use an "
-            "atomic where both update"
-        )
     return (
         f"{other} {DOES[f['other_access']]} {where} of {name}, and {_does(f, launched)} it, with "
-        f"nothing that puts the two in order. Seen {f['count']} times.",
-        fix,
+        f"nothing that puts the two in order. Seen {_times(f['count'])}.",
+        _order(f, launched),
     )
+
+
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{n} times"
+
+
+def _order(f: dict, launched: Launched) -> str:
+    """What would put the two accesses of a race in order."""
+    if f["block"] != f["other_block"]:
+        return "blocks run in any order: use an atomic, or let one block own the element"
+    touches: Sequence[Touch] = f.get("studied", ())
+    writers = [t for t in touches if t.access != READ]
+    if any(_together(a, b) for a in writers for b in writers):
+        return (
+            "several threads write the element in the same step, so no barrier helps: use an "
+            "atomic (atomicAdd), or let one thread own the element"
+        )
+    fix = _barrier(f, launched, touches)
+    both = {t.thread for t in writers} >= {f["thread"], f["other_thread"]}
+    if not touches or (both and not _handed_on(touches)):
+        fix = f"perhaps {fix}; where both threads update the element, an atomic"
+    return fix
+
+
+def _handed_on(touches: Sequence[Touch]) -> bool:
+    """A thread reads the element in a round in which it does not write it."""
+    wrote = {(t.thread, t.epoch, t.round) for t in touches if t.access != READ}
+    return any((t.thread, t.epoch, t.round) not in wrote for t in touches)
+
+
+def _together(a: Touch, b: Touch) -> bool:
+    """Two threads write at one place, in one round of their loops: no barrier can part them."""
+    both_atomic = a.access == b.access == ATOMIC
+    return a.thread != b.thread and a[2:] == b[2:] and not both_atomic
+
+
+def _barrier(f: dict, launched: Launched, touches: Sequence[Touch]) -> str:
+    """Where a barrier is missing: between two lines, within a line, at the end of a round."""
+    what = (
+        "__syncthreads()" if math.prod(launched.block) > 32 else "__syncthreads() or __syncwarp()"
+    )
+    one, two = (_touch(f, touches, who) for who in ("other_", ""))
+    if one and two and one.round != two.round:
+        return f"put {what} at the end of each round of the loop"
+    if f["line"] != f["other_line"]:
+        return f"put {what} between the two lines"
+    loops = (
+        len({t.round for t in touches if t.line == f["line"] and t.epoch == touches[0].epoch}) > 1
+    )
+    again = ", and once more at the end of each round of the loop" if loops else ""
+    return f"read into a variable first, then {what}, then write{again}"
+
+
+def _touch(f: dict, touches: Sequence[Touch], who: str) -> Touch | None:
+    wanted = f[f"{who}thread"], f[f"{who}access"], f[f"{who}line"]
+    return next((t for t in touches if (t.thread, t.access, t.line) == wanted), None)
 
 
 def _divergent(f, launched):
     one, other = launched.thread(f["thread"]), launched.thread(f["other_thread"])
-    if f["text"] == "ended":
+    if f["why"] == "ended":
         what = (
-            f"{f['count']} threads of the block, thread {other} among them, ended without "
-            f"reaching the barrier at which thread {one} waits."
+            f"threads of the block, thread {other} among them, had ended when thread {one} and "
+            "the rest went on at the barrier."
         )
+    elif f["why"] == "one line":
+        what = f"threads {one} and {other} wait at two barriers of one line."
     else:
         what = (
             f"thread {one} waits at the barrier in line {f['line']}, thread {other} at the one "
@@ -201,7 +271,12 @@ def _deadlock(f, launched):
 
 def _mask(f, launched):
     words = f["text"].split()
-    if words[0] == "self":
+    if f["why"] == "active":
+        what = (
+            f"{_who(f, launched)} asks for the active lanes in a branch. Which lanes of a warp run "
+            "it together is for the GPU to choose."
+        )
+    elif words[0] == "self":
         what = (
             f"{_who(f, launched)} (lane {f['thread'] % 32}) calls a warp operation with the mask "
             f"{words[1]}, which does not name its own lane."
@@ -321,4 +396,16 @@ SENTENCES: dict[str, Callable[[dict, Launched], tuple[str, str]]] = {
     "assertion": _assertion,
     "shared memory": _too_much_shared,
     "crash": _crash,
+}
+
+# What would be a fault, and why it is only noted.
+NOTES = {
+    "ended": "No fault: a barrier waits only for threads that have not ended, on GPUs of compute "
+    "capability 7.0 and above. Older ones may hang.",
+    "one line": "No fault here: all threads wait at a barrier. CUDA's guide asks that it be the "
+    "same one.",
+    "same value": "No fault here: both write the same value.",
+    "guess": "No fault: the value that was read is only a guess, and the compare-and-swap decides.",
+    "active": "No fault here: all lanes that came to the branch were named. __ballot_sync before "
+    "the branch makes sure of it.",
 }

@@ -16,6 +16,7 @@ import os
 import shutil
 import tempfile
 import threading
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -298,6 +299,8 @@ class RawKernel:
         print(found["printed"], end="")
         if now.raise_faults or found.get("stopped"):
             raise_for(self.report)
+        if self.report.unchecked:
+            warnings.warn(f"kernel {self.name}: {self.report.verdict}", stacklevel=3)
 
     def _run_fast(self, launched: Launched, now: Settings, shared_mem: int) -> None:
         module, total = self._module, int(np.prod(launched.grid, dtype=np.int64))

@@ -20,6 +20,8 @@ class Settings:
                   checked mode threads are also interrupted at their accesses to memory.
     seconds:      a checked kernel that takes longer is ended and reported as endless.
     cores:        fast mode: how many cores share the blocks.
+    strict:       what is otherwise a note beside the result (right, but not by the letter of CUDA's
+                  guide, or only by luck) is a fault.
     raise_faults: False: races are only listed in `kernel.report`, and what was written is kept.
     arch:         the GPU that __CUDA_ARCH__ speaks of, in modules made from now on: "sm_90".
     log:          so many accesses are kept one by one, in `kernel.report.accesses`.
@@ -29,6 +31,7 @@ class Settings:
     order: int = 0
     seconds: float = float(os.environ.get("EMBAG_CUDA_SECONDS", 60))
     cores: int = min(os.cpu_count() or 1, 8)
+    strict: bool = False
     raise_faults: bool = True
     log: int = 0
     arch: str = "sm_90"

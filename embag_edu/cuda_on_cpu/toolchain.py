@@ -43,13 +43,14 @@ CHECKED = (
 WATCHED = "-fsanitize=thread -fsanitize=bounds -fsanitize=integer-divide-by-zero".split()
 ONLY_GCC = (
     "-fsanitize-coverage=trace-pc -fno-tree-vectorize -fno-tree-slp-vectorize "
-    "-fno-reorder-blocks -gno-variable-location-views"
+    "-fno-reorder-blocks -gno-variable-location-views --param=tsan-distinguish-volatile=1"
 ).split()
 ONLY_CLANG = (
     "-fsanitize-coverage=bb,trace-pc,no-prune -fno-vectorize -fno-slp-vectorize -fno-finite-loops "
     "-mllvm -tsan-instrument-read-before-write=1 -mllvm -disable-loop-idiom-all "
     "-mllvm -unroll-threshold=0 -mllvm -unroll-runtime=false "
-    "-mllvm -hoist-common-insts=false -mllvm -sink-common-insts=false"
+    "-mllvm -hoist-common-insts=false -mllvm -sink-common-insts=false "
+    "-mllvm -tsan-distinguish-volatile=1"
 ).split()
 # What NVRTC takes: the first kind means something here, the second nothing on a CPU.
 PASSED = ("-D", "-U", "-I")

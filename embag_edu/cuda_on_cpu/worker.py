@@ -12,6 +12,17 @@ import sys
 MAX_SPANS = 64
 
 
+class Element(ctypes.Structure):
+    """recorder.cpp's Watch::Element."""
+
+    _fields_ = [
+        ("span", ctypes.c_int),
+        ("block", ctypes.c_uint),
+        ("bytes", ctypes.c_uint),
+        ("offset", ctypes.c_longlong),
+    ]
+
+
 class Watch(ctypes.Structure):
     """recorder.cpp's Watch."""
 
@@ -29,6 +40,8 @@ class Watch(ctypes.Structure):
         ("shadow_limit", ctypes.c_uint64),
         ("image_low", ctypes.c_uint64),
         ("image_high", ctypes.c_uint64),
+        ("n_studied", ctypes.c_uint),
+        ("studied", Element * 4),
     ]
 
 
@@ -127,7 +140,9 @@ class Worker:
         for i, (address, size, writable) in enumerate(variables, w.n_arrays):
             w.start[i], w.end[i], w.writable[i] = address, address + size, writable
         w.log_limit, w.interrupt = request["log"], request["interrupt"]
-        w.shadow_limit = request["shadow_limit"]
+        w.shadow_limit, w.n_studied = request["shadow_limit"], len(request["studied"])
+        for i, element in enumerate(request["studied"]):
+            w.studied[i] = Element(*element)
         w.image_low, w.image_high = self.images[request["library"]]
         return w
 

@@ -573,6 +573,53 @@ extern "C" __global__ void ticket_before_the_barrier(const float* x, float* part
   }
 }
 
+// A fence for the block does not order what other blocks see.
+extern "C" __global__ void last_block_with_a_fence_for_the_block(const float* x, float* part,
+                                                                 unsigned* ticket, float* out) {
+  if (threadIdx.x != 0) return;
+  part[blockIdx.x] = 2.0f * x[blockIdx.x];  // FAULT
+  __threadfence_block();
+  if (atomicAdd(ticket, 1u) == gridDim.x - 1) {
+    float s = 0.0f;
+    for (unsigned j = 0; j < gridDim.x; j++)
+      s += part[j];  // FAULT
+    *out = s;
+  }
+}
+
+// An atomic for the block is none for other blocks.
+extern "C" __global__ void counted_for_the_block(int* count) {
+  atomicAdd_block(count, 1);  // FAULT
+}
+
+// A volatile flag, and no fence before it.
+extern "C" __global__ void volatile_flag_without_fence(const float* x, float* message, int* ticket,
+                                                       volatile int* flag, float* out) {
+  if (threadIdx.x != 0) return;
+  if (atomicAdd(ticket, 1) == 0) {
+    *message = x[0];
+    *flag = 1;  // FAULT
+  } else {
+    while (*flag == 0) {  // FAULT
+    }
+    *out = 2.0f;
+  }
+}
+
+// A fence tells when others may see a write, not when it is made: a warp does not run in step.
+extern "C" __global__ void warp_in_step_with_fences(const float* x, float* out) {
+  __shared__ volatile float part[64];
+  int lane = threadIdx.x;
+  part[lane] = x[lane];
+  part[lane + 32] = x[lane + 32];
+  __syncwarp();
+  for (int h = 32; h > 0; h /= 2) {
+    if (lane < h) part[lane] += part[lane + h];  // FAULT
+    __threadfence_block();
+  }
+  if (lane == 0) *out = part[0];
+}
+
 // Each thread writes four columns; a row of six gives the last thread two of the next bag's.
 extern "C" __global__ void two_columns_of_the_next_bag(float* out, int D) {
   int b = blockIdx.x, d = 4 * threadIdx.x;

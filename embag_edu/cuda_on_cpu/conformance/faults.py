@@ -37,6 +37,7 @@ class Fault:
     array: the kernel's parameter that the report must name, or None where none is concerned.
     error: for what is found before launch, the exception; then `parameter` is in its message.
     options: for the compiler. seconds: the time limit to set, for kernels that never end.
+    strict: a fault with settings(strict=True) only, else a note.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Fault:
     parameter: str | None = None
     options: tuple[str, ...] = ()
     seconds: float = 10.0
+    strict: bool = False
 
 
 @cache
@@ -258,15 +260,15 @@ NO_BARRIER = [
 
 DIVERGENT = [
     Fault("barrier in a branch", "half of the block has gone", ("divergent barrier",),
-          "barrier_in_a_branch", (1,), (64,), lambda rng: (floats(128), empty(64))),
+          "barrier_in_a_branch", (1,), (64,), lambda rng: (floats(128), empty(64)), strict=True),
     Fault("barrier after the guard", "some threads have returned", ("divergent barrier",),
           "barrier_after_the_guard", (2,), (64,),
-          lambda rng: (floats(100), empty(100), i32(100))),
+          lambda rng: (floats(100), empty(100), i32(100)), strict=True),
     Fault("a barrier on each side", "of an if", ("divergent barrier",),
           "a_barrier_on_each_side", (1,), (64,), lambda rng: (floats(64), empty(64))),
     Fault("barrier in an uneven loop", "12 rows, 8 threads", ("divergent barrier",),
           "barrier_in_an_uneven_loop", (1,), (32, 8),
-          lambda rng: (floats(12, 32), empty(32), i32(12))),
+          lambda rng: (floats(12, 32), empty(32), i32(12)), strict=True),
 ]  # fmt: skip
 
 RACES = [
@@ -286,13 +288,23 @@ RACES = [
           lambda rng: (floats(64), empty(64), i32(64)), array="out"),
     Fault("stride of one block", "each block writes everything", ("race",),
           "stride_of_one_block", (2,), (32,),
-          lambda rng: (floats(64), empty(64), i32(64)), array="out"),
+          lambda rng: (floats(64), empty(64), i32(64)), array="out", strict=True),
     Fault("barrier taken for the grid", "__syncthreads waits for one block", ("race",),
           "barrier_taken_for_the_grid", (4,), (32,),
           lambda rng: (floats(128), np.zeros(4, f32), empty(1)), array="part"),
     Fault("last block without fence", "the ticket overtakes the sum", ("race",),
           "last_block_without_fence", (4,), (32,),
           lambda rng: (floats(4), empty(4), zeros(1, u32), empty(1)), array="part"),
+    Fault("fence for the block", "and readers in other blocks", ("race",),
+          "last_block_with_a_fence_for_the_block", (4,), (32,),
+          lambda rng: (floats(4), empty(4), zeros(1, u32), empty(1)), array="part"),
+    Fault("counted for the block", "atomicAdd_block, and two blocks", ("race",),
+          "counted_for_the_block", (2,), (32,), lambda rng: (zeros(1),), array="count"),
+    Fault("volatile flag without fence", "nothing orders the message", ("race",),
+          "volatile_flag_without_fence", (2,), (32,),
+          lambda rng: (floats(1), empty(1), zeros(1), zeros(1), empty(1)), array="flag"),
+    Fault("warp in step with fences", "a fence is no barrier", ("race",),
+          "warp_in_step_with_fences", (1,), (32,), lambda rng: (floats(64), empty(1))),
     Fault("ticket before the barrier", "the others have not written yet", ("race",),
           "ticket_before_the_barrier", (3,), (64,),
           lambda rng: (floats(3, 64), empty(3, 64), zeros(1, u32), empty(64)), array="part"),

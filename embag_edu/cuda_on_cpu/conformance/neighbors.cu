@@ -505,3 +505,174 @@ extern "C" __global__ void message_and_flag(const float* x, float* message, int*
     *out = 2.0f * *message;
   }
 }
+
+// A fence for the block is enough for a thread of the block.
+extern "C" __global__ void message_within_the_block(const float* x, float* out) {
+  __shared__ float message;
+  __shared__ int flag;
+  if (threadIdx.x == 0) flag = 0;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    message = x[0];
+    __threadfence_block();
+    atomicExch_block(&flag, 1);
+  } else if (threadIdx.x == 32) {
+    while (atomicAdd_block(&flag, 0) == 0) {
+    }
+    *out = 2.0f * message;
+  }
+}
+
+// A volatile flag: write, fence, flag; flag, fence, read.
+extern "C" __global__ void volatile_flag(const float* x, volatile float* message, int* ticket,
+                                         volatile int* flag, float* out) {
+  if (threadIdx.x != 0) return;
+  int b = atomicAdd(ticket, 1);
+  if (b == 0) {
+    *message = x[0];
+    __threadfence();
+    *flag = 1;
+  } else {
+    while (*flag == 0) {
+    }
+    __threadfence();
+    out[b] = *message;
+  }
+}
+
+// The same between two warps of a block.
+extern "C" __global__ void volatile_flag_of_a_block(const float* x, float* out) {
+  __shared__ float message[32];
+  __shared__ volatile int flag;
+  int t = threadIdx.x;
+  if (t == 0) flag = 0;
+  __syncthreads();
+  if (t >= 32) {
+    message[t - 32] = x[t - 32];
+    __syncwarp();
+    __threadfence_block();
+    if (t == 32) flag = 1;
+  } else {
+    while (flag == 0) {
+    }
+    __threadfence_block();
+    out[t] = message[31 - t];
+  }
+}
+
+// A scan in one launch: each block waits for the sum of those that began before it.
+extern "C" __global__ void scan_in_one_launch(const float* x, volatile float* sums, int* ticket,
+                                              volatile int* flags, float* out) {
+  if (threadIdx.x != 0) return;
+  int b = atomicAdd(ticket, 1);
+  float before = 0.0f;
+  if (b > 0) {
+    while (flags[b - 1] == 0) {
+    }
+    __threadfence();
+    before = sums[b - 1];
+  }
+  sums[b] = before + x[b];
+  __threadfence();
+  flags[b] = 1;
+  out[b] = before;
+}
+
+// The last block sets the counter back, so that the next launch finds it at zero.
+extern "C" __global__ void last_block_sets_its_counter_back(const float* x, float* part,
+                                                            unsigned* ticket, float* out) {
+  __shared__ bool last;
+  int t = threadIdx.x, n = blockDim.x;
+  part[blockIdx.x * n + t] = x[blockIdx.x * n + t];
+  __threadfence();
+  __syncthreads();
+  if (t == 0) last = atomicInc(ticket, gridDim.x) == gridDim.x - 1;
+  __syncthreads();
+  if (last) {
+    float s = 0.0f;
+    for (unsigned j = 0; j < gridDim.x; j++) s += part[j * n + n - 1 - t];
+    out[t] = s;
+    if (t == 0) *ticket = 0;
+  }
+}
+
+// ==== Right, and noted: with settings(strict=True) these are faults ==============================
+
+// A barrier waits for the threads that have not ended.
+extern "C" __global__ void guard_before_the_barrier(const float* x, float* out, int n) {
+  __shared__ float tile[64];
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= n) return;
+  tile[threadIdx.x] = x[i];
+  __syncthreads();
+  int last = min(63, n - 1 - (int)(blockIdx.x * blockDim.x));
+  out[i] = tile[last - threadIdx.x];
+}
+
+// Whoever finds it writes the same value.
+extern "C" __global__ void found_by_several(const int* x, int* found, int wanted, int n) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < n && x[i] == wanted) *found = 1;
+}
+
+// The compare-and-swap loop of CUDA's guide; the first look is a plain read.
+extern "C" __global__ void add_by_compare_and_swap(const double* x, double* total, int n) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= n) return;
+  unsigned long long* address = (unsigned long long*)total;
+  unsigned long long old = *address, assumed;
+  do {
+    assumed = old;
+    old = atomicCAS(address, assumed,
+                    (unsigned long long)__double_as_longlong(x[i] + __longlong_as_double(assumed)));
+  } while (assumed != old);
+}
+
+// Nothing to do for those who look and see a larger number.
+extern "C" __global__ void largest_by_compare_and_swap(const float* x, float* largest, int n) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= n) return;
+  int* address = (int*)largest;
+  int old = *address;
+  while (x[i] > __int_as_float(old)) {
+    int assumed = old;
+    old = atomicCAS(address, assumed, __float_as_int(x[i]));
+    if (old == assumed) break;
+  }
+}
+
+// The lanes of a branch shuffle among themselves.
+extern "C" __global__ void active_lanes_of_a_branch(const float* x, float* out) {
+  int lane = threadIdx.x;
+  float v = x[lane];
+  if (lane % 4 == 1) {
+    unsigned mask = __activemask();
+    v += __shfl_sync(mask, v, 1);
+  } else {
+    unsigned mask = __activemask();
+    v -= __shfl_sync(mask, v, 2);
+  }
+  __syncwarp();
+  out[lane] = v;
+}
+
+// One atomic for all lanes that come to it.
+extern "C" __global__ void one_atomic_for_active_lanes(const int* x, int* count, int* kept, int n) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x, lane = threadIdx.x % 32;
+  if (i >= n || x[i] <= 0) return;
+  unsigned mask = __activemask();
+  int leader = __ffs(mask) - 1, first = 0;
+  if (lane == leader) first = atomicAdd(count, __popc(mask));
+  first = __shfl_sync(mask, first, leader);
+  kept[first + __popc(mask & ((1u << lane) - 1))] = x[i];
+}
+
+// Two barriers of two branches: all threads wait at one of them.
+extern "C" __global__ void two_barriers_in_a_line(const float* x, float* out) {
+  __shared__ float tile[64];
+  int t = threadIdx.x;
+  // clang-format off
+  if (t < 32) { tile[t] = x[t]; __syncthreads(); } else { tile[t] = -x[t]; __syncthreads(); }
+  // clang-format on
+  out[t] = tile[63 - t];
+}

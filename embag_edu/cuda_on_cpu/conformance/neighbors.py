@@ -22,7 +22,11 @@ Expect = Callable[[tuple[Any, ...]], dict[int, np.ndarray]]
 
 @dataclass(frozen=True)
 class Neighbor:
-    """One correct launch. expect(arguments before the launch) -> {position: array after it}."""
+    """One correct launch. expect(arguments before the launch) -> {position: array after it}.
+
+    notes: the kinds of what is noted, and a fault with settings(strict=True).
+    fast: False where threads of a block wait for each other in loops: that ends in checked mode only.
+    """
 
     name: str
     about: str
@@ -33,6 +37,8 @@ class Neighbor:
     expect: Expect
     shared_mem: int = 0
     tolerance: float = 0.0
+    notes: tuple[str, ...] = ()
+    fast: bool = True
 
 
 @cache
@@ -260,6 +266,52 @@ BETWEEN_BLOCKS = [
     Neighbor("message and flag", "two warps of a block", "message_and_flag", (1,), (64,),
               lambda rng: (floats(1), empty(1), zeros(1), empty(1)),
               lambda a: {1: a[0], 2: np.ones(1), 3: 2 * a[0]}),
+    Neighbor("message within the block", "__threadfence_block", "message_within_the_block",
+              (1,), (64,), lambda rng: (floats(1), empty(1)), lambda a: {1: 2 * a[0]}),
+    Neighbor("volatile flag", "with fences", "volatile_flag", (3,), (32,),
+              lambda rng: (floats(1), empty(1), zeros(1), zeros(1), zeros(3, np.float32)),
+              lambda a: {1: a[0], 2: i32(3), 3: np.ones(1), 4: a[0][0] * np.array([0, 1, 1])}),
+    Neighbor("volatile flag of a block", "between warps", "volatile_flag_of_a_block", (1,), (64,),
+              lambda rng: (floats(32), empty(32)), lambda a: {1: a[0][::-1]}, fast=False),
+    Neighbor("scan in one launch", "a chain of flags", "scan_in_one_launch", (6,), (32,),
+              lambda rng: (floats(6), empty(6), zeros(1), zeros(6), empty(6)),
+              lambda a: {1: np.cumsum(a[0]), 2: i32(6), 3: np.ones(6),
+                         4: np.cumsum(a[0]) - a[0]}),
+    Neighbor("counter set back", "by the last block", "last_block_sets_its_counter_back",
+              (3,), (64,),
+              lambda rng: (floats(3, 64), empty(3, 64), zeros(1, u32), empty(64)),
+              lambda a: {1: a[0], 3: a[0].sum(0)[::-1]}),
 ]  # fmt: skip
 
-NEIGHBORS: list[Neighbor] = [*BARRIERS, *TILES, *WARPS, *GLOBAL, *BETWEEN_BLOCKS]
+WARPS += [
+    Neighbor("one atomic for active lanes", "aggregated", "one_atomic_for_active_lanes",
+              (1,), (32,),
+              lambda rng: (np.full(32, 7, np.int32), zeros(1), room(32), i32(32)),
+              lambda a: {1: np.array([32]), 2: np.full(32, 7)}),
+]  # fmt: skip
+
+NOTED = [
+    Neighbor("guard before the barrier", "an early exit", "guard_before_the_barrier", (2,), (64,),
+              lambda rng: (floats(100), empty(100), i32(100)),
+              lambda a: {1: np.concatenate([a[0][63::-1], a[0][:63:-1]])},
+              notes=("divergent barrier",)),
+    Neighbor("found by several", "the same value", "found_by_several", (2,), (32,),
+              lambda rng: (np.arange(60, dtype=np.int32) % 7, zeros(1), i32(3), i32(60)),
+              lambda a: {1: np.ones(1)}, notes=("race",)),
+    Neighbor("sum by compare-and-swap", "a first guess", "add_by_compare_and_swap", (2,), (64,),
+              lambda rng: (np.arange(100, dtype=np.float64), np.zeros(1), i32(100)),
+              lambda a: {1: total(a[0])}, notes=("race",)),
+    Neighbor("largest by compare-and-swap", "a look", "largest_by_compare_and_swap", (2,), (64,),
+              lambda rng: (np.abs(floats(100)), np.zeros(1, np.float32), i32(100)),
+              lambda a: {1: a[0].max(keepdims=True)}, notes=("race",)),
+    Neighbor("active lanes of a branch", "and of the other", "active_lanes_of_a_branch",
+              (1,), (32,), lambda rng: (floats(32), empty(32)),
+              lambda a: {1: np.where(np.arange(32) % 4 == 1, a[0] + a[0][1], a[0] - a[0][2])},
+              notes=("warp mask",)),
+    Neighbor("two barriers in a line", "of two branches", "two_barriers_in_a_line", (1,), (64,),
+              lambda rng: (floats(64), empty(64)),
+              lambda a: {1: np.concatenate([-a[0][:31:-1], a[0][31::-1]])},
+              notes=("divergent barrier",)),
+]  # fmt: skip
+
+NEIGHBORS: list[Neighbor] = [*BARRIERS, *TILES, *WARPS, *GLOBAL, *BETWEEN_BLOCKS, *NOTED]

@@ -171,20 +171,22 @@ CUDA_ON_CPU_UNSEEN char* dynamic_shared() { return here->dynamic_shared; }
 // ---- barriers -------------------------------------------------------------------------------------
 namespace cuda_on_cpu {
 enum Vote { COUNT, AND, OR, NONE };
-int barrier(Vote vote, int predicate, int line);
-void fence();
+enum Scope { IN_BLOCK, ON_DEVICE };
+int barrier(Vote vote, int predicate, int line, int place = 0);
+inline void barrier_at(int line, int place) { barrier(NONE, 0, line, place); }
+void fence(Scope scope);
 void yield();  // let the other threads run
 int print(const char* format, ...);
 [[noreturn]] void assertion_failed(const char* text, int line);
 long long steps();
 }  // namespace cuda_on_cpu
-CUDA_ON_CPU_HERE inline void __syncthreads(line_now) { cuda_on_cpu::barrier(cuda_on_cpu::NONE, 0, line); }
+#define __syncthreads() cuda_on_cpu::barrier_at(__LINE__, __COUNTER__ + 1)  // a line may hold two
 CUDA_ON_CPU_HERE inline int __syncthreads_count(int p, line_now) { return cuda_on_cpu::barrier(cuda_on_cpu::COUNT, p, line); }
 CUDA_ON_CPU_HERE inline int __syncthreads_and(int p, line_now) { return cuda_on_cpu::barrier(cuda_on_cpu::AND, p, line); }
 CUDA_ON_CPU_HERE inline int __syncthreads_or(int p, line_now) { return cuda_on_cpu::barrier(cuda_on_cpu::OR, p, line); }
-inline void __threadfence() { cuda_on_cpu::fence(); }
-inline void __threadfence_block() { cuda_on_cpu::fence(); }
-inline void __threadfence_system() { cuda_on_cpu::fence(); }
+inline void __threadfence() { cuda_on_cpu::fence(cuda_on_cpu::ON_DEVICE); }
+inline void __threadfence_block() { cuda_on_cpu::fence(cuda_on_cpu::IN_BLOCK); }
+inline void __threadfence_system() { cuda_on_cpu::fence(cuda_on_cpu::ON_DEVICE); }
 inline void __nanosleep(unsigned) { cuda_on_cpu::yield(); }
 inline long long clock64() { return cuda_on_cpu::steps(); }
 inline int clock() { return (int)cuda_on_cpu::steps(); }
@@ -199,9 +201,9 @@ inline int clock() { return (int)cuda_on_cpu::steps(); }
 
 // ---- warps: all lanes named in the mask come together, then every one gets its result ---------------
 namespace cuda_on_cpu {
-enum WarpOp { SYNC, SHUFFLE, BALLOT, MATCH_ANY, MATCH_ALL, ADD, MIN, MAX, UMIN, UMAX, BIT_AND, BIT_OR, BIT_XOR };
+enum WarpOp { SYNC, SHUFFLE, BALLOT, MATCH_ANY, MATCH_ALL, ADD, MIN, MAX, UMIN, UMAX, BIT_AND, BIT_OR, BIT_XOR, ACTIVE };
 uint64_t warp(WarpOp op, unsigned mask, uint64_t in, int from, int line);
-unsigned active_lanes();
+unsigned active_lanes(int line, int place);
 #ifdef CUDA_ON_CPU_CHECKED
 unsigned lane() __attribute__((const));
 #else
@@ -224,8 +226,8 @@ CUDA_ON_CPU_HERE inline void __syncwarp(unsigned mask = ~0u, line_now) { cuda_on
 CUDA_ON_CPU_HERE inline unsigned __ballot_sync(unsigned mask, int p, line_now) { return (unsigned)cuda_on_cpu::warp(cuda_on_cpu::BALLOT, mask, p != 0, 0, line); }
 CUDA_ON_CPU_HERE inline int __any_sync(unsigned mask, int p, line_now) { return __ballot_sync(mask, p, line) != 0; }
 CUDA_ON_CPU_HERE inline int __all_sync(unsigned mask, int p, line_now) { return __ballot_sync(mask, !p, line) == 0; }
-// All lanes that have not returned: those in another branch too, which a GPU would leave out.
-inline unsigned __activemask() { return cuda_on_cpu::active_lanes(); }
+// The lanes that come to this place together: when no lane of the warp can go on without them.
+#define __activemask() (cuda_on_cpu::active_lanes(__LINE__, __COUNTER__ + 1))
 template <class T> CUDA_ON_CPU_HERE T __shfl_sync(unsigned mask, T value, int from, int width = 32, line_now) {
   return cuda_on_cpu::shuffle(mask, value, cuda_on_cpu::group(width) + (from & (width - 1)), line);
 }
@@ -268,11 +270,13 @@ CUDA_ON_CPU_REDUCE(__reduce_xor_sync, unsigned, BIT_XOR)
 // thread goes on between touch_atomic, which checks and counts, and the update.
 namespace cuda_on_cpu {
 #ifdef CUDA_ON_CPU_CHECKED
-void touch_atomic(const volatile void* address, unsigned bytes, int line);
+void touch_atomic(const volatile void* address, unsigned bytes, int line, Scope scope = ON_DEVICE);
+void compares(const volatile void* address, unsigned bytes, const void* expected);  // what atomicCAS is told
 extern bool in_atomic;  // nothing is recorded and nobody else goes on
 #else
 extern uint16_t atomics_in_a_row;
-inline void touch_atomic(const volatile void*, unsigned, int) {
+inline void compares(const volatile void*, unsigned, const void*) {}
+inline void touch_atomic(const volatile void*, unsigned, int, Scope = ON_DEVICE) {
   if (++atomics_in_a_row == 0) yield();  // every 65,536: it may be waiting for another thread
 }
 #endif
@@ -309,7 +313,11 @@ template <class T> bool equal_bits(T a, T b) { return memcmp((void*)&a, (void*)&
     cuda_on_cpu::touch_atomic(address, sizeof(T), line);                                          \
     return cuda_on_cpu::atomic_update((U*)address, [v](U old) -> U { (void)old; return NEW; });   \
   }                                                                                               \
-  template <class T> CUDA_ON_CPU_HERE std::remove_cv_t<T> NAME##_block(T* address, cuda_on_cpu::Same<std::remove_cv_t<T>> v, line_now) { return NAME(address, v, line); } \
+  template <class T> CUDA_ON_CPU_HERE std::remove_cv_t<T> NAME##_block(T* address, cuda_on_cpu::Same<std::remove_cv_t<T>> v, line_now) { \
+    using U = std::remove_cv_t<T>;                                                                \
+    cuda_on_cpu::touch_atomic(address, sizeof(T), line, cuda_on_cpu::IN_BLOCK);                   \
+    return cuda_on_cpu::atomic_update((U*)address, [v](U old) -> U { (void)old; return NEW; });   \
+  }                                                                                               \
   template <class T> CUDA_ON_CPU_HERE std::remove_cv_t<T> NAME##_system(T* address, cuda_on_cpu::Same<std::remove_cv_t<T>> v, line_now) { return NAME(address, v, line); }
 CUDA_ON_CPU_ATOMIC(atomicAdd, U(old + v))
 CUDA_ON_CPU_ATOMIC(atomicSub, U(old - v))
@@ -324,6 +332,7 @@ CUDA_ON_CPU_ATOMIC(atomicDec, old == U(0) || old > v ? v : U(old - 1))
 template <class T>
 CUDA_ON_CPU_HERE std::remove_cv_t<T> atomicCAS(T* address, cuda_on_cpu::Same<std::remove_cv_t<T>> compare, cuda_on_cpu::Same<std::remove_cv_t<T>> v, line_now) {
   using U = std::remove_cv_t<T>;
+  cuda_on_cpu::compares(address, sizeof(T), &compare);
   cuda_on_cpu::touch_atomic(address, sizeof(T), line);
   U old = cuda_on_cpu::atomic_update((U*)address, [=](U o) -> U { return cuda_on_cpu::equal_bits<U>(o, compare) ? v : o; });
   if (!cuda_on_cpu::equal_bits<U>(old, compare)) cuda_on_cpu::yield();  // so that a spin lock ends

@@ -2,6 +2,9 @@
 // makes the compiler call a function before every load, store and array index, and in every basic
 // block. The sanitizers' libraries are not linked: the functions below take their place. They look
 // at an access before it happens, remember who touched what, and count what a warp asks for.
+#define clock clock_of_the_host  // a kernel's clock() is another
+#include <time.h>
+#undef clock
 #include "runtime.h"
 #include <stdlib.h>
 
@@ -13,12 +16,20 @@ struct Watch {
   uint64_t start[MAX_SPANS], end[MAX_SPANS];   // every array; after them the module's own variables
   unsigned char writable[MAX_SPANS];
   unsigned n_spans, n_arrays, log_limit, interrupt;
-  uint64_t* progress;                          // where the kernel is, for the case that it never ends
+  uint64_t* progress;                          // line, thread, block, blocks done, when this one began
   uint64_t shadow_limit;
   uint64_t image_low, image_high;              // the library's own read-only data
+  unsigned n_studied;                          // elements of which every access is told: see study()
+  struct Element { int span; unsigned block, bytes; long long offset; } studied[4];
 };
 static Watch watch;
 bool in_atomic;
+
+static uint64_t nanoseconds() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 
 // ---- source lines: the assembler put a label behind every call in the kernel (toolchain.py) ----------
 struct Label { uint64_t pc; int64_t line; };  // a negative line is a guess
@@ -59,14 +70,30 @@ static void know(unsigned pc, int line) {
 // `now` grows with every barrier, __syncwarp and fence. Two accesses to one address are in order if
 // one thread made both, or a barrier or __syncwarp of both threads lies between them, or a chain of
 // fence -> atomic, atomic on the same address -> access. If not, and one is a write, it is a race.
-struct Who { unsigned block, time, pc; uint16_t thread; uint8_t mask, known; };  // mask: of the 4 bytes
-const int KEPT = 4;
-struct Cell { Who by[3][KEPT]; };  // of 4 bytes: for each kind of access, some of those who made one
+// A volatile write behind a fence is a flag: for the threads of other warps it does what an atomic
+// does, and so does a volatile read of it. (Within a warp it does not: no warp runs in step.)
+enum Kind : uint8_t { READS, WRITES, ATOMICALLY, LOOKS, STORES, SETS_FLAG, ATOMICALLY_IN_BLOCK };  // LOOKS, STORES: volatile
+static Access access_of(Kind kind) {
+  static const Access of[] = {READ, WRITE, ATOMIC, READ, WRITE, WRITE, ATOMIC};
+  return of[kind];
+}
+static bool writes(Kind kind) { return kind == WRITES || kind == STORES; }
+// Who made an access, in 12 bytes: a launch may have a thousand million of them.
+struct Who {
+  unsigned block, time, packed;  // packed: where (an index of pcs), the thread, the bytes of four, the kind
+  unsigned where() const { return packed & 0x7fff; }
+  unsigned thread() const { return packed >> 15 & 1023; }
+  unsigned mask() const { return packed >> 25 & 15; }  // 0: nobody
+  Kind kind() const { return (Kind)(packed >> 29); }
+};
+const int KEPT = 5;
+struct Cell { Who by[KEPT]; };  // of 4 bytes: some of those who touched them
 static unsigned now, barrier_time, block_fenced;  // block_fenced: a barrier before which all had fenced
 static unsigned synced[WARPS][32][32];     // [warp][lane a][lane b]: a knows what b did before this time
 // A release stands for what its thread did before its fence (own), what its block did before a barrier
 // (all), what the lanes of its warp did before a __syncwarp (lanes), and what was acquired by then.
-struct Release { unsigned block, own, all, lanes[32], first_acquired, n_acquired; uint16_t thread; };
+// With __threadfence_block() it does so for its own block only.
+struct Release { unsigned block, when, own, all, lanes[32], first_acquired, n_acquired; uint16_t thread; bool device; };
 struct SyncVariable { uint64_t address; Release* log; unsigned n, room; };
 struct Acquired { SyncVariable* variable; unsigned n, thread, time; };
 static SyncVariable variables[4096];
@@ -83,19 +110,33 @@ static bool stands_for(const Release& r, unsigned thread, unsigned time) {
   if (time < r.all || (r.thread == thread && time < r.own)) return true;
   return r.thread / 32 == thread / 32 && time < r.lanes[thread % 32];
 }
-static bool brings(const Acquired& a, const Who& who, int depth, int& patience) {
+static bool brings(const Acquired& a, unsigned to_block, const Who& who, int depth, int& patience) {
   for (unsigned k = a.n; k-- > 0 && patience-- > 0;) {
     const Release& r = a.variable->log[k];
-    if (r.block == who.block && stands_for(r, who.thread, who.time)) return true;
+    if (!r.device && r.block != to_block) continue;
+    if (r.block == who.block && stands_for(r, who.thread(), who.time)) return true;
     for (unsigned i = r.first_acquired; depth > 0 && i < r.first_acquired + r.n_acquired; i++)
-      if (stands_for(r, acquired[i].thread, acquired[i].time) && brings(acquired[i], who, depth - 1, patience)) return true;
+      if (stands_for(r, acquired[i].thread, acquired[i].time) && brings(acquired[i], r.block, who, depth - 1, patience)) return true;
   }
   return false;
 }
 static bool released_to_me(const Who& who) {
   int patience = 50000;  // chains of fences can be long; the search must end
   for (unsigned i = first_acquired; i < n_acquired; i++)
-    if (in_block_order(acquired[i].thread, acquired[i].time) && brings(acquired[i], who, 8, patience)) return true;
+    if (in_block_order(acquired[i].thread, acquired[i].time) && brings(acquired[i], core.block, who, 8, patience)) return true;
+  return false;
+}
+// An atomic of `who` on this very address, behind a fence, after which an atomic of my block came: the
+// last of all blocks may set its counter back.
+static bool counted_before_me(const Who& who, uint64_t address) {
+  for (unsigned i = first_acquired; i < n_acquired; i++) {
+    const Acquired& a = acquired[i];
+    if (a.variable->address != address || !in_block_order(a.thread, a.time)) continue;
+    for (unsigned k = 0; k < a.n; k++) {
+      const Release& r = a.variable->log[k];
+      if (r.block == who.block && r.thread == who.thread() && who.time <= r.when && (r.device || r.block == core.block)) return true;
+    }
+  }
   return false;
 }
 static void acquire(SyncVariable* v) {
@@ -112,37 +153,46 @@ static void acquire(SyncVariable* v) {
   }
   acquired[n_acquired++] = {v, v->n, thread, now};
 }
-static bool ordered(const Who& who) {
-  if (who.block == core.block && in_block_order(who.thread, who.time)) return true;
-  return any_fence && released_to_me(who);
+static bool ordered(const Who& who, uint64_t address) {
+  if (who.block == core.block && in_block_order(who.thread(), who.time)) return true;
+  if (!any_fence) return false;
+  return released_to_me(who) || (access_of(who.kind()) == ATOMIC && counted_before_me(who, address));
 }
-static SyncVariable* variable_at(uint64_t address) {
+static SyncVariable* variable_at(uint64_t address, bool make) {
   for (unsigned h = (unsigned)(address * 0x9e3779b97f4a7c15ull >> 52), n = 0; n < 64; n++, h = (h + 1) % 4096)
     if (variables[h].address == address || !variables[h].address) {
+      if (!variables[h].address && !make) return nullptr;
       variables[h].address = address;
       return &variables[h];
     }
   return nullptr;
 }
-static void synchronize(uint64_t address) {  // an atomic takes what others released here, and releases
-  SyncVariable* v = any_fence ? variable_at(address) : nullptr;
-  if (!v) return;
+static void release(SyncVariable* v, Scope scope) {
   Thread& t = me();
-  if (v->n) acquire(v);
-  if (!t.fence_time) return;
-  unsigned all = t.fence_barrier > block_fenced ? t.fence_barrier : block_fenced;
+  unsigned own = t.fence_time[scope], all = t.fence_barrier[scope] > block_fenced ? t.fence_barrier[scope] : block_fenced;
   if (v->n == v->room) v->log = (Release*)realloc((void*)v->log, (v->room = 2 * v->room + 16) * sizeof(Release));
   Release& r = v->log[v->n++];
-  r.block = core.block, r.own = t.fence_time, r.all = all, r.thread = (uint16_t)t.index;
+  r.block = core.block, r.when = now++, r.own = own, r.all = all, r.thread = (uint16_t)t.index, r.device = scope == ON_DEVICE;
   r.first_acquired = first_acquired, r.n_acquired = n_acquired - first_acquired;
   for (unsigned j = 0; j < 32; j++) {
     unsigned known = synced[t.index / 32][t.index % 32][j];
-    r.lanes[j] = known < t.fence_time ? known : t.fence_time;
+    r.lanes[j] = known < own ? known : own;
   }
 }
-void fenced() {
+static void synchronize(uint64_t address, Kind kind) {  // an atomic takes what others released here, and releases
+  SyncVariable* v = any_fence && kind != READS && !writes(kind) ? variable_at(address, kind != LOOKS) : nullptr;
+  if (!v) return;
+  if (v->n) acquire(v);
+  if (kind == LOOKS) return;
+  const unsigned* fence = me().fence_time;
+  bool device = kind != ATOMICALLY_IN_BLOCK && fence[ON_DEVICE];
+  if (device) release(v, ON_DEVICE);
+  if (fence[IN_BLOCK] > (device ? fence[ON_DEVICE] : 0)) release(v, IN_BLOCK);
+}
+void fenced(Scope scope) {
   any_fence = true;
-  me().fence_time = ++now, me().fence_barrier = barrier_time;
+  now++;
+  for (int s = IN_BLOCK; s <= scope; s++) me().fence_time[s] = now, me().fence_barrier[s] = barrier_time;
 }
 void lanes_synced(unsigned warp, unsigned lanes) {
   unsigned joined[32] = {}, time = ++now;
@@ -156,11 +206,22 @@ void lanes_synced(unsigned warp, unsigned lanes) {
 
 // ---- who touched what ------------------------------------------------------------------------------------
 static Cell* shadow[MAX_SPANS];
-static unsigned* hits[MAX_SPANS];            // atomics, for every 4 bytes
+static uint64_t covered[MAX_SPANS];          // so many bytes of each array have one
+static unsigned* hits[MAX_SPANS];            // atomics, for every 4 bytes; made when the first one comes
 static Cell* shared_shadow;
 static uint8_t *written, *pending;           // of every byte of shared memory
-static bool races_unchecked;
 
+static unsigned pcs[1 << 15], n_pcs = 1;     // every place of an access, with a number of 15 bits; 0: one too many
+static uint16_t number_of[1 << 16];
+static unsigned place_of(unsigned pc) {
+  for (unsigned h = pc * 2654435761u >> 16;; h = (h + 1) % (1 << 16)) {
+    if (!number_of[h]) {
+      if (n_pcs == 1 << 15) return 0;
+      pcs[n_pcs] = pc, number_of[h] = (uint16_t)n_pcs++;
+    }
+    if (pcs[number_of[h]] == pc) return number_of[h];
+  }
+}
 static Fault* same_fault(int line, int other_line, int span) {
   for (unsigned i = 0; i < core.n_faults; i++) {
     Fault& f = core.faults[i];
@@ -170,54 +231,88 @@ static Fault* same_fault(int line, int other_line, int span) {
   return nullptr;
 }
 static void bounds_of(int span, uint64_t* start, uint64_t* end);
-static void race(const Who& other, Access before, Access access, unsigned pc, int span, long long offset, unsigned bytes) {
-  int line = line_of(pc), other_line = line_of(other.pc);
-  if (Fault* seen = same_fault(line, other_line, span)) { seen->count++; return; }
-  Fault& f = new_fault("race", line);
-  f.other_line = other_line, f.other_thread = other.thread, f.other_block = other.block;
-  f.access = access, f.other_access = before, f.span = span, f.offset = offset, f.bytes = bytes;
+// Two accesses to one element, and nothing between them.
+struct Meeting { Who before; unsigned thread, pc, bytes; int span; long long offset; Kind kind; uint64_t address; uint8_t old[16]; };
+static void tell(Fault& f, const Meeting& m) {
+  f.other_thread = m.before.thread(), f.other_block = m.before.block, f.other_access = access_of(m.before.kind());
+  f.thread = m.thread, f.access = access_of(m.kind), f.span = m.span, f.offset = m.offset, f.bytes = m.bytes;
+  f.pc = m.pc, f.other_pc = pcs[m.before.where()];
   uint64_t start = (uint64_t)core.shared, end;
-  if (span < 0) bounds_of(span, &start, &end), f.offset -= (long long)(start - (uint64_t)core.shared);
+  if (m.span < 0) bounds_of(m.span, &start, &end), f.offset -= (long long)(start - (uint64_t)core.shared);
 }
-static const Who* conflict(const Who* kept, unsigned mask, bool shared) {
-  for (int i = 0; i < KEPT; i++) {
-    const Who& w = kept[i];
-    if (w.known && (w.mask & mask) && (!shared || w.block == core.block) && !ordered(w)) return &w;
+static void race(const Meeting& m) {
+  int line = line_of(m.pc), other_line = line_of(pcs[m.before.where()]);
+  if (Fault* seen = same_fault(line, other_line, m.span)) { seen->count++; return; }
+  Fault& f = new_fault("race", line);
+  f.other_line = other_line;
+  tell(f, m);
+}
+// Two writes: a race where they write different values. The second value is known when the next call
+// of the compiler comes. `stored_at_once` is false where what is announced is written later.
+static Meeting meetings[8];
+static unsigned n_meetings;
+static bool stored_at_once = true;
+static void look_at_values() {
+  for (unsigned i = 0; i < n_meetings; i++) {
+    const Meeting& m = meetings[i];
+    if (memcmp((const void*)m.address, m.old, m.bytes)) { race(m); continue; }
+    int line = line_of(m.pc), other_line = line_of(pcs[m.before.where()]);
+    Fault& note = new_note("race", "same value", line, other_line);
+    if (note.count == 1) tell(note, m);
   }
-  return nullptr;
+  n_meetings = 0;
+}
+static void meet(const Meeting& m) {
+  if (!writes(m.kind) || !writes(m.before.kind()) || !stored_at_once || n_meetings == 8) { race(m); return; }
+  meetings[n_meetings] = m;
+  memcpy(meetings[n_meetings++].old, (const void*)m.address, m.bytes);
+}
+static bool against(const Who& w, Kind kind) {  // an access of `kind` now, if no order holds the two apart
+  static const uint8_t conflicts[] = {0b1110110, 0b1111111, 0b0010011, 0b0010010, 0b1111111, 0b0010011, 0b0010011};
+  bool block = kind == ATOMICALLY_IN_BLOCK || w.kind() == ATOMICALLY_IN_BLOCK;
+  bool flag = (kind == SETS_FLAG && w.kind() == LOOKS) || (kind == LOOKS && w.kind() == SETS_FLAG);
+  if (block && w.block != core.block) return true;  // atomic for its own block only
+  if (flag && w.block == core.block && w.thread() / 32 == me().index / 32) return true;  // a warp does not run in step
+  return conflicts[kind] >> w.kind() & 1;
 }
 // Who replaces whom: best an entry that this access covers (the same bytes, and in order before it:
 // whoever races with the old one races with the new one), then one of the same warp, of the same block.
-static void remember(Who* kept, unsigned mask, unsigned pc) {
-  unsigned thread = me().index;
-  int best = 0, value = -1;
-  for (int i = 0; i < KEPT && value < 4; i++) {
-    const Who& w = kept[i];
-    bool same_block = w.block == core.block, covered = !(w.mask & ~mask);
-    int worth = !w.known ? 4 : covered && same_block && w.thread == thread ? 5
-              : covered && same_block && w.thread / 32 == thread / 32 ? 2 : same_block && covered ? 1 : 0;
-    if (worth < 4 && covered && ordered(w)) worth = 3;
-    if (worth > value) best = i, value = worth;
-  }
-  kept[best] = {core.block, now, pc, (uint16_t)thread, (uint8_t)mask, 1};
+static int worth(const Who& w, const Who& mine, bool shared, bool before_me) {
+  bool same_block = w.block == mine.block, same_kind = w.kind() == mine.kind();
+  if (!w.mask() || (shared && !same_block)) return 6;
+  bool covers = !(w.mask() & ~mine.mask()) && (same_kind || mine.kind() == WRITES);
+  if (covers && same_block && w.thread() == mine.thread()) return 7;
+  if (covers && before_me) return 5;
+  if (!covers || !same_kind || !same_block) return access_of(w.kind()) == READ;
+  return w.thread() / 32 == mine.thread() / 32 ? 3 : 2;
 }
-static void check_race(Cell* cells, uint64_t offset, unsigned bytes, Access access, unsigned pc, int span) {
-  bool shared = span < 0;
+static void check_word(Cell& cell, const Who& mine, Meeting& m, bool& met) {
+  bool shared = m.span < 0;
+  int best = 0, value = -1;
+  for (int i = 0; i < KEPT; i++) {
+    const Who& w = cell.by[i];
+    bool there = (w.mask() & mine.mask()) && (!shared || w.block == mine.block);
+    bool before_me = there && ordered(w, m.address);
+    if (there && !before_me && !met && against(w, m.kind)) met = true, m.before = w;
+    int now_worth = worth(w, mine, shared, before_me);
+    if (now_worth > value) best = i, value = now_worth;
+  }
+  cell.by[best] = mine;
+}
+static void check_race(Cell* cells, uint64_t offset, unsigned bytes, Kind kind, unsigned pc, int span, uint64_t address) {
+  Meeting m = {{}, me().index, pc, bytes, span, (long long)offset, kind, address, {}};
+  unsigned who = place_of(pc) | me().index << 15 | (unsigned)kind << 29;
+  bool met = false;
   for (uint64_t at = offset; at < offset + bytes;) {
     uint64_t word = at / 4, until = 4 * (word + 1) < offset + bytes ? 4 * (word + 1) : offset + bytes;
-    unsigned mask = ((1u << (until - at)) - 1) << at % 4;
+    Who mine = {core.block, now, who | (((1u << (until - at)) - 1) << at % 4) << 25};
     Cell& cell = cells[word];
-    static const Access others[] = {WRITE, ATOMIC, READ};
-    for (Access before : others) {
-      if (before == access && access != WRITE) continue;  // two reads, two atomics: no race
-      if (const Who* other = conflict(cell.by[before], mask, shared)) {
-        race(*other, before, access, pc, span, (long long)offset, bytes);
-        break;
-      }
-    }
-    remember(cell.by[access], mask, pc);
+    bool again = false;  // the same access as before: an accumulator in memory
+    for (const Who& w : cell.by) again |= w.packed == mine.packed && w.time == now && w.block == mine.block;
+    if (!again) check_word(cell, mine, m, met);
     at = until;
   }
+  if (met) meet(m);
 }
 
 // ---- where an address lies ---------------------------------------------------------------------------------
@@ -238,6 +333,10 @@ static int find_shared(uint64_t offset) {  // the array, or the one that this ad
   for (unsigned k = 0; k < core.n_arrays; k++)
     if (offset >= core.arrays[k].offset) nearest = STATIC - (int)k;
   return nearest;
+}
+static void count_hit(unsigned span, uint64_t a) {
+  if (!hits[span]) hits[span] = (unsigned*)calloc((watch.end[span] - watch.start[span]) / 4 + 2, sizeof(unsigned));
+  hits[span][(a - watch.start[span]) / 4]++;
 }
 static void bounds_of(int span, uint64_t* start, uint64_t* end) {
   if (span >= 0) *start = watch.start[span], *end = watch.end[span];
@@ -262,9 +361,10 @@ static int nearest_array(uint64_t a) {
 }
 
 // ---- counts: one event for each access of a thread, merged to requests of a warp ------------------------------
-struct Event { uint64_t address; int16_t span; uint8_t bytes, access; };
+struct Event { uint64_t address; unsigned value; int16_t span; uint8_t bytes, access; };  // value: the first 4 bytes that were read
 struct Stream { unsigned* keys; Event* events; unsigned n, room; };  // key: 2 pc, + 1 for a STEP, which has no event
-static Stream streams[MAX_THREADS];
+static Stream streams[MAX_THREADS], spare[MAX_THREADS];  // spare: streams of warps that have ended
+static unsigned n_spare;
 const unsigned ROOM = 24 << 20, NOBODY = ~0u;  // events of all threads between two barriers: 480 MiB
 static unsigned events_room;
 static bool counts_cut;
@@ -283,6 +383,7 @@ static Logged* logged;
 static unsigned n_logged;
 
 static bool grow(Stream& s) {
+  if (!s.room && n_spare) return s = spare[--n_spare], true;
   if (events_room > ROOM) return !(counts_cut = true);
   events_room += s.room + 64;
   s.room = 2 * s.room + 64;
@@ -293,8 +394,10 @@ static bool grow(Stream& s) {
 static void note(uint64_t address, unsigned bytes, Access access, int span, unsigned pc) {
   Stream& s = streams[me().index];
   if (s.n == s.room && !grow(s)) return;
+  unsigned value = 0;
+  if (access == READ) memcpy(&value, (const void*)address, bytes < 4 ? bytes : 4);
   s.keys[s.n] = 2 * pc;
-  s.events[s.n++] = {address, (int16_t)span, (uint8_t)bytes, (uint8_t)access};
+  s.events[s.n++] = {address, value, (int16_t)span, (uint8_t)bytes, (uint8_t)access};
   if (n_logged < watch.log_limit) logged[n_logged++] = {core.block, me().index, pc, s.events[s.n - 1]};
 }
 static void note_step(unsigned pc) {
@@ -414,10 +517,79 @@ static void merge(unsigned warp) {
     request(warp, active, at);
     for (unsigned l = 0; l < 32; l++) at[l] += active >> l & 1;
   }
-  for (unsigned l = 0; l < 32; l++) lanes[l].n = 0;
+  for (unsigned l = 0; l < 32; l++) {
+    lanes[l].n = 0;
+    if (lanes[l].room) spare[n_spare++] = lanes[l], lanes[l] = {};
+  }
 }
 static void merge_all() {
   for (unsigned w = 0; 32 * w < core.n_threads; w++) merge(w);
+}
+
+// ---- guesses: a plain read whose value a compare-and-swap then confirms -----------------------------------------
+static unsigned guessed[64], n_guessed;  // the places of such reads
+void compares(const volatile void* pointer, unsigned bytes, const void* expected) {
+  if (!here) return;
+  const Stream& s = streams[me().index];
+  uint64_t a = (uint64_t)pointer;
+  unsigned value = 0, n = 0;
+  memcpy(&value, expected, bytes < 4 ? bytes : 4);
+  for (unsigned i = s.n; i-- > 0 && n++ < 500;) {
+    if ((s.keys[i] & 1) || s.events[i].address != a || s.events[i].access != READ) continue;
+    if (s.events[i].value == value && n_guessed < 64) guessed[n_guessed++] = s.keys[i] / 2;
+    return;
+  }
+}
+static bool is_guess(unsigned pc) {
+  for (unsigned i = 0; i < n_guessed; i++)
+    if (guessed[i] == pc) return true;
+  return false;
+}
+static void reconsider() {  // now all guesses are known: a race of one with an atomic is only noted
+  unsigned kept = 0;
+  for (unsigned i = 0; i < core.n_faults; i++) {
+    const Fault& f = core.faults[i];
+    bool guess = strcmp(f.kind, "race") == 0 && ((f.access == READ && f.other_access == ATOMIC && is_guess(f.pc)) ||
+                                                 (f.access == ATOMIC && f.other_access == READ && is_guess(f.other_pc)));
+    if (!guess) { core.faults[kept++] = f; continue; }
+    Fault& note = new_note("race", "guess", f.line, f.other_line);
+    if (note.count == 1) note = f, note.why = "guess";
+  }
+  core.n_faults = kept;
+}
+
+// ---- a study: every access to an element, so that the advice on its race is right ----------------------------------
+struct Told { unsigned element, thread, epoch, round, pc; int access; };
+static Told accesses[512];
+static unsigned n_accesses;
+// In which round of its loops a thread is: how often it has come by the place where it was most often.
+static unsigned rounds() {
+  static unsigned count[1024];
+  unsigned most = 0;
+  const Stream& s = streams[me().index];
+  memset(count, 0, sizeof count);
+  for (unsigned i = 0; i < s.n; i++) {
+    if (!(s.keys[i] & 1)) continue;
+    unsigned n = ++count[s.keys[i] * 2654435761u >> 22];
+    most = n > most ? n : most;
+  }
+  return most;
+}
+static void study(uint64_t offset, unsigned bytes, Access access, int span, unsigned pc) {
+  for (unsigned i = 0; i < watch.n_studied && n_accesses < 512; i++) {
+    const Watch::Element& e = watch.studied[i];
+    bool there = (long long)offset < e.offset + e.bytes && (long long)(offset + bytes) > e.offset;
+    if (there && e.span == span && e.block == core.block)
+      accesses[n_accesses++] = {i, me().index, barrier_time, rounds(), pc, access};
+  }
+}
+static void write_study(Text& json) {
+  json.add(",\"studied\":[");
+  for (unsigned i = 0; i < n_accesses; i++) {
+    const Told& t = accesses[i];
+    json.add("%s[%u,%u,%d,%u,%u,%d]", i ? "," : "", t.element, t.thread, t.access, t.epoch, t.round, line_of(t.pc));
+  }
+  json.add("]");
 }
 
 // ---- what the scheduler tells -----------------------------------------------------------------------------------
@@ -430,10 +602,11 @@ void launch_starts() {
   written = (uint8_t*)calloc(3 * SHARED_BYTES, 1), pending = (uint8_t*)calloc(3 * SHARED_BYTES, 1);
   memset(core.shared, 0xff, 3 * SHARED_BYTES);
   counts_cut = any_fence = in_atomic = false;
-  now = 1, until = 4093, n_logged = guesses = n_acquired = first_acquired = 0;
+  now = 1, until = 4093, n_logged = guesses = n_acquired = first_acquired = n_meetings = n_guessed = n_accesses = 0;
   memset(synced, 0, sizeof synced);
 }
 void block_starts() {
+  watch.progress[4] = nanoseconds();
   barrier_time = ++now, block_fenced = 0, first_acquired = n_acquired;
   unsigned dynamic = SHARED_BYTES / 256 * 256;  // what the last block left is worth nothing
   memset(core.shared, 0xff, core.static_bytes);
@@ -447,22 +620,26 @@ void thread_ends(unsigned thread) {
 }
 void barrier_passed() {
   bool all_fenced = any_fence;
-  for (unsigned i = 0; all_fenced && i < core.n_threads; i++) all_fenced = core.threads[i].fence_time >= core.threads[i].wrote;
+  for (unsigned i = 0; all_fenced && i < core.n_threads; i++) all_fenced = core.threads[i].fence_time[ON_DEVICE] >= core.threads[i].wrote;
   barrier_time = ++now;
   if (all_fenced) block_fenced = barrier_time;
   merge_all();
 }
-void block_ends() { merge_all(); }
+void block_ends() {
+  look_at_values();
+  merge_all();
+  watch.progress[3]++;
+}
 // Every kernel has its own library, and each of them this memory: kept, 300 kernels took 11 GiB.
 void launch_ends() {
   free((void*)shared_shadow), free(written), free(pending);
   shared_shadow = nullptr, written = pending = nullptr;
   for (Cell*& cells : shadow) free((void*)cells), cells = nullptr;
-  for (Stream& s : streams) {
-    free(s.keys), free(s.events);
-    s = {};
-  }
+  for (Stream& s : streams)  // there are some where the launch has failed
+    if (s.room) spare[n_spare++] = s, s = {};
+  while (n_spare) n_spare--, free(spare[n_spare].keys), free(spare[n_spare].events);
   events_room = 0;
+  reconsider();
 }
 void copy_pending(const void* shared, unsigned bytes, bool on) {
   uint64_t offset = (uint64_t)shared - (uint64_t)core.shared;
@@ -491,10 +668,12 @@ static int check_place(uint64_t a, unsigned bytes, Access access, int line) {
   if (span >= 0 && access != READ && !watch.writable[span]) refuse("read-only", line, span, a, bytes, access);
   return span;
 }
-void record(const volatile void* pointer, unsigned bytes, Access access, int told, const void* caller) {
+static void record_as(const volatile void* pointer, unsigned bytes, Kind kind, int told, const void* caller) {
   uint64_t a = (uint64_t)pointer;
   if (!here || in_atomic || !bytes || (a - watch.low >= watch.high - watch.low && on_stack(me(), a))) return;  // a local variable
   if (core.order && coin(watch.interrupt)) yield();
+  Access access = access_of(kind);
+  if (kind == STORES && me().fence_time[IN_BLOCK]) kind = SETS_FLAG;
   unsigned pc = (unsigned)((uint64_t)caller - base);
   if (told) know(pc, told);
   uint64_t in_shared = a - (uint64_t)core.shared;
@@ -505,17 +684,29 @@ void record(const volatile void* pointer, unsigned bytes, Access access, int tol
     span = check_place(a, bytes, access, told ? told : line_of(pc));
   if (span < 0) {
     check_shared(in_shared, bytes, access, told ? told : line_of(pc), span, a);
-    check_race(shared_shadow, in_shared, bytes, access, pc, span);
-  } else if (shadow[span]) {
-    check_race(shadow[span], a - watch.start[span], bytes, access, pc, span);
-    if (access == ATOMIC) hits[span][(a - watch.start[span]) / 4]++;
+    check_race(shared_shadow, in_shared, bytes, kind, pc, span, a);
+  } else {
+    if (a - watch.start[span] < covered[span]) check_race(shadow[span], a - watch.start[span], bytes, kind, pc, span, a);
+    if (access == ATOMIC) count_hit((unsigned)span, a);
   }
-  if (access == ATOMIC) synchronize(a);
+  if (kind != READS && kind != WRITES) synchronize(a, kind);
   if (access != READ && span >= 0) me().wrote = now;
   note(a, bytes, access, span, pc);
+  if (watch.n_studied) {
+    uint64_t start, end;
+    bounds_of(span, &start, &end);
+    study(a - start, bytes, access, span, pc);
+  }
 }
-void touch_atomic(const volatile void* address, unsigned bytes, int line) {
-  record(address, bytes, ATOMIC, line, __builtin_return_address(0));
+void record(const volatile void* pointer, unsigned bytes, Access access, int told, const void* caller) {
+  look_at_values();
+  stored_at_once = false;  // an asynchronous copy writes when it likes
+  record_as(pointer, bytes, (Kind)access, told, caller);
+  stored_at_once = true;
+}
+void touch_atomic(const volatile void* address, unsigned bytes, int line, Scope scope) {
+  look_at_values();
+  record_as(address, bytes, scope == IN_BLOCK ? ATOMICALLY_IN_BLOCK : ATOMICALLY, line, __builtin_return_address(0));
 }
 uint3 thread_index() { return here->threadIdx; }
 uint3 block_index() { return here->blockIdx; }
@@ -524,12 +715,11 @@ dim3 grid_size() { return here->gridDim; }
 
 // ---- setting up and reporting -----------------------------------------------------------------------------------------
 static void make_shadow(unsigned span, uint64_t* left) {
-  uint64_t words = (watch.end[span] - watch.start[span] + 3) / 4;
-  if (!watch.writable[span]) return;
-  if (words * sizeof(Cell) > *left) { races_unchecked = true; return; }
+  uint64_t words = watch.writable[span] ? (watch.end[span] - watch.start[span] + 3) / 4 : 0, room = *left / sizeof(Cell) / 4 * 4;
+  if (words > room) words = room;  // races are looked for in the first part of the array only
   *left -= words * sizeof(Cell);
-  shadow[span] = (Cell*)calloc(words + 1, sizeof(Cell));
-  hits[span] = (unsigned*)calloc(words + 1, sizeof(unsigned));
+  covered[span] = 4 * words;
+  shadow[span] = words ? (Cell*)calloc(words + 4, sizeof(Cell)) : nullptr;
 }
 CUDA_ON_CPU_EXPORT void cuda_on_cpu_watch(const Watch* given) {
   for (unsigned i = 0; i < MAX_SPANS; i++) {
@@ -537,7 +727,6 @@ CUDA_ON_CPU_EXPORT void cuda_on_cpu_watch(const Watch* given) {
     shadow[i] = nullptr, hits[i] = nullptr;
   }
   watch = *given;
-  races_unchecked = false;
   uint64_t left = watch.shadow_limit;
   memset(page_span, NOWHERE, sizeof page_span);
   for (unsigned i = 0; i < watch.n_spans; i++) {
@@ -571,7 +760,13 @@ static void write_hot(Text& json) {  // the address of each array that most atom
   }
 }
 void write_counts(Text& json) {
-  json.add(",\"steps\":%llu,\"counts_cut\":%d,\"races_unchecked\":%d,\"sites\":[", (unsigned long long)core.steps, counts_cut, races_unchecked);
+  json.add(",\"steps\":%llu,\"counts_cut\":%d,\"unchecked\":[", (unsigned long long)core.steps, counts_cut);
+  bool any = false;
+  for (unsigned i = 0; i < watch.n_spans; i++) {
+    uint64_t bytes = watch.end[i] - watch.start[i];
+    if (watch.writable[i] && covered[i] < bytes) json.add("%s[%u,%llu]", any ? "," : "", i, (unsigned long long)covered[i]), any = true;
+  }
+  json.add("],\"sites\":[");
   bool first = true;
   for (const Site& s : sites)
     if (s.used) write_site(json, s, first), first = false;
@@ -588,44 +783,59 @@ void write_counts(Text& json) {
              (unsigned long long)(l.event.address - start), l.event.bytes);
   }
   json.add("]");
+  write_study(json);
 }
 
 // ---- the functions that the compiler calls -------------------------------------------------------------------------------
 // The compiler has joined narrower accesses, knowing that a CPU does not mind: they are taken apart again.
-static void pieces(const void* address, size_t bytes, Access access, const void* pc) {
+static void pieces(const void* address, size_t bytes, Kind kind, const void* pc) {
   for (uint64_t a = (uint64_t)address, end = a + bytes, size; a < end; a += size) {
     size = a % 4 == 0 && end - a >= 4 ? 4 : a % 2 == 0 && end - a >= 2 ? 2 : 1;
-    record((const void*)a, (unsigned)size, access, 0, pc);
+    record_as((const void*)a, (unsigned)size, kind, 0, pc);
   }
 }
-#define HOOK(N)                                                                                                              \
-  CUDA_ON_CPU_EXPORT void __tsan_read##N(void* a) { record(a, N, READ, 0, __builtin_return_address(0)); }                     \
-  CUDA_ON_CPU_EXPORT void __tsan_write##N(void* a) { record(a, N, WRITE, 0, __builtin_return_address(0)); }                   \
-  CUDA_ON_CPU_EXPORT void __tsan_unaligned_read##N(void* a) { pieces(a, N, READ, __builtin_return_address(0)); }              \
-  CUDA_ON_CPU_EXPORT void __tsan_unaligned_write##N(void* a) { pieces(a, N, WRITE, __builtin_return_address(0)); }
-HOOK(1) HOOK(2) HOOK(4) HOOK(8) HOOK(16)
+static void many(const void* address, size_t bytes, Kind kind, const void* pc) {  // more than `meetings` has room for
+  look_at_values();
+  stored_at_once = false;
+  pieces(address, bytes, kind, pc);
+  stored_at_once = true;
+}
+#define CUDA_ON_CPU_HOOK(NAME, N, KIND)                                                                                         \
+  CUDA_ON_CPU_EXPORT void __tsan_##NAME##N(void* a) {                                                                           \
+    if (n_meetings) look_at_values();                                                                                           \
+    record_as(a, N, KIND, 0, __builtin_return_address(0));                                                                      \
+  }                                                                                                                             \
+  CUDA_ON_CPU_EXPORT void __tsan_unaligned_##NAME##N(void* a) {                                                                 \
+    if (n_meetings) look_at_values();                                                                                           \
+    pieces(a, N, KIND, __builtin_return_address(0));                                                                            \
+  }
+#define CUDA_ON_CPU_HOOKS(N)                                                                                                    \
+  CUDA_ON_CPU_HOOK(read, N, READS) CUDA_ON_CPU_HOOK(write, N, WRITES)                                                           \
+  CUDA_ON_CPU_HOOK(volatile_read, N, LOOKS) CUDA_ON_CPU_HOOK(volatile_write, N, STORES)
+CUDA_ON_CPU_HOOKS(1) CUDA_ON_CPU_HOOKS(2) CUDA_ON_CPU_HOOKS(4) CUDA_ON_CPU_HOOKS(8) CUDA_ON_CPU_HOOKS(16)
 CUDA_ON_CPU_EXPORT void __tsan_init() {}
 CUDA_ON_CPU_EXPORT void __tsan_func_entry(void*) {}
 CUDA_ON_CPU_EXPORT void __tsan_func_exit() {}
-CUDA_ON_CPU_EXPORT void __tsan_read_range(void* a, size_t n) { pieces(a, n, READ, __builtin_return_address(0)); }
-CUDA_ON_CPU_EXPORT void __tsan_write_range(void* a, size_t n) { pieces(a, n, WRITE, __builtin_return_address(0)); }
+CUDA_ON_CPU_EXPORT void __tsan_read_range(void* a, size_t n) { many(a, n, READS, __builtin_return_address(0)); }
+CUDA_ON_CPU_EXPORT void __tsan_write_range(void* a, size_t n) { many(a, n, WRITES, __builtin_return_address(0)); }
 CUDA_ON_CPU_EXPORT void* __tsan_memcpy(void* to, const void* from, size_t n) {
-  pieces(from, n, READ, __builtin_return_address(0));
-  pieces(to, n, WRITE, __builtin_return_address(0));
+  many(from, n, READS, __builtin_return_address(0));
+  many(to, n, WRITES, __builtin_return_address(0));
   return memcpy(to, from, n);
 }
 CUDA_ON_CPU_EXPORT void* __tsan_memmove(void* to, const void* from, size_t n) {
-  pieces(from, n, READ, __builtin_return_address(0));
-  pieces(to, n, WRITE, __builtin_return_address(0));
+  many(from, n, READS, __builtin_return_address(0));
+  many(to, n, WRITES, __builtin_return_address(0));
   return memmove(to, from, n);
 }
 CUDA_ON_CPU_EXPORT void* __tsan_memset(void* to, int value, size_t n) {
-  pieces(to, n, WRITE, __builtin_return_address(0));
+  many(to, n, WRITES, __builtin_return_address(0));
   return memset(to, value, n);
 }
 CUDA_ON_CPU_EXPORT void __sanitizer_cov_trace_pc() {  // in every basic block
   if (!here || in_atomic) return;
   unsigned pc = (unsigned)((uint64_t)__builtin_return_address(0) - base);
+  if (n_meetings) look_at_values();
   core.steps++;
   if (--until == 0) {  // a prime number of steps, so as not to fall into step with a loop
     until = 4093;

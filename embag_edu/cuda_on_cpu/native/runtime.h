@@ -8,7 +8,7 @@
 #undef printf
 
 namespace cuda_on_cpu {
-const unsigned MAX_THREADS = 1024, WARPS = MAX_THREADS / 32, MAX_FAULTS = 32;
+const unsigned MAX_THREADS = 1024, WARPS = MAX_THREADS / 32, MAX_FAULTS = 32, MAX_NOTES = 16;
 const unsigned SHARED_BYTES = 228 * 1024, STATIC_SHARED_BYTES = 48 * 1024;
 
 struct Fiber;
@@ -22,7 +22,7 @@ struct Thread : Here {
   unsigned index;
   Fiber* fiber;
   State state;
-  int line;           // of the barrier or warp operation that it waits in
+  int line, place;    // of the barrier or warp operation that it waits in; a line may hold several places
   Vote vote;
   WarpOp op;
   unsigned mask;      // the lanes that take part
@@ -30,16 +30,16 @@ struct Thread : Here {
   uint64_t in, out;   // what it gave and what it gets
   Copy* copies;
   unsigned n_copies, copies_room, batch;
-  unsigned fence_time, fence_barrier, wrote;  // checked mode: see ordered() in recorder.cpp
+  unsigned fence_time[2], fence_barrier[2], wrote;  // checked mode, by Scope: see ordered() in recorder.cpp
 };
 enum Access : uint8_t { READ, WRITE, ATOMIC, STEP };
-struct Fault {
-  const char* kind;
+struct Fault {            // or a note: what looks like a fault, and is right all the same
+  const char *kind, *why;  // why: of a note
   int line, other_line;
   unsigned thread, block, other_thread, other_block;
   int access, other_access, span;  // span: which array, or one of the constants below
   long long offset;                // in bytes, from the start of the array
-  unsigned bytes, count;
+  unsigned bytes, count, pc, other_pc;
   char text[240];
 };
 struct SharedArray { unsigned offset, bytes; const char* names; int line; };
@@ -55,8 +55,9 @@ struct Core {
   char* shared;
   SharedArray arrays[64];
   unsigned n_arrays;
-  Fault faults[MAX_FAULTS];
-  unsigned n_faults, more_faults;
+  Fault faults[MAX_FAULTS], notes[MAX_NOTES];
+  unsigned n_faults, more_faults, n_notes;
+  unsigned asking, patience;  // how many wait in __activemask, and how long others have run meanwhile
 };
 extern Core core;
 inline Thread& me() { return *static_cast<Thread*>(here); }
@@ -67,6 +68,7 @@ inline unsigned lanes_of(unsigned warp) {  // which lanes of a warp exist: the l
 bool on_stack(const Thread& thread, uint64_t address);
 bool coin(unsigned sides);                                      // true once in so many times, when order > 0
 Fault& new_fault(const char* kind, int line);                   // of the running thread
+Fault& new_note(const char* kind, const char* why, int line, int other_line);  // or the one that there is, counted up
 [[noreturn]] void stop(const char* kind, int line, const char* format, ...);
 [[noreturn]] void leave();                                      // the launch has failed
 
@@ -85,7 +87,7 @@ void block_starts();
 void thread_ends(unsigned thread);
 void barrier_passed();
 void lanes_synced(unsigned warp, unsigned lanes);
-void fenced();
+void fenced(Scope scope);
 void copy_pending(const void* shared, unsigned bytes, bool pending);
 void block_ends();
 void launch_ends();
@@ -98,7 +100,7 @@ inline void block_starts() {}
 inline void thread_ends(unsigned) {}
 inline void barrier_passed() {}
 inline void lanes_synced(unsigned, unsigned) {}
-inline void fenced() {}
+inline void fenced(Scope) {}
 inline void copy_pending(const void*, unsigned, bool) {}
 inline void block_ends() {}
 inline void launch_ends() {}

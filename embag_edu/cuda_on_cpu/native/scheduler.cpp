@@ -53,6 +53,18 @@ Fault& new_fault(const char* kind, int line) {
   fault.thread = here ? me().index : 0, fault.block = core.block;
   return fault;
 }
+static bool same_place(const Fault& f, const char* kind, const char* why, int line, int other_line) {
+  return strcmp(f.kind, kind) == 0 && strcmp(f.why, why) == 0 && f.line == line && f.other_line == other_line;
+}
+Fault& new_note(const char* kind, const char* why, int line, int other_line) {
+  for (unsigned i = 0; i < core.n_notes; i++)
+    if (same_place(core.notes[i], kind, why, line, other_line)) { core.notes[i].count++; return core.notes[i]; }
+  Fault& note = core.notes[core.n_notes < MAX_NOTES - 1 ? core.n_notes++ : MAX_NOTES - 1];
+  memset((void*)&note, 0, sizeof note);
+  note.kind = kind, note.why = why, note.line = line, note.other_line = other_line, note.span = NOWHERE, note.count = 1;
+  note.thread = here ? me().index : 0, note.block = note.other_block = core.block;
+  return note;
+}
 static void settle();
 void leave() {
   settle();
@@ -113,18 +125,22 @@ static void settle() {
     core.lanes_done[i / 32] |= 1u << i % 32;
   }
 }
+static void answer_those_who_ask(unsigned warp, bool at_once);
 static void wait_here() {
+  if (core.asking) answer_those_who_ask(me().index / 32, false);
   Fiber *mine = me().fiber, *to = pick();
   if (to != mine) jump(*mine, *to);
 }
 void yield() {
   settle();
   make_ready(me().index);
+  if (core.asking && ++core.patience % 1024 == 0)  // a lane spins, and may wait for one that asks
+    for (unsigned w = 0; 32 * w < core.n_threads; w++) answer_those_who_ask(w, true);
   wait_here();
 }
-void fence() {
+void fence(Scope scope) {
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
-  fenced();
+  fenced(scope);
 }
 long long steps() { return (long long)++core.steps; }
 
@@ -140,13 +156,14 @@ static void check_barrier() {
       Fault& fault = core.faults[core.n_faults - 1];
       fault.other_line = t.line, fault.other_thread = t.index, fault.other_block = core.block;
       leave();
+    } else if (t.place != first->place) {
+      Fault& note = new_note("divergent barrier", "one line", t.line, 0);
+      note.thread = first->index, note.other_thread = t.index;
     }
   }
-  if (!ended) return;
-  Fault& fault = new_fault("divergent barrier", first->line);
-  fault.thread = first->index, fault.other_thread = ended->index, fault.other_block = core.block, fault.count = core.done;
-  snprintf(fault.text, sizeof fault.text, "ended");
-  leave();
+  if (!ended) return;  // a barrier waits for the threads that have not ended (on GPUs of compute capability 7.0 and above)
+  Fault& note = new_note("divergent barrier", "ended", first->line, 0);
+  note.thread = first->index, note.other_thread = ended->index;
 }
 static bool release_barrier_if_complete(bool last_goes_on) {
   if (!core.waiting || core.waiting + core.done < core.n_threads) return false;
@@ -164,10 +181,10 @@ static bool release_barrier_if_complete(bool last_goes_on) {
   }
   return true;
 }
-int barrier(Vote vote, int predicate, int line) {
+int barrier(Vote vote, int predicate, int line, int place) {
   settle();
   Thread& t = me();
-  t.vote = vote, t.in = predicate != 0, t.line = line, t.state = AT_BARRIER;
+  t.vote = vote, t.in = predicate != 0, t.line = line, t.place = place, t.state = AT_BARRIER;
   core.waiting++;
   bool last_goes_on = !core.order;  // no switch is needed when the last one arrives
   if (!release_barrier_if_complete(last_goes_on) || !last_goes_on) wait_here();
@@ -176,10 +193,34 @@ int barrier(Vote vote, int predicate, int line) {
 
 // ---- warps --------------------------------------------------------------------------------------------
 unsigned lane() { return me().index % 32; }
-unsigned active_lanes() {
+// Lanes that ask who is active wait until no lane of their warp can go on: those that then stand in
+// the same place are active together. `at_once`: whoever else may still be on the way.
+static void answer_those_who_ask(unsigned warp, bool at_once) {
+  Thread* lanes = core.threads + 32 * warp;
+  unsigned asking = 0, exist = lanes_of(warp) & ~core.lanes_done[warp];
+  for (unsigned l = 0; l < 32; l++) {
+    if (!(exist >> l & 1)) continue;
+    if (lanes[l].state == READY && !at_once) return;
+    asking |= (unsigned)(lanes[l].state == AT_WARP && lanes[l].op == ACTIVE) << l;
+  }
+  for (unsigned l = 0; l < 32; l++) {
+    if (!(asking >> l & 1)) continue;
+    Thread& t = lanes[l];
+    t.out = 0;
+    for (unsigned k = 0; k < 32; k++)
+      if ((asking >> k & 1) && lanes[k].place == t.place) t.out |= 1u << k;
+    if (t.out != exist) new_note("warp mask", "active", t.line, 0).thread = t.index;
+    core.at_warp[warp] &= ~(1u << l), core.asking--;
+    make_ready(32 * warp + l);
+  }
+}
+unsigned active_lanes(int line, int place) {
   settle();
-  unsigned warp = me().index / 32;
-  return lanes_of(warp) & ~core.lanes_done[warp];
+  Thread& t = me();
+  t.op = ACTIVE, t.mask = 1u << t.index % 32, t.line = line, t.place = place, t.state = AT_WARP;
+  core.at_warp[t.index / 32] |= t.mask, core.asking++;
+  wait_here();
+  return (unsigned)t.out;
 }
 static uint64_t combine(WarpOp op, uint64_t a, uint64_t b) {
   unsigned x = (unsigned)a, y = (unsigned)b;
@@ -298,8 +339,9 @@ static void thread_done() {
   core.done++;
   thread_ends(t.index);
   if (core.waiting) release_barrier_if_complete(false);
+  if (core.asking) answer_those_who_ask(warp, false);
   for (unsigned l = 0; core.at_warp[warp] && l < 32; l++)
-    if (core.at_warp[warp] >> l & 1) release_warp_if_complete(warp, core.threads[32 * warp + l].mask, core.threads[32 * warp + l].op);
+    if ((core.at_warp[warp] >> l & 1) && core.threads[32 * warp + l].op != ACTIVE) release_warp_if_complete(warp, core.threads[32 * warp + l].mask, core.threads[32 * warp + l].op);
 }
 static Call call;
 static void** args;
@@ -368,7 +410,8 @@ static void start_block(const Launch& l, unsigned long long b) {
   uint3 id = {(unsigned)(b % l.grid[0]), (unsigned)(b / l.grid[0] % l.grid[1]), (unsigned)(b / l.grid[0] / l.grid[1])};
   for (unsigned i = 0; i < core.n_threads; i++) {
     Thread& t = core.threads[i];
-    t.blockIdx = id, t.state = READY, t.n_copies = t.batch = 0, t.fence_time = t.fence_barrier = t.wrote = 0;
+    t.blockIdx = id, t.state = READY, t.n_copies = t.batch = 0, t.wrote = 0;
+    t.fence_time[IN_BLOCK] = t.fence_time[ON_DEVICE] = t.fence_barrier[IN_BLOCK] = t.fence_barrier[ON_DEVICE] = 0;
     core.order_of[i] = (uint16_t)i;
   }
   for (unsigned i = core.n_threads - 1; core.order && i > 0; i--) {
@@ -380,7 +423,7 @@ static void start_block(const Launch& l, unsigned long long b) {
   memset(core.at_warp, 0, sizeof core.at_warp);
   memset(core.lanes_done, 0, sizeof core.lanes_done);
   core.quick = !CHECKED && !core.order;
-  core.next = core.done = core.waiting = core.n_ready = core.ready_first = 0;
+  core.next = core.done = core.waiting = core.n_ready = core.ready_first = core.asking = core.patience = 0;
   n_idle = n_fibers = 0;
   block_starts();
 }
@@ -389,7 +432,7 @@ static void start_launch(const Launch& l) {
   if (!shared) shared = (char*)aligned_alloc(256, 3 * SHARED_BYTES / 256 * 256);
   core.n_threads = l.block[0] * l.block[1] * l.block[2];
   core.order = l.order, core.random = 0x9e3779b97f4a7c15ull * (l.order + 1);
-  core.failed = false, core.n_faults = core.more_faults = 0, core.steps = 0;
+  core.failed = false, core.n_faults = core.more_faults = core.n_notes = 0, core.steps = 0;
   core.static_bytes = core.static_wanted = core.n_arrays = 0, core.dynamic_bytes = (unsigned)l.dynamic_bytes, core.shared = shared;
   call = l.call, args = l.args, printed.used = 0;
   launch_number++;
@@ -427,20 +470,26 @@ int run_blocks(const Launch& l) {
     if (CHECKED) drop(f);
   return core.failed || core.n_faults;
 }
-CUDA_ON_CPU_EXPORT const char* cuda_on_cpu_report() {
-  static Text json;
-  json.used = 0;
-  json.add("{\"faults\":[");
-  for (unsigned i = 0; i < core.n_faults; i++) {
-    Fault& f = core.faults[i];
+static void write_faults(Text& json, const char* name, const Fault* faults, unsigned n) {
+  json.add("\"%s\":[", name);
+  for (unsigned i = 0; i < n; i++) {
+    const Fault& f = faults[i];
     json.add("%s{\"kind\":\"%s\",\"line\":%d,\"other_line\":%d,\"thread\":%u,\"block\":%u,\"other_thread\":%u,\"other_block\":%u,",
              i ? "," : "", f.kind, f.line, f.other_line, f.thread, f.block, f.other_thread, f.other_block);
     json.add("\"access\":%d,\"other_access\":%d,\"span\":%d,\"offset\":%lld,\"bytes\":%u,\"count\":%u,\"text\":", f.access, f.other_access,
              f.span, f.offset, f.bytes, f.count);
     json.quote(f.text, strlen(f.text));
-    json.add("}");
+    json.add(",\"why\":\"%s\"}", f.why ? f.why : "");
   }
-  json.add("],\"more_faults\":%u,\"static_shared\":%u,\"printed\":", core.more_faults, core.static_wanted);
+  json.add("],");
+}
+CUDA_ON_CPU_EXPORT const char* cuda_on_cpu_report() {
+  static Text json;
+  json.used = 0;
+  json.add("{\"stopped\":%s,", core.failed ? "true" : "false");
+  write_faults(json, "faults", core.faults, core.n_faults);
+  write_faults(json, "notes", core.notes, core.n_notes);
+  json.add("\"more_faults\":%u,\"static_shared\":%u,\"printed\":", core.more_faults, core.static_wanted);
   json.quote(printed.start ? printed.start : "", printed.used);
   write_counts(json);
   json.add("}");
