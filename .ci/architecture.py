@@ -69,7 +69,10 @@ ROOMS = {
         "torch cupy ml_dtypes",
     ),
     "train": Room(
-        "library", "models on the reviews", "data cuda_on_cpu nn check bench", "torch tqdm IPython"
+        "library",
+        "models on the reviews",
+        "text data cuda_on_cpu nn check bench",
+        "torch tqdm IPython",
     ),
     "course": Room(
         "book",

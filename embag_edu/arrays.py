@@ -62,7 +62,7 @@ def on_host(result: Any) -> Any:
     return to_array(result)
 
 
-def numpy_dtype(dtype: torch.dtype) -> np.dtype:
+def numpy_dtype(dtype: torch.dtype) -> np.dtype[Any]:
     """The dtype of NumPy, or of ml_dtypes, that has the same name."""
     name = _name(dtype)
     if name in IN_NUMPY or not dtype.is_floating_point:

@@ -18,8 +18,8 @@ torch.set_num_threads(1)
 # Not by MPLBACKEND: the notebooks' kernels would inherit it, and draw no pictures.
 matplotlib.use("Agg")
 
-# What `pytest -m fast` runs: each room of the package, all in under a minute on two cores. A word is
-# the beginning of a name of a test, as pytest writes it, after "tests/test_".
+# What `pytest -m fast` runs: each room of the package, all in under a minute on two cores. A word
+# is the beginning of a name of a test, as pytest writes it, after "tests/test_".
 FAST = """
 architecture pages spec_citations setup
 spec.py loops vectorized data

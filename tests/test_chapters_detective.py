@@ -20,11 +20,11 @@ def test_a_mystery_has_one_solution(chapter, seed):
     call = make_call(
         indices, np.zeros((5, 2)), include_last_offset=True, scale_grad_by_freq=True, **given
     )
-    right = loops.backward(call, loops.forward(call)[1], upstream).weight
-    assert np.allclose(puzzle.right, right, atol=1e-12)
-    ways = chapter._wrong_gradients(puzzle.setting)
-    fits = {name for name, all_of in ways.items() for g in all_of if np.allclose(g, puzzle.found)}
-    assert fits == {puzzle.fault} and not np.allclose(puzzle.found, puzzle.right)
+    expected = loops.backward(call, loops.forward(call)[1], upstream).weight
+    assert np.allclose(puzzle.expected, expected, atol=1e-12)
+    wrong = chapter._wrong_gradients(puzzle.setting)
+    fits = {name for name, all_of in wrong.items() for g in all_of if np.allclose(g, puzzle.actual)}
+    assert fits == {puzzle.fault} and not np.allclose(puzzle.actual, puzzle.expected)
     assert str(puzzle) == str(chapter.mystery(seed)) and puzzle.fault not in str(puzzle)
 
 
@@ -32,11 +32,11 @@ def test_a_mystery_has_one_solution(chapter, seed):
 @pytest.mark.parametrize("seed", range(8))
 def test_a_verdict_tells_why(chapter, seed, capsys):
     puzzle = chapter.mystery(seed)
-    for name, says in chapter.FAULTS.items():
+    for name, message in chapter.FAULTS.items():
         chapter.accuse(puzzle, name)
         said = capsys.readouterr().out
         assert said.strip() == chapter.verdict(puzzle, name)
-        assert (says in said) == (name == puzzle.fault)
+        assert (message in said) == (name == puzzle.fault)
     with pytest.raises(ValueError, match="name is 'bad luck'"):
         chapter.verdict(puzzle, "bad luck")
 
@@ -55,5 +55,5 @@ def test_the_faults_tell_how_they_are_seen():
             keys = puzzle.setting.indices[ch11._kept(puzzle.setting)]
             borders = np.arange(ch11.PIECE, len(keys), ch11.PIECE)
             cut = set(keys[borders[keys[borders] == keys[borders - 1]]].tolist())
-            bad = np.flatnonzero(~np.isclose(puzzle.found, puzzle.right).all(axis=1))
+            bad = np.flatnonzero(~np.isclose(puzzle.actual, puzzle.expected).all(axis=1))
             assert set(bad.tolist()) <= cut

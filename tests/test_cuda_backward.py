@@ -528,14 +528,15 @@ def test_pieces_are_as_long_as_the_kernels_say():
 
 @pytest.mark.parametrize("kind", ["uniform", "zipf", "one"])
 @pytest.mark.parametrize("N", [1, 2, 31, 150, 2048])
-def test_few_entries_are_sorted_as_many_are(kind, N, monkeypatch):
+def test_few_entries_are_sorted_as_many_are(kind, N):
     """By one block, or by argsort: the same order, so the same bits of everything that follows."""
     case = make_case(kind=kind, N=N, D=2, mode="sum", per_sample_weights=True)
     work = backward.Work(case.call, case.saved, case.grad_output, 256)
     with settings(mode="checked"):
         few = backward.sorted_entries(work)
-    monkeypatch.setattr(backward, "FEW", 0)
-    many = backward.sorted_entries(work)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backward, "FEW", 0)
+        many = backward.sorted_entries(work)
     for a, b in zip(few, many, strict=True):
         assert a.dtype == b.dtype and a.tobytes() == b.tobytes()
     assert (np.diff(few.keys) >= 0).all()

@@ -9,6 +9,7 @@ from compiler import needs_compiler
 from embag_edu import loops
 from embag_edu.chapters.ch10.figures import skewed
 from embag_edu.check.compare import difference
+from embag_edu.cuda import launcher
 from embag_edu.cuda.__main__ import RUNS, main
 from embag_edu.cuda.counting import count_check, count_gradient, count_max, count_renorm, count_sum
 from embag_edu.cuda.launch_forward import VERSIONS, Work, sum_bags
@@ -34,6 +35,13 @@ def even(D, L, B=8, **options):
 
 
 # ---- recorded ---------------------------------------------------------------------------------
+
+
+@needs_compiler
+def test_a_gpu_is_not_asked_while_launches_are_recorded(monkeypatch):
+    monkeypatch.setattr(launcher, "device_of_this_machine", lambda: pytest.fail("a GPU is asked"))
+    counted = count_sum(even(4, 3), 6, piece=4)
+    assert type(counted.result) is np.ndarray and len(counted.reports) == 2
 
 
 @needs_compiler

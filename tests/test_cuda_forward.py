@@ -23,7 +23,6 @@ counts_of_gcc = pytest.mark.skipif(
     not toolchain.is_gcc(tuple(toolchain.find_compiler())), reason="counts of wide loads need g++"
 )
 
-host_kernel = host.kernel
 VERSIONS = {
     1: {},
     2: {},
@@ -188,7 +187,7 @@ def test_sixteen_bits_are_rounded_once():
 
 
 @pytest.mark.parametrize("options", [{}, {"mode": "mean", "padding_idx": 1}], ids=str)
-def test_a_bag_of_many_pieces_is_folded(options, monkeypatch):
+def test_a_bag_of_many_pieces_is_folded(options):
     """Bags of 64 to 200 pieces, which begin and end anywhere in a group of 64, and at its end."""
     ends = (512, 3), (896, 1)  # the end of bag 0 is the first item of piece 128
     for lengths in ((0, 3, 900, 0, 1), (515, 516, 2), (129, 700), (252, 1, 253, 259), *ends):
@@ -197,7 +196,7 @@ def test_a_bag_of_many_pieces_is_folded(options, monkeypatch):
             told, _ = sum_bags(arguments, 6, piece=piece)
             assert not told, (lengths, piece, told)
     call = make_call(**arguments_of(D=3, lengths=(3, 900), **options))
-    reports = counted(monkeypatch, lambda: host.sum_bags(host.Work(call), 6, piece=4))
+    reports = counted(lambda: host.sum_bags(host.Work(call), 6, piece=4))
     assert total(reports["fold_pieces"], "requests", "folded", "write") > 0
     singles = total(reports["add_pieces"], "lanes", "parts", "read")
     assert singles == 3 * (1 + 62 + 35)  # up to piece 63, then two groups, then from piece 192
@@ -253,17 +252,11 @@ def test_random_calls_in_an_order_each(options):
 # ---- what is counted ------------------------------------------------------------------------
 
 
-def counted(monkeypatch, run):
+def counted(run):
     """The reports of all kernels that `run` starts, by the kernel's name."""
-    reports = {}
-
-    def launch(kernel, threads, args, block=launcher.BLOCK):
-        launcher.launch(kernel, threads, args, block)
-        reports[kernel.name.split("<")[0]] = kernel.report
-
-    monkeypatch.setattr(host, "launch", launch)
-    run()
-    return reports
+    with launcher.recording() as reports:
+        run()
+    return {report.launched.kernel.split("<")[0]: report for report in reports}
 
 
 def total(report, count, array, kind):
@@ -284,9 +277,9 @@ N = B * L
         (4, B, 5 * B),
     ],
 )
-def test_counts_are_those_of_the_byte_model(version, requests, sectors, monkeypatch):
+def test_counts_are_those_of_the_byte_model(version, requests, sectors):
     call = make_call(**arguments_of(D=D, lengths=[L] * B))
-    reports = counted(monkeypatch, lambda: host.sum_bags(host.Work(call), version))
+    reports = counted(lambda: host.sum_bags(host.Work(call), version))
     report = reports[f"bag_sum_{version}"]
     assert total(report, "sectors", "weight", "read") == N * D * 4 // 32
     assert total(report, "requests", "weight", "read") == (4 * N if version == 1 else N)
@@ -297,13 +290,13 @@ def test_counts_are_those_of_the_byte_model(version, requests, sectors, monkeypa
 
 
 @counts_of_gcc
-def test_teams_ask_for_several_rows_at_once(monkeypatch):
+def test_teams_ask_for_several_rows_at_once():
     """A row of 16 floats is 4 loads: version 3 asks for one row at a time, version 4 for eight."""
     arguments = arguments_of(D=16, lengths=[L] * B, V=N)
     arguments["input"] = np.random.default_rng(1).permutation(N)  # no row twice in a request
     call, requests = make_call(**arguments), {}
     for version in (3, 4):
-        reports = counted(monkeypatch, lambda v=version: host.sum_bags(host.Work(call), v))
+        reports = counted(lambda v=version: host.sum_bags(host.Work(call), v))
         report = reports[f"bag_sum_{version}"]
         requests[version] = total(report, "requests", "weight", "read")
         assert total(report, "sectors", "weight", "read") == N * 16 * 4 // 32
@@ -311,9 +304,9 @@ def test_teams_ask_for_several_rows_at_once(monkeypatch):
 
 
 @counts_of_gcc
-def test_counts_of_partial_sums(monkeypatch):
+def test_counts_of_partial_sums():
     call, S = make_call(**arguments_of(D=D, lengths=[L] * B)), 2
-    reports = counted(monkeypatch, lambda: host.sum_bags(host.Work(call), 5, parts=S))
+    reports = counted(lambda: host.sum_bags(host.Work(call), 5, parts=S))
     assert total(reports["bag_sum_5"], "sectors", "weight", "read") == N * D * 4 // 32
     assert total(reports["bag_sum_5"], "sectors", "parts", "write") == B * S * D * 4 // 32
     assert total(reports["add_parts"], "sectors", "parts", "read") == B * S * D * 4 // 32
@@ -321,11 +314,11 @@ def test_counts_of_partial_sums(monkeypatch):
 
 
 @counts_of_gcc
-def test_pieces_write_partial_sums_only_where_they_cut_a_bag(monkeypatch):
+def test_pieces_write_partial_sums_only_where_they_cut_a_bag():
     call = make_call(**arguments_of(D=D, lengths=[L] * B))
     for P, cuts in ((L + 1, 0), (2 * (L + 1), 0), (7, 2 * B), ((L + 1) * B // 2 - 5, 2)):
         run = lambda P=P: host.sum_bags(host.Work(call), 6, piece=P)  # noqa: E731
-        reports = counted(monkeypatch, run)
+        reports = counted(run)
         row = D * 4 // 32
         assert total(reports["bag_sum_6"], "sectors", "weight", "read") == N * row
         written = total(reports["bag_sum_6"], "sectors", "parts", "write")
@@ -337,14 +330,14 @@ def test_pieces_write_partial_sums_only_where_they_cut_a_bag(monkeypatch):
         assert written == (cuts + cut_bags) * row
 
 
-def test_pieces_are_equal_where_bags_are_not(monkeypatch):
+def test_pieces_are_equal_where_bags_are_not():
     """The most indices that a team of version 4 and of version 6 has: 300, and not more than P."""
     arguments = arguments_of(D=16, lengths=(1, 300, 0, 2, 1))
     call, most = make_call(**arguments), {}
     for version, tuning in ((4, {}), (6, {"piece": 16})):
         run = lambda v=version, t=tuning: host.sum_bags(host.Work(call), v, **t)  # noqa: E731
         with settings(log=100_000):
-            report = counted(monkeypatch, run)[f"bag_sum_{version}"]
+            report = counted(run)[f"bag_sum_{version}"]
         reads = [(a.block, a.thread[0] // 4) for a in report.accesses if a.array == "indices"]
         most[version] = max(reads.count(team) for team in set(reads))
     assert most == {4: 300, 6: 16}
@@ -386,18 +379,15 @@ def test_where_long_bags_are_cut_depends_on_shapes_only(shape, cut):
     assert host.cut_of(call_of(shape)) == cut
 
 
-def test_no_second_kernel_where_no_bag_can_be_long(monkeypatch):
+def test_no_second_kernel_where_no_bag_can_be_long():
     for shape, kernels in (((4, 9), 1), ((36,), 2)):
-        launched = []
-        monkeypatch.setattr(
-            host, "kernel", lambda *a, to=launched: to.append(a[1]) or host_kernel(*a)
-        )
         arguments = arguments_of(D=4, lengths=(9, 9, 9, 9))
         if len(shape) == 2:
             arguments["input"] = arguments["input"].reshape(shape)
             arguments["offsets"] = None
-        host.sum_bags(host.Work(make_call(**arguments)), 8, piece=9 if len(shape) == 2 else 8)
-        assert len(launched) == kernels, launched
+        with launcher.recording() as reports:
+            host.sum_bags(host.Work(make_call(**arguments)), 8, piece=9 if len(shape) == 2 else 8)
+        assert len(reports) == kernels
 
 
 def test_parts_and_pieces_depend_on_shapes_only():
@@ -479,12 +469,12 @@ def test_maximum_and_winners(version, D, dtype):
         assert winners.dtype == np.int32  # torch's are as wide as its indices: 8 bytes
 
 
-def test_maximum_of_long_rows_and_its_counts(monkeypatch):
+def test_maximum_of_long_rows_and_its_counts():
     arguments = arguments_of(D=D, lengths=[L] * B, mode="max")
     call, outputs = make_call(**arguments), {}
     for version, requests in ((1, 4 * N), (2, N)):
         run = lambda v=version: outputs.update({v: host.max_bags(host.Work(call), v)})  # noqa: E731
-        report = counted(monkeypatch, run)[f"bag_max_{version}"]
+        report = counted(run)[f"bag_max_{version}"]
         assert total(report, "sectors", "weight", "read") == N * D * 4 // 32
         assert total(report, "requests", "weight", "read") == requests
         assert total(report, "sectors", "winners", "write") == B * D * 4 // 32
@@ -591,10 +581,10 @@ def test_a_bad_index_of_a_call_with_max_norm_is_an_index_error():
         host.check_input(input, offsets, 9, 4)
 
 
-def test_a_good_input_costs_its_bytes(monkeypatch):
+def test_a_good_input_costs_its_bytes():
     call = make_call(**arguments_of(D=1, lengths=[L] * B))
     run = lambda: host.check_input(call.indices, call.offsets, 9)  # noqa: E731
-    report = counted(monkeypatch, run)["check_input"]
+    report = counted(run)["check_input"]
     assert total(report, "sectors", "indices", "read") == N * 8 // 32
     assert total(report, "operations", "found", "atomic") == 0
     for offsets in ([0], [0, 0]):

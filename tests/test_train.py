@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import embag_edu.__main__ as embag_edu_command
+from embag_edu.bench.recorded import write
 from embag_edu.data import PAD, padded, reviews, tokenize
 from embag_edu.train import (
     Examples,
@@ -29,7 +30,7 @@ from embag_edu.train import recommender as several
 from embag_edu.train.examples import Example, hashed_ngrams
 from embag_edu.train.fitting import Batches, data_of, fit, model_of, optimizer_of, scores_of
 from embag_edu.train.learnt import effects, nearest, plane, table_of
-from embag_edu.train.record import largest_difference, recorded, table, tolerance, write
+from embag_edu.train.record import largest_difference, recorded, table, tolerance
 
 RECORDS = reviews()
 FEW = RECORDS[:160]  # 128 to train on: the loops are loops
@@ -444,6 +445,7 @@ def test_watch_sees_each_step_and_may_stop_it(small):
 
 
 IN_A_NOTEBOOK = """
+from embag_edu.bench.recorded import write
 from embag_edu.data import reviews
 from embag_edu.train import Plan, train
 from embag_edu.train.fitting import data_of

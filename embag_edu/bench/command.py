@@ -42,6 +42,7 @@ def run(given: argparse.Namespace, draw: Draw) -> int:
 
     from embag_edu.bench import measure, report
     from embag_edu.bench.plan import default_plan, quick_plan, training_plan
+    from embag_edu.text import progress
 
     torch.set_num_threads(1)
     full = training_plan() if given.train else default_plan()
@@ -54,7 +55,7 @@ def run(given: argparse.Namespace, draw: Draw) -> int:
     rates = [measure.copy_rate(megabytes)]
     results = []
     try:
-        for m in with_progress(plan):
+        for m in progress(plan, "workload"):
             results += measure.measure(m, seconds, least=2 if given.quick else 9)
     except measure.WrongResult as error:
         print(f"A result was wrong, so no time is told: {error}", file=sys.stderr)
@@ -79,12 +80,3 @@ def run(given: argparse.Namespace, draw: Draw) -> int:
 def wanted(measurement: Any, only: str | None) -> bool:
     """Whether all words of --only are in the name."""
     return only is None or only in measurement.name
-
-
-def with_progress(plan: list[Any]) -> Any:
-    """The plan, behind a bar where tqdm is there and somebody watches."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return plan
-    return tqdm(plan, unit="workload", leave=False, disable=None)

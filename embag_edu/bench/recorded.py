@@ -38,6 +38,11 @@ def read(path: str | Path, made_by: str) -> dict[str, Any]:
     return record
 
 
+def write(path: str | Path, record: dict[str, Any]) -> None:
+    """Write a record that `read` reads."""
+    Path(path).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
 @dataclass(frozen=True)
 class Recorded:
     """One run of the GPU command."""

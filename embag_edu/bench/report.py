@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +15,8 @@ from embag_edu import __version__
 from embag_edu.bench import stopwatch
 from embag_edu.bench.implementations import OURS, TORCH
 from embag_edu.bench.measure import Timed
+from embag_edu.bench.recorded import write
+from embag_edu.text import aligned
 
 PACKAGES = ("numpy", "scipy", "torch", "fbgemm-gpu-cpu")
 
@@ -56,20 +58,24 @@ def entries(result: Timed) -> list[dict[str, Any]]:
 
 def table(results: list[Timed], rate: float) -> str:
     """One line for each step: torch's time, ours, ours in parts of torch's, GB/s, the others."""
-    head = f"{'workload':50} {'step':8} {'torch ms':>9} {'ours ms':>9} {'ratio':>6} {'to reach':>8}"
-    lines = [f"{head} {'GB/s':>6} {'others, in parts of torch':26}"]
+    head = ("workload", "step", "torch ms", "ours ms", "ratio", "to reach", "GB/s")
+    rows: list[Sequence[object]] = [(*head, "others, in parts of torch")]
     for result in results:
-        target = result.measurement.targets.get(result.step)
+        ours = result.median(OURS)
         others = [name for name in result.seconds if name not in (OURS, TORCH)]
-        lines.append(
-            f"{result.measurement.name:50} {result.step:8} {1e3 * result.median(TORCH):9.3f} "
-            f"{1e3 * result.median(OURS):9.3f} {result.ratio():6.2f} "
-            f"{target if target is not None else '':>8} "
-            f"{result.bytes.logical / result.median(OURS) / 1e9:6.1f} "
-            + ", ".join(f"{name} {result.ratio(name):.2f}" for name in others)
+        row = (
+            result.measurement.name,
+            result.step,
+            f"{1e3 * result.median(TORCH):.3f}",
+            f"{1e3 * ours:.3f}",
+            f"{result.ratio():.2f}",
+            result.measurement.targets.get(result.step, ""),
+            f"{result.bytes.logical / ours / 1e9:.1f}",
+            ", ".join(f"{name} {result.ratio(name):.2f}" for name in others),
         )
-    lines.append(f"\nThis machine copies {rate / 1e9:.1f} GB/s, read and written bytes together.")
-    return "\n".join(line.rstrip() for line in lines)
+        rows.append(row)
+    copied = f"This machine copies {rate / 1e9:.1f} GB/s, read and written bytes together."
+    return f"{aligned(rows, '<<>>>>><')}\n\n{copied}"
 
 
 def device() -> dict[str, Any]:
@@ -104,11 +110,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def save(path: str, recorded: dict[str, Any]) -> None:
+def save(path: str, record: dict[str, Any]) -> None:
     """Write the record. The numbers are rounded to what a timing can mean."""
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(rounded(recorded), file, indent=1)
-        file.write("\n")
+    write(path, rounded(record))
 
 
 def rounded(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """Gradient detectives: a wrong gradient is shown, and the reader names the fault that made it.
 
-    CASES = Detective(chapter=10, faults=FAULTS, draw=draw, right=..., wrong=..., round=...)
+    CASES = Detective(chapter=10, faults=FAULTS, draw=draw, expected=..., wrong=..., round=...)
     CASES.accuse(CASES.mystery(7), "lost update")
 
 There is a mystery for every seed, without end; a mystery has one solution only.
@@ -55,7 +55,7 @@ def row_text(values: np.ndarray, decimals: int = 2) -> str:
 
 @dataclass(frozen=True)
 class Mystery:
-    """A small call, its right gradient, and a wrong one, made by one fault.
+    """A small call, the expected gradient, and an actual one, made by one fault.
 
     `fault` is the answer: do not look.
     """
@@ -63,16 +63,16 @@ class Mystery:
     seed: int
     setting: Setting
     lines: tuple[str, ...] = field(repr=False)  # the call in words
-    right: np.ndarray = field(repr=False)  # (V, 2)
-    found: np.ndarray = field(repr=False)
+    expected: np.ndarray = field(repr=False)  # (V, 2)
+    actual: np.ndarray = field(repr=False)
     fault: str = field(repr=False)
 
     def __str__(self) -> str:
         lines = [f"mystery {self.seed}: {self.lines[0]}", *self.lines[1:]]
-        lines.append("  row          right          found")
-        for row, (right, found) in enumerate(zip(self.right, self.found, strict=True)):
-            mark = "" if np.allclose(right, found) else "   <"
-            lines.append(f"    {row} {row_text(right):>14} {row_text(found):>14}{mark}")
+        lines.append("  row       expected         actual")
+        for row, (expected, actual) in enumerate(zip(self.expected, self.actual, strict=True)):
+            mark = "" if np.allclose(expected, actual) else "   <"
+            lines.append(f"    {row} {row_text(expected):>14} {row_text(actual):>14}{mark}")
         return "\n".join(lines)
 
 
@@ -80,20 +80,20 @@ class Mystery:
 class Detective:
     """The mysteries of a chapter, and what is said to an accusation.
 
-    faults  name -> how the fault can be seen
-    draw    random -> a Setting
-    right   setting -> its gradient (V, 2)
-    wrong   setting -> {fault: the gradients that it can make}, without the faults that it cannot
-            have
-    lines   setting -> the call in words, as a list of lines
-    round   the seeds of the exercise, one for each fault
-    instead fault -> what to say where it did not make the gradient and could have in many ways
+    faults    name -> how the fault can be seen
+    draw      random -> a Setting
+    expected  setting -> its gradient (V, 2)
+    wrong     setting -> {fault: the gradients that it can make}, without the faults that it cannot
+              have
+    lines     setting -> the call in words, as a list of lines
+    round     the seeds of the exercise, one for each fault
+    instead   fault -> what to say where it did not make the gradient and could have made several
     """
 
     chapter: int
     faults: Mapping[str, str]
     draw: Callable[[np.random.Generator], Setting]
-    right: Callable[[Setting], np.ndarray]
+    expected: Callable[[Setting], np.ndarray]
     wrong: Callable[[Setting], Mapping[str, list[np.ndarray]]]
     round: tuple[int, ...]
     lines: Callable[[Setting], list[str]] = Setting.lines
@@ -104,12 +104,12 @@ class Detective:
         random = np.random.default_rng([self.chapter, seed])
         while True:
             call = self.draw(random)
-            right, ways = self.right(call), self.wrong(call)
-            name = str(random.choice(sorted(ways)))
-            found = ways[name][int(random.integers(len(ways[name])))]
-            others = [g for other, all_of in ways.items() if other != name for g in all_of]
-            if not any(np.allclose(found, other) for other in [right, *others]):
-                return Mystery(seed, call, tuple(self.lines(call)), right, found, name)
+            expected, wrong = self.expected(call), self.wrong(call)
+            name = str(random.choice(sorted(wrong)))
+            actual = wrong[name][int(random.integers(len(wrong[name])))]
+            others = [g for other, all_of in wrong.items() if other != name for g in all_of]
+            if not any(np.allclose(actual, other) for other in [expected, *others]):
+                return Mystery(seed, call, tuple(self.lines(call)), expected, actual, name)
 
     def accuse(self, puzzle: Mystery, name: str) -> None:
         """Print whether this fault made the wrong gradient, and how one could tell.
@@ -124,14 +124,14 @@ class Detective:
             raise ValueError(f"name is {name!r}; the faults are: {', '.join(self.faults)}")
         if name == puzzle.fault:
             return f"mystery {puzzle.seed}: {name}, right. {self.faults[name]}"
-        ways = self.wrong(puzzle.setting)
+        wrong = self.wrong(puzzle.setting)
         said = f"mystery {puzzle.seed}: not {name}."
-        if name not in ways:
+        if name not in wrong:
             return f"{said} This call leaves no room for it: look at its options and its rows."
         if name in self.instead:
             return f"{said} {self.instead[name]}"
-        row = int(np.abs(ways[name][0] - puzzle.found).sum(axis=1).argmax())
-        would, is_ = row_text(ways[name][0][row]), row_text(puzzle.found[row])
+        row = int(np.abs(wrong[name][0] - puzzle.actual).sum(axis=1).argmax())
+        would, is_ = row_text(wrong[name][0][row]), row_text(puzzle.actual[row])
         return f"{said} Then row {row} would be {would}; it is {is_}."
 
     @property

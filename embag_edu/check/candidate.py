@@ -67,7 +67,7 @@ PROTOCOLS = {
     "twice": "the same call was made before",
     "kept": "results are looked at after another call was made",
     "between": "another forward comes between forward and backward",
-    "updated": "weight was changed in place after an earlier call",
+    "updated": "an earlier call had the same arrays, with what `before` says in them",
     "backward twice": "the same backward was made before",
     "frozen weight": "torch: only per_sample_weights need a gradient",
     "constant weights": "torch: only weight needs a gradient",
@@ -83,22 +83,63 @@ def run(candidate: Candidate, arguments: Arguments, backward: bool = True) -> Ou
     callers = _settings()
     _set(callers | ({"torch's number of threads": 1} if callers else {}))
     settings = _settings()
-    attempt = _Attempt(candidate, protocol, backward)
+    prepared = _prepared(candidate, given)
+    other = _prepared(candidate, _another(given)) if protocol in ("kept", "between") else {}
     if protocol in ("twice", "updated"):
-        weight = given["weight"].copy()
-        given["weight"][...] = weight if protocol == "twice" else -weight[::-1]
-        _Attempt(candidate, "", backward).make(given)
-        given["weight"][...] = weight
+        _earlier_call(candidate, prepared, arguments.get("before", {}), backward)
     _poison(before)
-    outcome = attempt.make(given)
+    attempt = _Attempt(candidate, backward, protocol, other)
+    outcome = attempt.make(prepared)
     if protocol == "kept":
-        _Attempt(candidate, "", backward).make(_another(given))
+        _Attempt(candidate, backward).make(other)
     outcome.left = [name for name, value in settings.items() if _settings()[name] != value]
     _set(callers)
     attempt.finish()
     outcome.weight_after = np.array(given["weight"])
     outcome.changed = [n for n in before if n != "weight" and not _same(before[n], given[n])]
     return outcome
+
+
+def _prepared(candidate: Candidate, given: Arguments) -> Arguments:
+    """The arguments as the candidate takes them; tensors share the arrays' memory."""
+    if candidate.arrays == "numpy":
+        return given
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an expanded array can't be written to: torch warns
+        return {n: to_tensor(v) if isinstance(v, np.ndarray) else v for n, v in given.items()}
+
+
+def _earlier_call(
+    candidate: Candidate, prepared: Arguments, before: Arguments, backward: bool
+) -> None:
+    """A call on the same arrays that hold other numbers, with other options; then put all back."""
+    names = {"weight", *before}
+    kept = {n: _copy(v) for n, v in prepared.items() if n in names and _is_array(v)}
+    for name in kept.keys() & before.keys():
+        _overwrite(prepared[name], before[name])
+    options = {n: v for n, v in before.items() if n not in kept}
+    _Attempt(candidate, backward).make(prepared | options)
+    for name, values in kept.items():
+        _overwrite(prepared[name], values)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or hasattr(value, "copy_")
+
+
+def _copy(value: Any) -> Any:
+    return np.array(value) if isinstance(value, np.ndarray) else value.detach().clone()
+
+
+def _overwrite(place: Any, values: Any) -> None:
+    """Write into an array; into a tensor so that torch takes note of it."""
+    if isinstance(place, np.ndarray):
+        place[...] = values
+        return
+    import torch
+
+    with torch.no_grad():
+        place.copy_(to_tensor(values) if isinstance(values, np.ndarray) else values)
 
 
 def _another(given: Arguments) -> Arguments:
@@ -114,8 +155,15 @@ def _another(given: Arguments) -> Arguments:
 class _Attempt:
     """One call of a candidate, forward and then backward."""
 
-    def __init__(self, candidate: Candidate, protocol: str, backward: bool) -> None:
-        self.candidate, self.protocol, self.backward = candidate, protocol, backward
+    def __init__(
+        self,
+        candidate: Candidate,
+        backward: bool,
+        protocol: str = "",
+        other: Arguments | None = None,  # the call that comes between forward and backward
+    ) -> None:
+        self.candidate, self.backward, self.protocol = candidate, backward, protocol
+        self.other = other or {}
         self.outcome = Outcome()
         self.stage = "forward"
 
@@ -141,9 +189,9 @@ class _Attempt:
             result = on_host(result) if self.candidate.arrays == "torch" else result
             setattr(self.outcome, name, _copied(result))
 
-    def _between(self, rest: Arguments) -> None:
+    def _between(self) -> None:
         if self.protocol == "between":
-            _Attempt(self.candidate, "", False).make(_another(rest))
+            _Attempt(self.candidate, False).make(self.other)
 
     # ---- NumPy ----
 
@@ -154,7 +202,7 @@ class _Attempt:
         outcome.stale = _stale(outcome.output, rest)
         if grad_output is None or backward is None:
             return
-        self._between(rest)
+        self._between()
         self.stage = "backward"
         for _ in range(2 if self.protocol == "backward twice" else 1):
             gradients = backward(grad_output, rest["input"], rest["weight"], **options)
@@ -164,13 +212,13 @@ class _Attempt:
         values = pair[0][1] if isinstance(pair[0], tuple) and len(pair[0]) == 3 else pair[0]
         given = dict(rest, grad_output=grad_output)
         outcome.stale += [f"grad_weight: {reason}" for reason in _stale(values, given)]
+        outcome.stale += [f"grad_psw: {reason}" for reason in _stale(pair[1], given)]
 
     # ---- torch ----
 
-    def _torch(self, rest: Arguments, grad_output: Any) -> None:
+    def _torch(self, tensors: Arguments, grad_output: Any) -> None:
         import torch
 
-        tensors = {n: to_tensor(v) if isinstance(v, np.ndarray) else v for n, v in rest.items()}
         leaves = self._leaves(tensors) if grad_output is not None else {}
         options = {n: v for n, v in tensors.items() if n not in ("input", "weight")}
         with torch.set_grad_enabled(self.protocol != "no grad"):
@@ -179,10 +227,10 @@ class _Attempt:
         self.outcome.stale = _stale_tensor(output, tensors)
         if grad_output is None or self.protocol == "no grad":
             return
-        self._between(rest)
+        self._between()
         self.stage = "backward"
         for _ in range(2 if self.protocol == "backward twice" else 1):
-            gradients = self._gradients(output, leaves, to_tensor(grad_output), tensors, options)
+            gradients = self._gradients(output, leaves, grad_output, tensors, options)
         self.outcome.grad_weight = gradients.get("weight")
         self.outcome.grad_psw = gradients.get("per_sample_weights")
 
@@ -226,6 +274,7 @@ def trouble_of(stage: str, error: BaseException) -> Trouble:
 
 
 def _copied(result: Any) -> Any:
+    """Results of NumPy as they are now; a triple is a sparse gradient."""
     if type(result) is np.ndarray:
         return np.array(result)
     if isinstance(result, tuple) and len(result) == 3:

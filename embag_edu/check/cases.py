@@ -3,7 +3,8 @@
 A call is a plain dictionary of arguments under torch's names, with additions: `grad_output`,
 the upstream gradient of the backward, and `layout`, which says how arrays lie in memory (so that a
 call can be stored, shrunk and sent to another process without losing its strides). A third,
-`protocol`, says how the call is made if not simply once: see `embag_edu.check.candidate.PROTOCOLS`.
+`protocol`, says how the call is made if not simply once: see `embag_edu.check.candidate.PROTOCOLS`;
+`before` goes with it, and holds what differs in an earlier call.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Case:
     name: str
     make: Callable[[], Arguments]
     shrinks: bool = False  # random calls are made smaller before they are shown
+    large: bool = False  # asked by its own clause only, not by those that hold for every call
 
 
 def floats(name: str) -> np.dtype:
@@ -85,6 +87,11 @@ def call(
         arguments.setdefault("grad_output", upstream(name, arguments))
         if isinstance(arguments["grad_output"], list):
             arguments["grad_output"] = np.array(arguments["grad_output"], floats(dtype))
+        if "before" in arguments:
+            arguments["before"] = {
+                n: np.array(v, arguments[n].dtype) if isinstance(v, list) else v
+                for n, v in arguments["before"].items()
+            }
         return arguments
 
     return Case(name, make)
@@ -228,7 +235,7 @@ def laid_out(arguments: Arguments) -> Arguments:
     return {
         name: _lay(value, layout.get(name, "")) if _is_array(value) else value
         for name, value in arguments.items()
-        if name not in ("layout", "protocol")
+        if name not in ("layout", "protocol", "before")
     }
 
 

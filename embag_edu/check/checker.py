@@ -139,7 +139,7 @@ class Trial:
         excused, tried = None, 0
         for case in clause.cases:
             try:
-                expected = _expected(case)
+                expected = _expected(case, clause.needs_gradients or case in _of_gradients())
             except ImportError as error:
                 note = f"needs the package {error.name}"
                 return ClauseResult(clause, NOT_ASKED, tried, note)
@@ -221,8 +221,17 @@ class Trial:
 
 
 @functools.cache
-def _expected(case: Case) -> Expected:
-    return expect(case.make())
+def _expected(case: Case, gradients: bool) -> Expected:
+    arguments = case.make()
+    if not gradients:
+        arguments.pop("grad_output", None)  # the oracle takes its time for them
+    return expect(arguments)
+
+
+@functools.cache
+def _of_gradients() -> frozenset[Case]:
+    """The cases that some clause looks at the gradients of."""
+    return frozenset(c for clause in find(None) if clause.needs_gradients for c in clause.cases)
 
 
 @functools.cache

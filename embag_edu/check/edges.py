@@ -7,11 +7,13 @@ that is used twice.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from embag_edu.check.cases import Case, call, random_calls
+from embag_edu.check.cases import TABLE, Case, call, random_calls
+from embag_edu.check.pairs import case_of, choices
 
 NAN, INF = float("nan"), float("inf")
 MODES = ("sum", "mean", "max")
@@ -20,17 +22,43 @@ Row = tuple[str, str, str, str, list[Any]]  # what makes a Clause: see `clauses`
 
 def sizes() -> list[Row]:
     """Beyond a block, a warp, a byte, a short integer."""
-    wide = np.round(np.random.default_rng(0).normal(size=(7, 130)), 2)
+    wide, far = _table(7, 130), [299, 0, 128, 255, 256]
     tall = np.arange(1, 301)[:, None] * [1.0, -2.0]
-    far = [299, 0, 128, 255, 256]
     three_hundred = [0, 1, 2] * 100 + [1, 3, 0] * 99 + [5, 5]
+    features = [
+        *(_features(D, m) for D in (32, 64) for m in MODES),
+        _features(256, "sum"),
+        _features(1030, "max"),
+        _features(1030, "sum", psw=True),
+    ]
+    columns = [
+        *(_columns(2, 300, m) for m in MODES),
+        _columns(1, 1100, "sum"),
+        _columns(2, 300, "sum", psw=True),
+    ]
+    lengths = [_lengths(m) for m in MODES]
+    many = [
+        _many(3001, "sum"),
+        _many(3001, "mean"),
+        _many(70000, "max"),
+        _many(70000, "sum", psw=True),
+    ]
+    sparse = [_many(70000, "mean", sparse=True), _columns(2, 300, "sum", psw=True, sparse=True)]
     return [
         (
             "sizes.features",
-            "Rows may be wide: all 130 features are computed.",
+            "Rows may be wide: all features are computed, and a full block is no special case.",
             "spec 1",
             "output",
-            [call(f"130 features, {m}", [0, 4, 3, 2], [0, 2], wide, mode=m) for m in MODES],
+            [*(call(f"130 features, {m}", [0, 4, 3, 2], [0, 2], wide, mode=m) for m in MODES),
+             *features],
+        ),
+        (
+            "sizes.columns",
+            "A 2-D input may have many columns.",
+            "spec 2",
+            "output",
+            columns,
         ),
         (
             "sizes.bags",
@@ -43,17 +71,33 @@ def sizes() -> list[Row]:
                 call("winner first of 1100", [0] + [1] * 1099, [0], [[5, -1], [3, 7]], mode="max"),
                 call("6000 and 1001", [0] * 6000 + [1] * 1001, [0], [[1.0], [5.0]], mode="mean"),
                 call("250 of 300 count", [0, 1, 2, 3, 4, 5] * 50, [0], mode="mean", padding_idx=5),
+                *lengths, *many,
             ],
         ),
         (
             "sizes.rows",
-            "Row numbers may be larger than 8 or 16 bits hold.",
+            "Row numbers, padding_idx too, may be larger than 8 or 16 bits hold.",
             "spec 1",
             "output",
             [
                 call("300 rows", far, [0, 2], tall, mode="sum"),
-                call("70000 rows", [69999, 0, 32768, 65536, 1000], [0, 2],
+                large("70000 rows", [69999, 0, 32768, 65536, 1000], [0, 2],
                      np.arange(70000.0)[:, None], mode="sum"),
+                *(large(f"padding_idx {p}", [p, 0, p & 0xFF, p & 0xFFFF, 4], [0, 2],
+                       np.arange(1, 70001.0)[:, None], mode="mean", padding_idx=p)
+                  for p in (299, 69999)),
+            ],
+        ),
+        (
+            "sizes.large",
+            "Positions and bags may be more than 16 bits count.",
+            "spec 1",
+            "output",
+            [
+                large("33000 positions in a bag", [0] * 32999 + [1] * 3, [0, 33000],
+                      [[1.0], [5.0]], mode="mean"),
+                large("66000 bags", list(range(40)), [0] * 65960 + list(range(40)),
+                      np.arange(1, 41.0)[:, None], mode="max"),
             ],
         ),
         (
@@ -67,7 +111,15 @@ def sizes() -> list[Row]:
                 *(call(f"130 features, {m}", [0, 4, 3, 2], [0, 2], wide, mode=m) for m in MODES),
                 *(call(f"bags of 300 and 299, {m}", three_hundred, [0, 300], mode=m)
                   for m in MODES),
+                *features, *columns, *lengths, *many, *sparse,
             ],
+        ),
+        (
+            "sizes.backward.large",
+            "A winner may stand at a place that 16 bits do not hold.",
+            "spec 1",
+            "grad_weight",
+            [large("a winner at place 33000", [0] * 33000 + [1], [0], [[1.0], [5.0]], mode="max")],
         ),
         (
             "sizes.backward.frequency",
@@ -77,13 +129,74 @@ def sizes() -> list[Row]:
             [call("300 times", [0] * 300 + [1], [0], mode="sum", scale_grad_by_freq=True)],
         ),
         (
+            "sizes.backward.psw",
+            "And for the gradients of per_sample_weights: all features, all positions.",
+            "spec 1",
+            "grad_psw",
+            [case for case in (*features, *columns, *many) if "weighted" in case.name],
+        ),
+        (
             "sizes.max_norm",
-            "The norm of a wide row takes in all its features.",
+            "The norm of a wide row takes in all its features, and many rows may be rescaled.",
             "spec 6",
             "table",
-            [call("130 features", [0, 4], [0], wide, mode="sum", max_norm=3.0123)],
+            [
+                call("130 features", [0, 4], [0], wide, mode="sum", max_norm=3.0123),
+                call("1030 features", [0, 2], [0], _table(3, 1030), mode="sum", max_norm=3.0123),
+                large("600 rows of 70000", np.arange(600) * 116, [0, 5],
+                     np.arange(1, 70001.0)[:, None], mode="mean", max_norm=3.0123),
+            ],
         ),
     ]  # fmt: skip
+
+
+def large(name: str, *arguments: Any, **options: Any) -> Case:
+    """A call so large that only its own clause asks it."""
+    return replace(call(name, *arguments, **options), large=True)
+
+
+def _table(V: int, D: int) -> np.ndarray:
+    return np.round(np.random.default_rng(0).normal(size=(V, D)), 2)
+
+
+def _weights(N: int, psw: bool) -> dict[str, Any]:
+    """per_sample_weights for N positions, no two neighbors alike."""
+    return {"per_sample_weights": [(7 * i) % 11 - 4.5 for i in range(N)]} if psw else {}
+
+
+def _features(D: int, mode: str, psw: bool = False) -> Case:
+    name = f"{D} features, {'weighted' if psw else mode}"
+    return large(name, [0, 4, 3, 2], [0, 3], _table(7, D), mode=mode, **_weights(4, psw))
+
+
+def _columns(B: int, L: int, mode: str, psw: bool = False, **options: Any) -> Case:
+    """B bags of L positions each, as a 2-D input; the largest row comes last."""
+    input = np.arange(B * L).reshape(B, L) % 37
+    input[:, -1] = 40
+    table = np.append(_table(40, 1), [[9.0]], axis=0)
+    name = f"{B} by {L}, {'weighted' if psw else mode}"
+    return large(name, input, None, table, mode=mode, **_weights(B * L, psw), **options)
+
+
+def _lengths(mode: str) -> Case:
+    """Bags as long as a warp, a block, and one more or less; rows occur as often."""
+    lengths = [length + more for length in (32, 64, 128, 256) for more in (-1, 0, 1)]
+    ends = np.cumsum(lengths)
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    input = np.random.default_rng(0).permutation(rows)
+    return large(f"32, 64, 128, 256, {mode}", input, ends - lengths, _table(12, 1), mode=mode)
+
+
+def _many(V: int, mode: str, psw: bool = False, **options: Any) -> Case:
+    """A bag of 300 positions, then 1100 bags of one; rows from all over the table."""
+    N = 1400
+    input = np.append(np.full(300, V - 1), np.arange(1100) * 63 % V)
+    input[[7, 299]] = V // 2, V - 2
+    table = np.arange(V)[:, None] % 97 - 50.0
+    table[V - 2] = 99
+    name = f"1101 bags, {V} rows, {'weighted' if psw else mode}"
+    starts = np.append(0, np.arange(300, N))
+    return large(name, input, starts, table, mode=mode, **_weights(N, psw), **options)
 
 
 def special() -> list[Row]:
@@ -195,6 +308,7 @@ def together() -> list[Row]:
     """Options that are given together."""
     freq: dict[str, Any] = {"scale_grad_by_freq": True}
     long_rows = [[3, 4], [0.3, 0.4], [6, 8]]
+    pairs = [case_of(choice) for choice in choices()]
     psw4: dict[str, Any] = {"mode": "sum", "per_sample_weights": [2, 3, 4, 5]}
     return [
         (
@@ -236,6 +350,14 @@ def together() -> list[Row]:
             ],
         ),
         (
+            "together.backward.padding",
+            "The first row and the last may be the padding row, counted from either end.",
+            "spec 5",
+            "grad_weight",
+            [call(f"{m}, padding_idx {p}", [0, 5, 1, 0, 5], [0, 3], mode=m, padding_idx=p)
+             for m in MODES for p in (0, 5, -1, -6)],
+        ),
+        (
             "together.backward.frequency",
             "scale_grad_by_freq goes with weights, padding, 2-D inputs and include_last_offset.",
             "spec 1, 5",
@@ -246,6 +368,41 @@ def together() -> list[Row]:
                 call("offsets with the end", [1, 0, 1, 1, 2], [0, 2, 5], mode="mean",
                      include_last_offset=True, padding_idx=2, **freq),
             ],
+        ),
+        (
+            "together.pairs",
+            "Every two options go together: each pair is in one of these calls.",
+            "spec 1",
+            "output",
+            pairs,
+        ),
+        (
+            "together.pairs.table",
+            "What max_norm rescales depends on no other option.",
+            "spec 6",
+            "table",
+            [case for case in pairs if "max_norm" in case.name],
+        ),
+        (
+            "together.pairs.backward",
+            "Every two options go together in the backward.",
+            "spec 1",
+            "grad_weight",
+            [case for case in pairs if "by frequency" not in case.name],
+        ),
+        (
+            "together.pairs.backward.frequency",
+            "What scale_grad_by_freq does depends on no other option.",
+            "spec 1",
+            "grad_weight",
+            [case for case in pairs if "by frequency" in case.name],
+        ),
+        (
+            "together.pairs.backward.psw",
+            "The gradient of per_sample_weights depends on no other option.",
+            "spec 1",
+            "grad_psw",
+            [case for case in pairs if "weighted" in case.name],
         ),
         (
             "together.backward.psw",
@@ -273,11 +430,9 @@ def in_a_row() -> list[Row]:
     """What a single call does not show."""
 
     def calls(protocol: str, modes: tuple[str, ...] = MODES, **options: Any) -> list[Case]:
-        # "updated" has an input of its own: what is remembered must not be right by chance.
-        input = [4, 2, 2, 5] if protocol == "updated" else [0, 1, 1, 3]
         return [
-            call(f"{protocol}, {mode}", input, [0, 3], mode=mode, protocol=protocol, **options)
-            for mode in modes
+            call(f"{protocol}, {m}", [0, 1, 1, 3], [0, 3], mode=m, protocol=protocol, **options)
+            for m in modes
         ]  # fmt: skip
 
     psw: dict[str, Any] = {"per_sample_weights": [2, -1, 0.5, 3]}
@@ -287,12 +442,12 @@ def in_a_row() -> list[Row]:
          "output", calls("twice")),
         ("again.results_stay", "A later call does not change the results of an earlier one.",
          "spec 2", "output", calls("kept")),
-        ("again.weight_updated", "A call sees what weight is now, not what it was.", "spec 1",
-         "output", calls("updated")),
         ("again.backward.same_call", "Gradients are the same when the call is made again.",
          "spec 1", "grad_weight", [*calls("twice"), *calls("backward twice")]),
         ("again.backward.results_stay", "A later call does not change earlier gradients.",
-         "spec 2", "grad_weight", calls("kept")),
+         "spec 2", "grad_weight", [*calls("kept"), *calls("kept", alone, sparse=True)]),
+        ("again.backward.psw_stay", "Nor does it change those of per_sample_weights.", "spec 2",
+         "grad_psw", calls("kept", alone, **psw)),
         ("again.backward.between", "A backward belongs to its own forward, not to the last one.",
          "spec 8", "grad_weight", calls("between")),
         ("autograd.frozen_weight", "per_sample_weights get a gradient where weight needs none.",
@@ -304,6 +459,77 @@ def in_a_row() -> list[Row]:
     ]  # fmt: skip
 
 
+# A call after one on the same arrays that held other contents. Of each array the contents differ
+# in the middle only, with the same ends and the same sum: a cache that looks at the array's
+# identity, at its first numbers or at their sum does not see it.
+SIX: dict[str, Any] = {"input": [4, 2, 0, 3, 1, 5], "offsets": [0, 1, 3, 5]}
+UPSTREAM = [[1, 2, -3], [4, -5, 6], [-7, 8, 9], [10, 11, -12]]
+PSW = [2, -1, 0.5, 3, -2, 4]
+EARLIER: dict[str, Any] = {
+    "input": [4, 2, 3, 0, 1, 5],
+    "offsets": [0, 2, 2, 5],
+    "weight": [TABLE[row] for row in (0, 1, 3, 2, 4, 5)],
+    "grad_output": [UPSTREAM[bag] for bag in (0, 2, 1, 3)],
+    "per_sample_weights": [2, -1, 3, 0.5, -2, 4],
+}
+
+
+def updated() -> list[Row]:
+    """A call sees what its arguments are now, not what they were in an earlier call."""
+
+    def after(*names: str, **options: Any) -> list[Case]:
+        """For each name, a call before which that array was changed."""
+        given = ", ".join(f"{k} = {v}" for k, v in options.items())
+        if "per_sample_weights" in names:
+            options["per_sample_weights"] = PSW
+        return [
+            call(f"{name}, {given}", **SIX, grad_output=UPSTREAM, protocol="updated",
+                 before={name: EARLIER[name]}, **options)
+            for name in names
+        ]  # fmt: skip
+
+    def instead(name: str, now: Any, before: Any, **options: Any) -> Case:
+        """A call before which an option was another one."""
+        options = SIX | {"mode": "sum", "grad_output": UPSTREAM} | options | {name: now}
+        title = f"{name} was {before}, is {now}"
+        return call(title, protocol="updated", before={name: before}, **options)
+
+    padding = [instead("padding_idx", 2, 4), instead("padding_idx", None, 2)]
+    psw: dict[str, Any] = {"mode": "sum", "per_sample_weights": PSW}
+    short: dict[str, Any] = {"max_norm": 30.0123}
+    return [
+        ("again.weight_updated", "A call sees what weight is now, not what it was.", "spec 1",
+         "output", [c for m in MODES for c in after("weight", mode=m)]),
+        ("again.indices_updated", "A call sees what input, offsets and per_sample_weights are now.",
+         "spec 1", "output",
+         [*(c for m in MODES for c in after("input", "offsets", mode=m)),
+          *after("per_sample_weights", mode="sum")]),
+        ("again.options_changed", "An option is that of this call, not of an earlier one.",
+         "spec 1", "output",
+         [*padding, *(instead("mode", m, n) for m, n in zip(MODES, MODES[1:] + MODES[:1],
+                                                           strict=True))]),
+        ("again.max_norm", "max_norm acts on the rows as they are now, by today's norm.", "spec 6",
+         "table",
+         [*after("weight", mode="sum", **short), instead("max_norm", 30.0123, 300.0123),
+          instead("norm_type", 1.0, 2.0, **short)]),
+        ("again.refused", "A call after one that was refused is like any other.", "spec 1",
+         "output", [instead("input", SIX["input"], [4, 2, 9, 3, 1, 5])]),
+        ("again.backward.updated", "Gradients see what all arrays are now.", "spec 1",
+         "grad_weight",
+         [*(c for m in MODES for c in after("input", "offsets", "grad_output", mode=m)),
+          *after("weight", mode="max"), *after("per_sample_weights", mode="sum"),
+          *after("input", "offsets", "grad_output", mode="mean", sparse=True)]),
+        ("again.backward.options_changed", "An option of the backward is that of this call.",
+         "spec 1", "grad_weight",
+         [*padding, instead("mode", "mean", "sum"), instead("sparse", True, False),
+          instead("scale_grad_by_freq", False, True)]),
+        ("again.backward.psw_updated",
+         "The gradients of per_sample_weights see what all arrays are now.", "spec 1", "grad_psw",
+         [call(f"{name}", **SIX, **psw, grad_output=UPSTREAM, protocol="updated",
+               before={name: EARLIER[name]}) for name in EARLIER]),
+    ]  # fmt: skip
+
+
 def rows() -> list[Row]:
     """All of these."""
-    return [*sizes(), *special(), *together(), *in_a_row()]
+    return [*sizes(), *special(), *together(), *in_a_row(), *updated()]

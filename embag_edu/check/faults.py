@@ -1333,3 +1333,257 @@ class BackwardOfTheLast(Fault, caught_by="again.backward.between"):
             return super().backward(grad_output, input, weight, **options)
         finally:
             self.__dict__["_in_backward"] = False
+
+
+class WideInputIsZero(Fault, caught_by="sizes.columns"):
+    """a 2-D input of more than 8 columns gives zeros"""
+
+    def row_of_bag(self, call: Call, bag: int) -> Any:
+        row = super().row_of_bag(call, bag)
+        return row * 0 if len(call.input_shape) == 2 and call.input_shape[1] > 8 else row
+
+
+class FirstThousandFeatures(Fault, caught_by="sizes.features sizes.backward sizes.max_norm"):
+    """features beyond the 1024th, one block of threads, are not computed"""
+
+    def row_of_bag(self, call: Call, bag: int) -> Any:
+        row = np.array(np.broadcast_to(super().row_of_bag(call, bag), call.embedding_dim))
+        row[1024:] = 0
+        return row
+
+    def norm(self, row: np.ndarray, p: float) -> float:
+        return super().norm(row[:1024], p)
+
+    def finish_gradient(self, call: Call, grad_weight: np.ndarray) -> Any:
+        grad_weight[:, 1024:] = 0
+        return grad_weight
+
+
+class FullWarpIsShort(Fault, caught_by="sizes.features sizes.bags sizes.backward"):
+    """where a size is a multiple of 32, the last feature and the last position are lost"""
+
+    def members(self, call: Call, bag: int) -> Members:
+        members = super().members(call, bag)
+        return members[:-1] if members and len(members) % 32 == 0 else members
+
+    def row_of_bag(self, call: Call, bag: int) -> Any:
+        row = np.array(np.broadcast_to(super().row_of_bag(call, bag), call.embedding_dim))
+        if row.size % 32 == 0:
+            row[-1:] = 0
+        return row
+
+
+class BagsIn16Bits(Fault, caught_by="sizes.large"):
+    """the number of bags is kept in 16 bits: what is beyond is never computed"""
+
+    def row_of_bag(self, call: Call, bag: int) -> Any:
+        return super().row_of_bag(call, bag) if bag < 65535 else 0
+
+
+class PositionsIn16Bits(Fault, caught_by="sizes.large sizes.backward.large"):
+    """positions and counts are kept in 16 bits with a sign"""
+
+    def divisor(self, call: Call, bag: int, members: Members) -> int:
+        return int(np.array(len(members)).astype(np.int16))
+
+    def winner_of_rows(self, rows: np.ndarray) -> np.ndarray:
+        return super().winner_of_rows(rows).astype(np.int16) % len(rows)
+
+
+class RowsIn16Bits(Fault, caught_by="sizes.backward"):
+    """the backward keeps row numbers in 16 bits"""
+
+    def entries(self, call: Call, upstream: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        return [(row & 0xFFFF, share) for row, share in super().entries(call, upstream)]
+
+
+class PaddingIn16Bits(Fault, caught_by="sizes.rows"):
+    """padding_idx is kept in 16 bits"""
+
+    def understand(self, arguments: Arguments) -> Call:
+        call = make_call(**arguments)
+        if call.padding_idx is not None:
+            object.__setattr__(call, "padding_idx", call.padding_idx & 0xFFFF)
+        return call
+
+
+class WeightsOfTheFirst256(Fault, caught_by="sizes.bags sizes.backward"):
+    """per_sample_weights beyond the 256th position of a bag are taken to be 1"""
+
+    def factor(self, call: Call, position: int) -> Any:
+        bag = int(np.searchsorted(call.offsets, position, "right")) - 1
+        beyond = position - call.offsets[bag] >= 256
+        return call.accumulator.type(1) if beyond else super().factor(call, position)
+
+
+class WeightGradientsOfTheFirst256(Fault, caught_by="sizes.backward.psw"):
+    """per_sample_weights beyond the 256th position get no gradient"""
+
+    def grad_psw(self, call: Call, upstream: np.ndarray) -> Any:
+        found = super().grad_psw(call, upstream)
+        found.reshape(-1)[256:] = 0
+        return found
+
+
+class RenormOfTheFirst256(Fault, caught_by="sizes.max_norm"):
+    """max_norm rescales 256 rows at most"""
+
+    def rows_to_rescale(self, call: Call) -> Any:
+        return super().rows_to_rescale(call)[:256]
+
+
+class PaddingZeroInTheBackward(Fault, caught_by="together.backward.padding"):
+    """the backward takes padding_idx=0 for no padding_idx (0 is false)"""
+
+    def entries(self, call: Call, upstream: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        return PaddingIsRowZero().entries(call, upstream)
+
+    def grad_psw(self, call: Call, upstream: np.ndarray) -> Any:
+        return PaddingIsRowZero().grad_psw(call, upstream)
+
+
+# ---- what is remembered from an earlier call ------------------------------------------------
+
+
+class Remembers(Steps):
+    """Results are remembered by what `key` says of the arguments. Each fault has a key."""
+
+    def key(self, name: str, value: Any) -> Any:
+        """What tells one argument from another."""
+        if not isinstance(value, np.ndarray):
+            return value
+        return value.shape, value.dtype, value.tobytes()
+
+    def _remembered(self, step: str, arguments: Arguments, make: Any) -> Any:
+        table = self.__dict__.setdefault("_table", {})
+        key = (step, *((n, self.key(n, v)) for n, v in sorted(arguments.items())))
+        if key not in table:
+            table[key] = make(), list(arguments.values())  # arrays that live keep their identity
+        return table[key][0]
+
+    def forward(self, input: Any, weight: Any, **options: Any) -> np.ndarray:
+        if options.get("max_norm") is not None:  # then the call has to change weight
+            return super().forward(input, weight, **options)
+        given = {"input": input, "weight": weight, **options}
+        make = super().forward
+        return np.array(self._remembered("forward", given, lambda: make(input, weight, **options)))
+
+    def backward(self, grad_output: Any, input: Any, weight: Any, **options: Any) -> Gradients:
+        given = {"grad_output": grad_output, "input": input, "weight": weight, **options}
+        make = super().backward
+        return Gradients(
+            *self._remembered(
+                "backward", given, lambda: make(grad_output, input, weight, **options)
+            )
+        )
+
+
+EVERY_UPDATE = (
+    "again.weight_updated again.indices_updated again.backward.updated again.backward.psw_updated"
+)
+
+
+class RememberedByIdentity(Remembers, Fault, caught_by=EVERY_UPDATE):
+    """results are remembered by the identity of the arrays: stale after an update in place"""
+
+    def key(self, name: str, value: Any) -> Any:
+        return id(value) if isinstance(value, np.ndarray) else value
+
+
+class RememberedByOffsets(Remembers, Fault, caught_by="again.indices_updated"):
+    """the bags are remembered by the identity of offsets: stale where the buffer is used again"""
+
+    def key(self, name: str, value: Any) -> Any:
+        return id(value) if name == "offsets" else super().key(name, value)
+
+
+class RememberedByUpstream(Remembers, Fault, caught_by="again.backward.updated"):
+    """gradients are remembered by the identity of grad_output"""
+
+    def key(self, name: str, value: Any) -> Any:
+        return id(value) if name == "grad_output" else super().key(name, value)
+
+
+class RememberedByEnds(Remembers, Fault, caught_by=EVERY_UPDATE):
+    """results are remembered by shape, first and last number of each array"""
+
+    def key(self, name: str, value: Any) -> Any:
+        if not isinstance(value, np.ndarray) or value.size == 0:
+            return str(value)
+        return value.shape, value.dtype, value.flat[0].tobytes(), value.flat[-1].tobytes()
+
+
+class RememberedBySum(Remembers, Fault, caught_by=EVERY_UPDATE):
+    """results are remembered by the shape and the sum of each array"""
+
+    def key(self, name: str, value: Any) -> Any:
+        if not isinstance(value, np.ndarray) or value.size == 0:
+            return str(value)
+        return value.shape, value.dtype, str(value.astype(np.float64).sum())
+
+
+class OptionsForgotten(
+    Remembers, Fault, caught_by="again.options_changed again.backward.options_changed"
+):
+    """results are remembered by the arrays, whatever the options are"""
+
+    def key(self, name: str, value: Any) -> Any:
+        return super().key(name, value) if isinstance(value, np.ndarray) else None
+
+
+class RenormOnce(Fault, caught_by="again.max_norm"):
+    """max_norm acts once on each table: a later call finds it done"""
+
+    def renorm(self, call: Call) -> None:
+        done = self.__dict__.setdefault("_done", {})
+        if id(call.weight) not in done:
+            super().renorm(call)
+        done[id(call.weight)] = call.weight
+
+
+class StaleAfterRefusal(Fault, caught_by="again.refused"):
+    """a call after one that was refused gives zeros"""
+
+    def understand(self, arguments: Arguments) -> Call:
+        refused = self.__dict__.pop("_refused", False)
+        self.__dict__["_refused"] = True
+        call = make_call(**arguments)
+        self.__dict__["_refused"] = False
+        self._stale = refused
+        return call
+
+    def finish(self, call: Call, output: np.ndarray) -> Any:
+        return output * 0 if self._stale else output
+
+
+class WeightGradientReused(Fault, caught_by="again.backward.psw_stay"):
+    """the gradient of per_sample_weights is a buffer that the next call writes again"""
+
+    def grad_psw(self, call: Call, upstream: np.ndarray) -> Any:
+        found = super().grad_psw(call, upstream)
+        kept = self.__dict__.setdefault("_kept", {}).setdefault((found.shape, found.dtype), found)
+        kept[...] = found
+        return kept
+
+
+class SparseValuesReused(Fault, caught_by="again.backward.results_stay"):
+    """the values of a sparse gradient are a buffer that the next call writes again"""
+
+    def finish_sparse(self, call: Call, entries: list[tuple[int, np.ndarray]]) -> Any:
+        found = super().finish_sparse(call, entries)
+        key = (found.values.shape, found.values.dtype)
+        kept = self.__dict__.setdefault("_kept", {}).setdefault(key, found.values)
+        kept[...] = found.values
+        return found._replace(values=kept)
+
+
+class WeightGradientIsAView(Fault, caught_by="always.fresh_output"):
+    """the gradient of per_sample_weights is written over per_sample_weights"""
+
+    def backward(self, grad_output: Any, input: Any, weight: Any, **options: Any) -> Gradients:
+        gradients = super().backward(grad_output, input, weight, **options)
+        psw = options.get("per_sample_weights")
+        if psw is None or not psw.flags.writeable:
+            return gradients
+        psw[...] = gradients.per_sample_weights
+        return Gradients(gradients.weight, psw)

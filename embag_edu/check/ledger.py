@@ -152,6 +152,7 @@ LEDGER: tuple[Entry, ...] = (
             "backward.frequency.padding",
             "sizes.backward.frequency",
             "together.backward.frequency",
+            "together.pairs.backward.frequency",
         ),
     ),
     Entry(

@@ -16,11 +16,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from embag_edu.bench import recorded
 from embag_edu.cuda_on_cpu import Device, device, settings
 from embag_edu.cuda_on_cpu.device import Gpu, usable_cupy
 from embag_edu.gpu import conformance, first_kernel, operator, times
 from embag_edu.gpu.facts import device_facts, versions
 from embag_edu.gpu.steps import FAILED, NOT_REACHED, PASSED, Probe, Step, blank, run
+from embag_edu.text import aligned
 
 STEPS = [
     Step(
@@ -55,7 +57,7 @@ def main(words: Sequence[str]) -> int:
         )
         return 2
     if given.list:
-        print("\n".join(f"{s.name:14} {s.says}" for s in steps))
+        print(aligned((step.name, step.says) for step in steps))
         return 0
     chosen = choose(given.on)
     if isinstance(chosen, str):
@@ -155,9 +157,7 @@ def exit_status(record: dict[str, Any]) -> int:
 def write(record: dict[str, Any], path: str | None) -> None:
     """Write the JSON, if it goes to a file."""
     if path and path != "-":
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(record, file, indent=1, allow_nan=False)
-            file.write("\n")
+        recorded.write(path, record)
 
 
 # ---- what is printed -----------------------------------------------------------------------------

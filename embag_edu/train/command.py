@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from embag_edu.bench.recorded import write
 from embag_edu.cuda_on_cpu import CompilerMissing
 from embag_edu.cuda_on_cpu import device as cuda_device
+from embag_edu.text import aligned
 from embag_edu.train import record
 from embag_edu.train.examples import LABELS, labels_of
 from embag_edu.train.fitting import LEARNING_RATES, Plan, Trained, load, save, scores_of, train
@@ -28,7 +30,7 @@ def main(words: list[str]) -> int:
         check_files(given)
         if given.compare:
             return compare(given)
-        print(report(plan_of(given), given.save), end="")
+        print(report(plan_of(given), given.save))
         return 0
     except (ValueError, CompilerMissing) as error:
         print(error, file=sys.stderr)
@@ -105,7 +107,7 @@ def report(plan: Plan, path: str | None) -> str:
         facts["saved"] = (
             f"{path}; loaded by torch.nn.EmbeddingBag, scores differ by at most {apart:.0e}"
         )
-    return "".join(f"{name:16}{fact}\n" for name, fact in facts.items())
+    return aligned(facts.items())
 
 
 def described(trained: Trained) -> dict[str, str]:
@@ -147,5 +149,5 @@ def compare(given: argparse.Namespace) -> int:
     found = record.compare([plan_of(given, task) for task in tasks])
     print(record.table(found))
     if given.json:
-        record.write(given.json, found)
+        write(given.json, found)
     return 0

@@ -1,7 +1,7 @@
 """All implementations trained by the same plan, in one run; its record is a JSON file.
 
     found = compare([Plan("department"), Plan("recommended")])
-    write("book/results/train.json", found)
+    bench.recorded.write("book/results/train.json", found)
     recorded("book/results/train.json")["tasks"]["department"]["runs"]["loops"]["accuracy"]
 
 What the book and README.md say of seconds, accuracy and AUC is read from such a file.
@@ -9,7 +9,6 @@ What the book and README.md say of seconds, accuracy and AUC is read from such a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from embag_edu.bench.recorded import read
 from embag_edu.bench.report import device, versions
 from embag_edu.check import rounding
 from embag_edu.cuda_on_cpu import device as cuda_device
+from embag_edu.text import aligned
 from embag_edu.train.fitting import Data, Plan, Trained, data_of, train
 
 MADE_BY = "python -m embag_edu train --compare"
@@ -97,11 +97,6 @@ def largest_difference(one: Trained, other: Trained) -> float:
     return float(np.abs(a - b).max())
 
 
-def write(path: str | Path, record: dict[str, Any]) -> None:
-    """Write a record."""
-    Path(path).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-
 def recorded(path: str | Path) -> dict[str, Any]:
     """Read a record. Raises FileNotFoundError, and ValueError for a file of another kind."""
     return read(path, MADE_BY)
@@ -109,11 +104,11 @@ def recorded(path: str | Path) -> dict[str, Any]:
 
 def table(record: dict[str, Any]) -> str:
     """A record in lines: each implementation of each task."""
-    lines = [f"{'task':12} {'implementation':15} {'s/epoch':>8} {'accuracy':>9} {'AUC':>7}  apart"]
-    for task, found in record["tasks"].items():
-        for name, run in found["runs"].items():
-            seconds = f"{np.median(run['seconds_per_epoch']):8.2f}"
-            auc = f"{run['auc']:7.4f}" if "auc" in run else f"{'-':>7}"
+    rows = [("task", "implementation", "s/epoch", "accuracy", "AUC", "apart")]
+    for task, of_task in record["tasks"].items():
+        for name, run in of_task["runs"].items():
+            seconds = f"{np.median(run['seconds_per_epoch']):.2f}"
+            auc = f"{run['auc']:.4f}" if "auc" in run else "-"
             apart = f"{run['largest_difference']:.1e}" if name != "torch" else "-"
-            lines.append(f"{task:12} {name:15} {seconds} {run['accuracy']:9.4f} {auc}  {apart}")
-    return "\n".join(lines)
+            rows.append((task, name, seconds, f"{run['accuracy']:.4f}", auc, apart))
+    return aligned(rows, "<<>>><")
