@@ -35,7 +35,7 @@ SEED = 1
 
 def is_valid(choice: Choice) -> bool:
     """Mode max has a dense gradient only, without frequencies."""
-    return choice["mode"] != "max" or choice["gradient"] == "dense"
+    return bool(choice["mode"] != "max" or choice["gradient"] == "dense")
 
 
 def pairs_of(choice: Choice) -> set[Pair]:
