@@ -15,13 +15,8 @@ from embag_edu.check.compare import difference
 from embag_edu.check.oracle import expect, judge
 from embag_edu.cuda import launch_forward as host
 from embag_edu.cuda import launcher, source
-from embag_edu.cuda_on_cpu import Device, device, nvrtc, settings, toolchain
+from embag_edu.cuda_on_cpu import Device, device, nvrtc, settings
 from embag_edu.spec import make_call
-
-# clang takes the copy of a Pack apart into elements: its counts say nothing of wide loads.
-counts_of_gcc = pytest.mark.skipif(
-    not toolchain.is_gcc(tuple(toolchain.find_compiler())), reason="counts of wide loads need g++"
-)
 
 VERSIONS = {
     1: {},
@@ -267,7 +262,6 @@ B, L, D = 16, 20, 128
 N = B * L
 
 
-@counts_of_gcc
 @pytest.mark.parametrize(
     "version, requests, sectors",  # of indices: int64, 4 in a sector; a bag of 20 is 5 of them
     [
@@ -289,7 +283,6 @@ def test_counts_are_those_of_the_byte_model(version, requests, sectors):
     assert report.total("operations") == 0  # no atomics
 
 
-@counts_of_gcc
 def test_teams_ask_for_several_rows_at_once():
     """A row of 16 floats is 4 loads: version 3 asks for one row at a time, version 4 for eight."""
     arguments = arguments_of(D=16, lengths=[L] * B, V=N)
@@ -303,7 +296,6 @@ def test_teams_ask_for_several_rows_at_once():
     assert requests == {3: N, 4: N // 8}
 
 
-@counts_of_gcc
 def test_counts_of_partial_sums():
     call, S = make_call(**arguments_of(D=D, lengths=[L] * B)), 2
     reports = counted(lambda: host.sum_bags(host.Work(call), 5, parts=S))
@@ -313,7 +305,6 @@ def test_counts_of_partial_sums():
     assert total(reports["add_parts"], "sectors", "output", "write") == B * D * 4 // 32
 
 
-@counts_of_gcc
 def test_pieces_write_partial_sums_only_where_they_cut_a_bag():
     call = make_call(**arguments_of(D=D, lengths=[L] * B))
     for P, cuts in ((L + 1, 0), (2 * (L + 1), 0), (7, 2 * B), ((L + 1) * B // 2 - 5, 2)):

@@ -10,6 +10,8 @@ arrays of a call may be NumPy's; on a GPU also CuPy's, which stay there. `source
 text of a file of kernels:
 
     module = device().RawModule(code=source("first"))
+
+`python -m embag_edu.cuda forward 3` runs one version on a small call and prints what it asks for.
 """
 
 from embag_edu.cuda.launch_backward import backward, grad_per_sample_weights, grad_weight
