@@ -45,9 +45,11 @@ NO_AMPERSAND = (
     "An atomic wants the place, and not the number that is there: write & in front, as in "
     "atomicAdd(&total[0], 1)."
 )
+UNUSED_ARRAY = "The array {} is never used."
 UNUSED = "Perhaps: the parameter {} is never used, and a number that fits one launch stands for it."
 _MARK = 0x7FC00BAD  # the bits of one NaN among many: nobody computes it
 _ACCESSES = 200_000  # that are kept one by one
+SECONDS = 5.0  # for one launch; then it counts as endless
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,15 @@ def threads(report: Report, array: str, kind: str = "") -> int:
 def requests(report: Report, array: str) -> int:
     """How often warps have asked for an array: reads, writes and atomics."""
     return sum(line.requests for line in report.lines if line.array == array)
+
+
+def by_line(report: Report) -> str:
+    """The requests and sectors of each line, to stand below a budget."""
+    return "\n".join(
+        f"    line {c.line}: {c.kind} {c.array}, {c.requests} requests, {c.sectors} sectors"
+        for c in report.lines
+        if not c.shared
+    )
 
 
 def unwritten(*shape: int) -> np.ndarray:
@@ -187,7 +198,9 @@ class KernelTask:
         for order in self.orders:
             launch, log = self.launches()[at], 0 if order else _ACCESSES
             try:
-                with settings(mode="checked", order=order, seconds=5.0, raise_faults=True, log=log):
+                with settings(
+                    mode="checked", order=order, seconds=SECONDS, raise_faults=True, log=log
+                ):
                     kernel((launch.grid,), (launch.block,), launch.args)
             except KernelFault as fault:
                 return Attempt(at, launch, order, fault)
@@ -299,9 +312,10 @@ def _called(mine: Any) -> str:
 def _unused(kernel: RawKernel, code: str) -> str:
     """A parameter that the kernel does not use: a number may stand in its place."""
     body = plain(code).partition(kernel.name)[2].partition("{")[2]
-    names = [p.name for p in kernel.parameters if p.name]
-    unused = [name for name in names if not re.search(rf"\b{name}\b", body)]
-    return UNUSED.format(unused[0]) if unused else ""
+    for parameter in kernel.parameters:
+        if parameter.name and not re.search(rf"\b{parameter.name}\b", body):
+            return (UNUSED_ARRAY if parameter.pointer else UNUSED).format(parameter.name)
+    return ""
 
 
 def _short(value: Any) -> str:

@@ -19,6 +19,7 @@ from embag_edu.course.kernel_exercise import (
     REFUSED,
     KernelTask,
     Launch,
+    by_line,
     element_of,
     kinds_of,
     thread_number,
@@ -692,12 +693,9 @@ def _add_row_counts(report: Report, launch: Launch, code: str) -> str:
     sectors = report.total("sectors")
     if sectors <= BUDGET or (R, C) != (48, 64):
         return COLUMNS if few else ""
-    told = "\n".join(
-        f"    line {c.line}: {c.kind} {c.array}, {c.sectors_per_request:.1f} sectors a request"
-        for c in report.lines
-    )
     says = LOOPS if few else SCATTERED
-    return f"{says}\n\nOn {launch.what}: {sectors:,} sectors; the budget is {BUDGET:,}.\n{told}"
+    told = f"On {launch.what}: {sectors:,} sectors; the budget is {BUDGET:,}."
+    return f"{says}\n\n{told}\n{by_line(report)}"
 
 
 _MAPPING = "int r = i % R, c = i / R;"

@@ -12,6 +12,7 @@ from embag_edu.course.kernel_exercise import (
     NOT_WRITTEN,
     KernelTask,
     Launch,
+    by_line,
     kinds_of,
     requests,
     unwritten,
@@ -580,7 +581,7 @@ def _budget_counts(report: Report, launch: Launch, code: str) -> str:
         message = ONE_INDEX
     return (
         f"{message}\n\nOn {launch.what}: {asked} requests and {sectors:,} sectors; the budget is "
-        f"{REQUESTS} and {SECTORS:,}."
+        f"{REQUESTS} and {SECTORS:,}.\n{by_line(report)}"
     )
 
 
@@ -701,7 +702,7 @@ def _ring_launch(lengths: list[int], D: int) -> Launch:
     right = _sums(weight, ids, ends)
     spans = list(zip(ends[:-1], ends[1:], strict=True))
     in_loop = [weight[ids[a : max(b - 3, a)]].sum(axis=0) for a, b in spans]
-    again = [weight[ids[b - 4]] * (b - a >= 4) for a, b in spans]
+    again = [weight[ids[max(b - 4, 0)]] * (b - a >= 4) for a, b in spans]
     return Launch(
         f"bags of {', '.join(map(str, lengths))}, D = {D}", len(lengths), 32,
         (weight, ids, ends, unwritten(*right.shape), D),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from embag_edu.course.exercise import Case, Exercise, Wrong
@@ -10,6 +12,7 @@ from embag_edu.course.kernel_exercise import (
     NOT_SOURCE,
     KernelTask,
     Launch,
+    by_line,
     kinds_of,
     unwritten,
 )
@@ -401,6 +404,10 @@ LATE = (
     "the claim must come first."
 )
 UNCLAIMED = "Nothing keeps two warps from the same row: both measure it, and both multiply."
+CARRIED = (
+    "An addition sets the bit once; where the bit is set already, it is cleared again, and the "
+    "next one changes. Set it with atomicOr."
+)
 NO_WORD = "There is a word for 32 rows, so row r is in word r / 32, and its bit is r % 32."
 NOBODY = (
     "In some order of threads rows are left as they were: no warp believes that it was first. If "
@@ -471,9 +478,14 @@ def _rescale_fault(fault: KernelFault, code: str) -> str:
         return NOT_TOLD if "if (lane == 0) before" in code else ALL_ASK
     if "race" not in kinds:
         return ""
-    if "atomicOr" in code:
-        return LATE if code.index("atomicOr") > code.find("*= scale") > 0 else PLAIN_LOOK
-    return TWO_STEPS if "claimed[" in code else UNCLAIMED
+    if fault.array == "claimed":
+        return PLAIN_LOOK if "atomically" in str(fault) else TWO_STEPS
+    if "claimed" not in code.partition("{")[2]:
+        return UNCLAIMED
+    if "atomicAdd" in code:
+        return CARRIED
+    late = re.search(r"weight\s*\[[^]]*\]\s*\*?=[^=].*atomic", code, flags=re.DOTALL)
+    return LATE if late else ""
 
 
 RACE = Exercise(
@@ -493,6 +505,7 @@ RACE = Exercise(
         Wrong(RESCALE.replace("claimed[row / 32] = before | bit",
                               "atomicOr(&claimed[row / 32], bit)"), PLAIN_LOOK),
         Wrong(RESCALE_RIGHT.replace("atomicOr", "atomicExch"), EXCHANGED),
+        Wrong(RESCALE_RIGHT.replace("atomicOr", "atomicAdd"), CARRIED),
         Wrong(RESCALE_RIGHT.replace(_TELL, "").replace("if (lane == 0) before", "before"), ALL_ASK),
         Wrong(RESCALE_RIGHT.replace("if (lane == 0) before", "before"), NOBODY),
         Wrong(RESCALE_RIGHT.replace(_TELL, ""), NOT_TOLD),
@@ -574,6 +587,10 @@ RUNNING = (
 )
 PADDING_WINS = "Padding takes part: positions that hold row 0 must be left out."
 EMPTY = "The maximum of a bag without a position that counts is 0, whatever the loop began with."
+INDICES = (
+    "The result is right, and rows are read once. But indices and offsets are read again for each "
+    "feature of a lane, or in each turn of the loop: read them once."
+)
 LAST_WINS = "Of equals the last has won, but the first should: a later one must be larger."
 FROM_ZERO = "The maximum began at 0: a bag of negative numbers has none that is larger."
 NO_FIRST_NAN = (
@@ -656,10 +673,11 @@ def _budget_counts(report: Report, launch: Launch, code: str) -> str:
 
     ids, rows = launch.args[1], of("weight") / 8
     N, kept = len(ids), int((ids != 0).sum())
-    most = ((kept, RUNNING), (N + len(LENGTHS), PADDING_READ), (2 * kept, SPREAD), (np.inf, AGAIN))
-    says = next(says for limit, says in most if rows <= limit)
-    told = f"On {launch.what}: {moved:,} sectors; the budget is {SECTORS:,}."
-    return f"{says}\n\n{told}"
+    spare = RUNNING if of("output") + of("winners") > 2 * 16 * len(LENGTHS) else INDICES
+    most = ((kept, spare), (N + len(LENGTHS), PADDING_READ), (2 * kept, SPREAD), (np.inf, AGAIN))
+    message = next(message for limit, message in most if rows <= limit)
+    told = f"On {launch.what}: {moved:,} sectors; the budget is {SECTORS:,}.\n{by_line(report)}"
+    return f"{message}\n\n{told}"
 
 
 _READ = "      float value = weight[row * 64 + lane + 32 * k];\n"
@@ -711,6 +729,8 @@ BUDGET = Exercise(
         Wrong(ONE_BY_ONE, SPREAD),
         Wrong(AHEAD, PADDING_READ),
         Wrong(WRITES, RUNNING),
+        Wrong(ONE_BY_ONE.replace("d = 2 * lane; d < 2 * lane + 2; d++",
+                                 "d = lane; d < 64; d += 32"), INDICES),
         Wrong(THRIFTY.replace("> best", ">= best"), LAST_WINS),
         Wrong(THRIFTY.replace("winner[k] < 0 || ", ""), FROM_ZERO),
         Wrong(THRIFTY.replace("winner[k] < 0 || ", "").replace("{0.0f, 0.0f}",

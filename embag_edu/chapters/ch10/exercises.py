@@ -326,6 +326,7 @@ LANES_MISSING = (
     "branch, before the last warp operation."
 )
 NOT_ATOMIC = "Within the warp there is one writer now. Other warps hold the same row: still a race."
+FIRST_WARP = "Only the first warp of each block was added: a lane's number is threadIdx.x % 32."
 ONE_GROUP = "Only the group of lane 0 was added. Every group has a leader of its own."
 
 
@@ -352,9 +353,11 @@ def _add_scores_launches() -> list[Launch]:
 def _scores(
     rows: np.ndarray, scores: np.ndarray, R: int
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The right sums, and those of four mistakes."""
-    right, every, alone, mixed, one = (np.zeros(R, np.float32) for _ in range(5))
+    """The right sums, and those of five mistakes."""
+    right, every, alone, mixed, one, early = (np.zeros(R, np.float32) for _ in range(6))
     np.add.at(right, rows, scores)
+    first = np.arange(len(rows)) % 64 < 32
+    np.add.at(early, rows[first], scores[first])
     for begin in range(0, len(rows), 32):
         mine, told = rows[begin : begin + 32], scores[begin : begin + 32]
         for row in np.unique(mine):
@@ -363,7 +366,8 @@ def _scores(
             alone[row] += group[0]
             mixed[row] += told.sum()
             one[row] += group.sum() if mine[0] == row else 0
-    return right, {ALL_ADD: every, LEADER_ONLY: alone, ALL_LANES: mixed, ONE_GROUP: one}
+    mistakes = {ALL_ADD: every, LEADER_ONLY: alone, ALL_LANES: mixed, ONE_GROUP: one}
+    return right, mistakes | {FIRST_WARP: early}
 
 
 def _add_scores_fault(fault: KernelFault, code: str) -> str:
@@ -409,6 +413,7 @@ JOIN = Exercise(
             NOT_ATOMIC,
         ),
         Wrong(ADD_SCORES_JOINED.replace("lane == __ffs(same) - 1", "lane == 0"), ONE_GROUP),
+        Wrong(ADD_SCORES_JOINED.replace("threadIdx.x % 32", "threadIdx.x"), FIRST_WARP),
         Wrong(ADD_SCORES_JOINED.replace("&sums[row]", "sums[row]"), NO_AMPERSAND),
     ),
     points=3,

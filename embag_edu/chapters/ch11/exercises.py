@@ -321,7 +321,9 @@ def _sum_runs_fault(fault: KernelFault, code: str) -> str:
         return BEFORE_FIRST if element_of(fault) < 0 else PAST_END
     if "race" not in kinds_of(fault):
         return ""
-    return OWNERS if "for (" in code or "while (" in code else PLAIN_ADD
+    if not re.search(r"grad_weight\s*\[.*\bd\b.*\]", code):
+        return ONE_FEATURE
+    return OWNERS if re.search(r"\b(for|while)\s*\(", code) else PLAIN_ADD
 
 
 def _sum_runs_counts(report: Report, launch: Launch, code: str) -> str:
@@ -465,6 +467,11 @@ NOBODY = (
     "No block ever is the last: atomicAdd returns the number before the addition, so the last "
     "block sees one less than there are blocks."
 )
+NOT_LAST = (
+    "Perhaps the block that goes on is not the last one: atomicAdd returns the number before the "
+    "addition, so that the last block of all sees gridDim.x - 1."
+)
+NOT_TOLD = "Thread 0 writes `last`, and the others read it: a barrier belongs between the two."
 HIGHEST = "The block with the highest number need not be the one that comes last."
 EVERYBODY = "Every block does the second pass: the early ones read what is not there yet."
 
@@ -495,6 +502,8 @@ def _two_passes_launches() -> list[Launch]:
 
 
 def _two_passes_fault(fault: KernelFault, code: str) -> str:
+    if fault.array == "last":
+        return NOT_TOLD
     if fault.kind != "race":
         return ""
     if fault.array == "ticket":
@@ -508,7 +517,9 @@ def _two_passes_fault(fault: KernelFault, code: str) -> str:
     if "__threadfence" not in before and "__threadfence" in code:
         return TOO_LATE
     fence, barrier = "__threadfence" in before, "__syncthreads" in before
-    return NO_BARRIER if fence and not barrier else NO_FENCE if barrier else UNORDERED
+    if fence and barrier:
+        return NOT_LAST
+    return NO_BARRIER if fence else NO_FENCE if barrier else UNORDERED
 
 
 _FIX = "  __threadfence();\n  __syncthreads();\n"
@@ -537,6 +548,9 @@ LAST_BLOCK = Exercise(
         Wrong(TWO_PASSES_RIGHT.replace("atomicAdd(ticket, 1)", "(*ticket)++"), PLAIN_TICKET),
         Wrong(TWO_PASSES_RIGHT.replace("== gridDim.x - 1", "== gridDim.x"), NOBODY),
         Wrong(TWO_PASSES_RIGHT.replace(_TICKET, "blockIdx.x == gridDim.x - 1"), HIGHEST),
+        Wrong(TWO_PASSES_RIGHT.replace("== gridDim.x - 1", "== 0"), NOT_LAST),
+        Wrong(TWO_PASSES_RIGHT.replace("  __syncthreads();\n  if (!last)", "  if (!last)"),
+              NOT_TOLD),
         Wrong(TWO_PASSES_RIGHT.replace("  if (!last) return;\n", ""), EVERYBODY),
         Wrong(TWO_PASSES_RIGHT.replace("__threadfence();", "__threadfence()"), NO_COMPILE),
     ),
