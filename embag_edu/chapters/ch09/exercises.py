@@ -453,6 +453,7 @@ def _rescale_launches() -> list[Launch]:
         _rescale_launch(pool, 40, 5, 2.5),
         _rescale_launch(pool[:5], 9, 70, 1.0, block=64),
         _rescale_launch(pool[:4], 5, 33, 7.0, block=32),
+        _rescale_launch([0, 31, 32, 63, 62, 64], 30, 6, 1.0),  # the last bit of a word, too
         _rescale_launch(pool[:6], 8, 8, 2e-7, block=96, size=1e-7),
     ]
 

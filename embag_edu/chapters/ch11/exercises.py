@@ -503,7 +503,7 @@ def _two_passes_launches() -> list[Launch]:
 
 def _two_passes_fault(fault: KernelFault, code: str) -> str:
     if fault.array == "last":
-        return NOT_TOLD
+        return NOT_TOLD if "reads" in str(fault) else ""
     if fault.kind != "race":
         return ""
     if fault.array == "ticket":
