@@ -32,7 +32,8 @@ cuda_forward.py::test_every_version_against_the_loops[D=3
 nn.py::test_every_clause_holds[loops] nn.py::test_every_clause_holds[vectorized]
 bench.py::test_bytes bench.py::test_inputs bench.py::test_names bench_recorded.py::test_tables
 gpu.py::test_wrong_calls gpu.py::test_the_list gpu.py::test_words
-train.py::test_split train.py::test_hashed train.py::test_collate train.py::test_losses
+train.py::test_split train.py::test_hashed train.py::test_collate
+train.py::test_losses_agree_step_by_step_with_torchs[adagrad-
 course.py::test_reference_passes_its_own_check[00 course.py::test_reference_passes_its_own_check[03
 course.py::test_committed course.py::test_differ
 chapter_01 chapter_04 chapters_detective
