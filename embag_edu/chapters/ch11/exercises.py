@@ -55,6 +55,12 @@ def _no_end(indices, offsets, padding_idx):
     return keys, bags, starts[:-1]
 
 
+def _plain_argsort(indices, offsets, padding_idx):
+    kept = np.flatnonzero(indices != padding_idx)
+    bags = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))[kept]
+    return _sorted_entries(indices[kept], bags, np.argsort(indices[kept]))
+
+
 def _equals_turned(indices, offsets, padding_idx):
     kept = np.flatnonzero(indices != padding_idx)
     bags = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))[kept]
@@ -93,6 +99,7 @@ def _entries_cases() -> list[Case]:
     random = np.random.default_rng(111)
     words = np.minimum(random.zipf(1.4, 80), 20) - 1
     cuts = np.sort(random.integers(0, 81, 12))
+    many = random.integers(0, 9, 600)
     return [
         Case("two bags", np.array([2, 5, 2, 3]), np.array([0, 2, 4]), padding_idx=9),
         Case("padding", np.array([4, 0, 4, 0, 1]), np.array([0, 2, 5]), padding_idx=0),
@@ -100,6 +107,7 @@ def _entries_cases() -> list[Case]:
         Case("one row", np.array([6, 6, 6]), np.array([0, 1, 2, 3]), padding_idx=0),
         Case("only padding", np.array([7, 7]), np.array([0, 2]), padding_idx=7),
         Case("80 words in 13 bags", words, np.array([0, *cuts, 80]), padding_idx=2),
+        Case("600 positions of 9 rows", many, np.arange(0, 601, 4), padding_idx=4),
     ]
 
 
@@ -120,6 +128,11 @@ ENTRIES = Exercise(
     wrong=(
         Wrong(_padding_sorted, "Padding was sorted along. It must be dropped before the sort."),
         Wrong(_no_end, "The end is missing: the last run must know where it stops."),
+        Wrong(
+            _plain_argsort,
+            "np.argsort alone may change the order of positions that hold the same row: "
+            "kind='stable' keeps it.",
+        ),
         Wrong(
             _equals_turned,
             "Positions of one row have lost their order: the sort must be stable.",
@@ -467,6 +480,10 @@ NOBODY = (
     "No block ever is the last: atomicAdd returns the number before the addition, so the last "
     "block sees one less than there are blocks."
 )
+BLOCK_FENCE = (
+    "__threadfence_block() orders writes for the threads of the own block only. Other blocks read "
+    "them here: that takes __threadfence()."
+)
 NOT_LAST = (
     "Perhaps the block that goes on is not the last one: atomicAdd returns the number before the "
     "addition, so that the last block of all sees gridDim.x - 1."
@@ -497,6 +514,7 @@ def _two_passes_launches() -> list[Launch]:
         _two_passes_launch(90, 8),
         _two_passes_launch(400, 32),
         _two_passes_launch(301, 64, spare=1, R=120),
+        _two_passes_launch(61, 16, R=3),
         _two_passes_launch(3, 32),
     ]
 
@@ -514,6 +532,8 @@ def _two_passes_fault(fault: KernelFault, code: str) -> str:
     if not re.search(r"(if|while)\s*\(\s*!?\s*last\b", code):
         return EVERYBODY
     before = code[: ticket.start()]
+    if "__threadfence_block" in code and "__threadfence()" not in before:
+        return BLOCK_FENCE
     if "__threadfence" not in before and "__threadfence" in code:
         return TOO_LATE
     fence, barrier = "__threadfence" in before, "__syncthreads" in before
@@ -540,6 +560,7 @@ LAST_BLOCK = Exercise(
         Wrong(TWO_PASSES, UNORDERED),
         Wrong(TWO_PASSES_RIGHT.replace("  __threadfence();\n", ""), NO_FENCE),
         Wrong(TWO_PASSES_RIGHT.replace(_FIX, "  __threadfence();\n"), NO_BARRIER),
+        Wrong(TWO_PASSES_RIGHT.replace("__threadfence", "__threadfence_block"), BLOCK_FENCE),
         Wrong(
             TWO_PASSES.replace("  __syncthreads();\n  if (!last)",
                                "  __threadfence();\n  __syncthreads();\n  if (!last)"),
