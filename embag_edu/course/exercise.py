@@ -432,19 +432,16 @@ def _expected_and_found(attempt: _Attempt) -> list[str]:
 def _cause(exercise: Exercise, tried: list[_Attempt], worst: _Attempt) -> str:
     """What to say of the cause: the message of the wrong answer that fails as this one does.
 
-    It must give the same outcome on the case that is shown, and be right wherever the reader's
-    answer is. Where it gives the same outcome on all failing cases, it is called likely; where
-    only on some, there is a "perhaps".
+    It must be right wherever the reader's answer is. Where it gives the same outcome on all
+    failing cases, it is called likely; where on half of them or more, there is a "perhaps".
     """
     most, message = 0.0, ""
     failures = [attempt for attempt in tried if attempt.problem]
     for wrong in exercise.wrong:
-        if not _agreement(exercise, wrong, worst):
-            continue
         if any(_fails(exercise, wrong, attempt) for attempt in tried if not attempt.problem):
             continue
         agrees = sum(_agreement(exercise, wrong, attempt) for attempt in failures)
-        if agrees > most:
+        if agrees > most and 2 * agrees >= len(failures):
             most, message = agrees, wrong.message
     if message:
         return f"{'Likely cause' if most == len(failures) else 'Perhaps'}: {message}"

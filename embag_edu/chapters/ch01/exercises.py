@@ -156,6 +156,10 @@ def _cut_belongs_to_the_left(offsets, n):
     return np.maximum(np.searchsorted(offsets, np.arange(n), side="left") - 1, 0)
 
 
+def _cut_and_minus_one(offsets, n):
+    return np.searchsorted(offsets, np.arange(n), side="left") - 1
+
+
 def _last_bag_lost(offsets, n):
     return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
 
@@ -247,6 +251,11 @@ BAG_OF = Exercise(
             "with that position.",
         ),
         Wrong(
+            _cut_and_minus_one,
+            "The first position of each bag went to the bag before it, and position 0 to bag -1. "
+            "np.searchsorted has a `side`.",
+        ),
+        Wrong(
             _last_bag_lost,
             "The positions of the last bag are missing: no offset says where it ends. It ends at "
             "n.",
@@ -327,6 +336,11 @@ def _column_by_column(padded, pad):
     return turned[turned != pad].astype(np.int64), flatten(padded, pad)[1]
 
 
+def _no_dtype_for_nothing(padded, pad):
+    input, offsets = flatten(padded, pad)
+    return (input if len(input) else np.array([])), offsets
+
+
 def _offsets_without_the_first(padded, pad):
     return flatten(padded, pad)[0], _ends_for_starts(padded, pad)[1][:-1]
 
@@ -359,6 +373,7 @@ def _flatten_cases() -> list[Case]:
         Case("a row of padding only", np.array([[4, 0], [0, 0], [6, 5]]), 0),
         Case("padding that is not 0", np.array([[0, 9, 9], [2, 0, 9]]), 9),
         Case("no padding at all", np.array([[1, 2], [3, 4]]), 0),
+        Case("nothing but padding", np.array([[0, 0], [0, 0]]), 0),
         Case("pad = -1", np.array([[3, -1, 0], [-1, 2, 5]]), -1),
         Case("padding between words", np.array([[5, 0, 6], [0, 3, 0]]), 0),
         Case("twenty bags", many, 8),
@@ -403,6 +418,10 @@ FLATTEN = Exercise(
         Wrong(
             _stops_at_the_first_padding,
             "Words behind a padding are lost. Padding may stand anywhere in a row.",
+        ),
+        Wrong(
+            _no_dtype_for_nothing,
+            "np.array of an empty list holds floats. Name the dtype: np.array(ids, np.int64).",
         ),
         Wrong(
             _offsets_without_the_first, "The first offset is missing: the first bag begins at 0."
@@ -473,6 +492,16 @@ def _times_zero(input, offsets, weight):
     full = np.diff(np.append(offsets, len(input))) > 0
     rows = np.concatenate([weight[input], np.zeros((1, weight.shape[1]))])
     return np.add.reduceat(rows, offsets, axis=0) * full[:, None]
+
+
+def _raises_at_the_end(input, offsets, weight):
+    output = np.add.reduceat(weight[input], offsets, axis=0)
+    output[np.diff(np.append(offsets, len(input))) == 0] = 0
+    return output
+
+
+def _last_bag_left_out(input, offsets, weight):
+    return bag_sums(input, offsets, weight)[:-1]
 
 
 def _last_bag_to_its_offset(input, offsets, weight):
@@ -559,6 +588,15 @@ EMPTY_BUG = Exercise(
             _times_zero,
             "A NaN has leaked: an empty bag's row was multiplied by 0, and NaN times 0 is NaN. "
             "Set the row to 0, or never read one.",
+        ),
+        Wrong(
+            _raises_at_the_end,
+            "Empty bags between others are zeros now. But np.add.reduceat raises for an offset "
+            "that is len(input): that of an empty bag at the end.",
+        ),
+        Wrong(
+            _last_bag_left_out,
+            "The last bag is missing: no offset says where it ends. It ends at len(input).",
         ),
         Wrong(_last_bag_to_its_offset, "Of the last bag, only the first position is there."),
     ),

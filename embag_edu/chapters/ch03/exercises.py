@@ -205,7 +205,8 @@ def _mean(
                 factor = float(row != padding_idx) / max(len(counted), 1)
                 grad_weight[row] += factor * grad_output[bag]
             continue
-        for row in everything if mistake == "padding row" else counted:
+        rows = everything if mistake == "padding row" else counted
+        for row in sorted(set(rows)) if mistake == "buffered" else rows:
             source = (bag + 1) % len(grad_output) if mistake == "neighbor" else bag
             share = grad_output[source] / max(size.get(mistake, len(counted)), 1)
             if mistake == "//":
@@ -348,6 +349,10 @@ def _weights(
         if row == padding_idx and mistake not in ("given", "padding", "times zero") and not zero:
             continue
         bag = max(int(np.searchsorted(offsets, position, side=side)) - 1, 0)
+        if mistake == "cut, no max":
+            bag = int(np.searchsorted(offsets, position)) - 1
+        if mistake == "no minus":
+            bag += 1
         if mistake == "row only":
             gradient[position] = weight[row].sum()
         elif mistake == "upstream only":
@@ -539,6 +544,9 @@ EXERCISES = (
             Wrong(partial(_mean, mistake="="),
                   "A row that occurs again loses what it had: add up all its shares. (`+=` with "
                   "an array of rows keeps one share of each row; np.add.at adds them all.)"),
+            Wrong(partial(_mean, mistake="buffered"),
+                  "A row that occurs twice in one bag gets one share only. (`+=` with an array of "
+                  "rows keeps one share of each row; np.add.at adds them all.)"),
             Wrong(partial(_mean, mistake="zero is none"),
                   "Row 0 is not taken for padding when padding_idx is 0. Does a condition ask for "
                   "`padding_idx` alone? 0 counts as False there."),
@@ -613,6 +621,11 @@ EXERCISES = (
                   "At a padding position the gradient is zero."),
             Wrong(partial(_weights, mistake="cut"),
                   "The first position of a bag still uses the gradient of the bag before it."),
+            Wrong(partial(_weights, mistake="cut, no max"),
+                  "The first position of a bag uses the gradient of the bag before it, and "
+                  "position 0 that of the last bag. np.searchsorted has a `side`."),
+            Wrong(partial(_weights, mistake="no minus"),
+                  "The bag is the one before the place that np.searchsorted finds: subtract 1."),
             Wrong(partial(_weights, mistake="row only"),
                   "grad_output is missing: the gradient is its dot product with the row."),
             Wrong(partial(_weights, mistake="upstream only"),

@@ -426,6 +426,11 @@ def _into_its_arguments(best, winner, later_best, later_winner):
     return best, winner
 
 
+def _row_0_is_nobody(best, winner, later_best, later_winner):
+    takes = ((winner == -1) | (later_best > best)) & (later_winner > 0)
+    return np.where(takes, later_best, best), np.where(takes, later_winner, winner)
+
+
 def _all_features_together(best, winner, later_best, later_winner):
     _, found = merge(best, winner, later_best, later_winner)
     if (found == later_winner).any() and (found != winner).any():
@@ -451,6 +456,7 @@ def _merge_cases() -> list[Case]:
         Case("nobody in the later part", *of([-3], [3], [0], [-1])),
         Case("nobody at all", *of([0], [-1], [0], [-1])),
         Case("minus infinity", *of([0], [-1], [-INF], [2])),
+        Case("row 0 in the later part", *of([1, 5], [3, 4], [4, 2], [0, 0])),
         Case(
             "thirty features",
             values[0],
@@ -470,7 +476,7 @@ def _any_merge(random):
         nobody = random.random(D) < 0.25
         return np.where(nobody, 0, best).astype(np.float32), np.where(nobody, -1, winner)
 
-    return (*part(0), *part(9))
+    return (*part(0), *part(0))
 
 
 MERGE = Exercise(
@@ -532,6 +538,7 @@ MERGE = Exercise(
             _into_its_arguments,
             "The arguments were changed: begin with copies, or use np.where.",
         ),
+        Wrong(_row_0_is_nobody, "Row 0 can win, too. Nobody is -1: ask for `!= -1`."),
         Wrong(_all_features_together, "Each feature has its own winner; you took a whole row."),
     ),
     points=3,

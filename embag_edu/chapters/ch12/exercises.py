@@ -88,6 +88,11 @@ def _float32_zeros(ctx, g):
     return of_weight, of_psw, None, None
 
 
+def _shape_of_weight(ctx, g):
+    _ = ctx.saved_tensors[0].shape
+    return asked(ctx, g)
+
+
 def _asks_the_other(ctx, g):
     needs = ctx.needs_input_grad
     return asked(ctx._replace(needs_input_grad=(needs[1], needs[0], False, False)), g)
@@ -175,6 +180,10 @@ ASKED = Exercise(
         Wrong(
             _float32_zeros,
             "torch.zeros makes float32, unless you name a dtype. g.new_zeros(...) takes g's.",
+        ),
+        Wrong(
+            _shape_of_weight,
+            "weight is None where the gradient of psw is not asked for. ctx.shape is its shape.",
         ),
         Wrong(
             _asks_the_other,

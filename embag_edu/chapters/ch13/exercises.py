@@ -456,7 +456,8 @@ AUC = Exercise(
               "pairs, true times false, not by the true ones alone."),
         Wrong(lambda scores, truth: auc(scores, truth) * truth.sum() * (~truth).sum(), "That is "
               "the number of pairs that are won. Divide by the number of all pairs."),
-        Wrong(_auc_from(lambda d: d < 0), "Upside down: the ranks must grow with the score."),
+        Wrong(lambda scores, truth: 1 - auc(scores, truth), "Upside down: the ranks must grow with "
+              "the score."),
         Wrong(_auc_from(lambda d: d > 0), "A tie wins nothing. It must count a half."),
         Wrong(_auc_from(lambda d: d >= 0), "A tie wins all. It must count a half."),
         Wrong(partial(_with_middle, first=-1.0), "Ranks begin at 1, if t (t + 1) / 2 is taken "
