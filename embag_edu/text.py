@@ -1,4 +1,4 @@
-"""What the commands print: tables as plain text, and a bar while something takes its time."""
+"""What is shown as plain text: tables, a bar while something takes its time, short errors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from itertools import zip_longest
 from typing import TypeVar
 
 Item = TypeVar("Item")
+
+
+class Short(Exception):
+    """An error that Jupyter shows in its own words, without a traceback: a call was wrong."""
+
+    def _render_traceback_(self) -> list[str]:
+        return f"{type(self).__name__}: {self}".splitlines()
 
 
 def aligned(rows: Iterable[Sequence[object]], sides: str = "<", gap: str = "  ") -> str:

@@ -128,6 +128,34 @@ def test_none_text_and_short_tuples_are_no_outputs():
         assert "forward.sum" in rejected_by(wrong, only="forward.sum", arrays="numpy")
 
 
+def remembered(by):
+    """torch's own function, with the outputs of earlier calls."""
+    table = {}
+
+    def bag(input, weight, offsets=None, **options):
+        given = {"input": input, "weight": weight, "offsets": offsets, **options}
+        key = tuple(by(v) if isinstance(v, torch.Tensor) else (n, v) for n, v in given.items())
+        if key not in table or options.get("max_norm") is not None:
+            table[key] = torchs_own(**given), given
+        return table[key][0]
+
+    return bag
+
+
+@pytest.mark.parametrize("by", [id, lambda tensor: (tensor.data_ptr(), tensor.shape)])
+def test_tensors_that_are_updated_are_not_remembered(by):
+    failed = rejected_by(remembered(by), only="again", arrays="torch")
+    assert failed >= {"again.weight_updated", "again.indices_updated", "again.backward.updated"}
+
+
+def test_values_that_differ_never_look_alike():
+    pairs = [(-2.0, np.nextafter(-2.0, 0)), ("a", "a "), (1, 2)]
+    for one, other in pairs:
+        told = difference(np.array([one]), np.array([other]), dtype=np.array([other]).dtype)
+        shown = told.partition("expected ")[2].split(", found ")
+        assert len(shown) == 2 and shown[0] != shown[1], told
+
+
 def test_nan_is_no_wildcard():
     assert difference(np.array([1.0]), np.array([np.nan]), atol=np.inf)
     assert difference(np.array([np.nan]), np.array([1.0]), atol=np.inf)
@@ -303,6 +331,16 @@ def test_names_and_pairs():
             check(wrong)
     with pytest.raises(TypeError, match="implementation must be"):
         check(3)
+
+
+def test_arguments_in_the_order_of_the_other_check():
+    with pytest.raises(TypeError, match=r'check\(numpy_bag, "forward.sum"\)'):
+        check("forward.sum", numpy_bag)
+    with pytest.raises(TypeError, match=r'course.check\("03.slope", numpy_bag\)') as error:
+        check("03.slope", numpy_bag)
+    assert error.value._render_traceback_() == f"WrongCall: {error.value}".splitlines()
+    with pytest.raises(TypeError, match="only must be the name of a clause"):
+        check(numpy_bag, numpy_bag)
 
 
 def test_unknown_clauses_are_refused_with_the_names():

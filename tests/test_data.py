@@ -2,7 +2,6 @@
 
 import doctest
 import hashlib
-import time
 
 import numpy as np
 import pytest
@@ -84,11 +83,9 @@ def test_vocabulary_of_the_reviews(known):
     assert (np.diff(known.counts[2:]) <= 0).all()
 
 
-def test_all_reviews_as_bags_in_seconds(known):
-    started = time.perf_counter()
+def test_all_reviews_as_bags(known):
     lists = [known.encode(review.text) for review in reviews()]
     input, offsets = bags(lists)
-    assert time.perf_counter() - started < 20  # half a second on an idle machine
     assert input.shape == (1_350_486,) and offsets.shape == (22_628,)
     assert input.min() == UNK and input.max() < len(known)
     for at in (0, 1, 5000, 22_627):

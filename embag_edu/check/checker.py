@@ -30,6 +30,7 @@ from embag_edu.check.report import (
 from embag_edu.check.shrink import shrink
 from embag_edu.check.worker import Local, NotLoadable, Runner, Worker
 from embag_edu.spec import SparseGradient
+from embag_edu.text import Short
 
 FATAL = 10  # lost processes after which no further clause is asked: each costs a restart
 
@@ -61,7 +62,11 @@ def check(
     Returns the Report. A clause holds if every result lies within the rounding that its sums may
     have, whatever the order of additions. A result that departs from the oracle exactly as the
     installed torch does is accepted where the ledger has an entry, and the report says so.
+
+    embag_edu.course.check is another function: it checks an exercise, whose name comes first.
     """
+    if not (only is None or isinstance(only, str)):
+        raise WrongCall(_swapped(implementation, only))
     wanted = find(only)
     source, names = _source(implementation)
     notes: list[str] = []
@@ -72,6 +77,26 @@ def check(
             " and ".join(names), [trial.result(clause) for clause in progress(wanted)], notes
         )
     return report.raise_if_failed() if raises else report
+
+
+class WrongCall(Short, TypeError):
+    """What was given is no implementation, or stands in the place of another argument."""
+
+
+def _swapped(implementation: Any, only: Any) -> str:
+    """For check("forward.sum", mine), and for an exercise that was meant for the other check."""
+    if not isinstance(implementation, str):
+        return f"only must be the name of a clause or of a group, as a string; found {only!r}"
+    name = getattr(only, "__name__", "mine")
+    if implementation[:1].isdigit():
+        return (
+            f"{implementation!r} is an exercise, perhaps; this check takes an implementation and "
+            f'a clause. The other one: embag_edu.course.check("{implementation}", {name})'
+        )
+    return (
+        f'the implementation comes first here, then the clause: check({name}, "{implementation}"). '
+        "(embag_edu.course.check, another function, takes the name of an exercise first.)"
+    )
 
 
 def replay(implementation: Any, part: str, arguments: Arguments) -> None:
@@ -100,7 +125,7 @@ def _source(implementation: Any) -> tuple[tuple[Any, ...], tuple[str, ...]]:
         return functions, (implementation,)
     parts = implementation if isinstance(implementation, (tuple, list)) else (implementation,)
     if not 1 <= len(parts) <= 2 or not all(isinstance(p, str) or callable(p) for p in parts):
-        raise TypeError(
+        raise WrongCall(
             "implementation must be a function, a pair (forward, backward), 'module:function' or "
             f"one of {', '.join(IMPLEMENTATIONS)}; found {implementation!r}"
         )

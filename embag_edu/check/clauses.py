@@ -17,6 +17,7 @@ import numpy as np
 from embag_edu.check import edges
 from embag_edu.check.cases import TABLE, Case, call, random_calls, raw
 from embag_edu.check.refusals import REFUSALS
+from embag_edu.text import Short
 
 NAN, INF = float("nan"), float("inf")
 FLOATS16 = ("float16", "bfloat16")
@@ -82,6 +83,10 @@ def all_clauses() -> tuple[Clause, ...]:
     return table + tuple(_always(table))
 
 
+class UnknownClause(Short, ValueError):
+    """There is no clause and no group of that name."""
+
+
 def find(pattern: str | None) -> tuple[Clause, ...]:
     """The clauses named `pattern` or below it: "forward" finds "forward.sum" and all others."""
     table = all_clauses()
@@ -90,7 +95,7 @@ def find(pattern: str | None) -> tuple[Clause, ...]:
     found = tuple(c for c in table if c.name == pattern or c.name.startswith(pattern + "."))
     if not found:
         groups = sorted({c.name.split(".")[0] for c in table})
-        raise ValueError(
+        raise UnknownClause(
             f"there is no clause {pattern!r}. Groups: {', '.join(groups)}. "
             "`python -m embag_edu check --list` shows all names"
         )

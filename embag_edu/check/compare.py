@@ -80,7 +80,10 @@ def _describe(expected: np.ndarray, actual: np.ndarray, wrong: np.ndarray, name:
 
 def _show(*values: Any) -> tuple[str, ...]:
     """The values as text, with as many digits as it takes to tell them apart."""
-    if any(np.asarray(value).dtype.kind in "biuUSO" for value in values):
+    kinds = {np.asarray(value).dtype.kind for value in values}
+    if kinds & set("USO"):
+        return tuple(repr(getattr(value, "item", lambda v=value: v)()) for value in values)
+    if kinds & set("biu"):
         return tuple(map(str, values))
     short, whole = (tuple(f"{float(v):.{digits}g}" for v in values) for digits in (9, 17))
     return short if len(set(short)) == len(values) else whole

@@ -23,6 +23,7 @@ import numpy as np
 
 from embag_edu.check.candidate import Candidate, Outcome, Trouble, run
 from embag_edu.check.cases import Arguments
+from embag_edu.text import Short
 
 Source = tuple[Any, ...]  # (forward,) or (forward, backward): functions, or "module:function"
 
@@ -36,7 +37,7 @@ START_LIMIT = 60.0  # seconds for starting Python and importing the implementati
 LATER_LIMIT = 2.0  # seconds for a call once one has hung
 
 
-class NotLoadable(ValueError):
+class NotLoadable(Short, ValueError):
     """The implementation could not be imported, or could not be sent to another process."""
 
 

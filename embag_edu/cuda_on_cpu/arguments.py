@@ -204,7 +204,7 @@ def _check_memory(place: _Place, array: Any) -> None:
         raise place.error(ValueError, f"{_array(array)} with {order}", "a C-contiguous array", fix)
     if not getattr(array.flags, "writeable", True) and not place.parameter.const:
         fix = f"Pass {place.name}.copy(), or write `const` in the kernel if it only reads."
-        raise place.error(ValueError, f"a read-only {_array(array)}", "an array to write to", fix)
+        raise place.error(ValueError, f"{_array(array)}, read-only", "an array to write to", fix)
 
 
 def _check_elements(place: _Place, array: Any, bf16_ok: bool) -> None:
