@@ -69,7 +69,7 @@ def sizes() -> list[Row]:
                 *(call(f"300 bags, {m}", [b % 6 for b in range(300)], list(range(300)), mode=m)
                   for m in MODES),
                 call("winner first of 1100", [0] + [1] * 1099, [0], [[5, -1], [3, 7]], mode="max"),
-                call("6000 and 1001", [0] * 6000 + [1] * 1001, [0], [[1.0], [5.0]], mode="mean"),
+                call("600 and 101", [0] * 600 + [1] * 101, [0], [[1.0], [5.0]], mode="mean"),
                 call("250 of 300 count", [0, 1, 2, 3, 4, 5] * 50, [0], mode="mean", padding_idx=5),
                 *lengths, *many,
             ],
