@@ -59,4 +59,4 @@ def effects(model: TextClassifier) -> np.ndarray:
     A linear layer of a mean is the mean of the linear layer: the scores of a text are the mean of
     the effects of its rows, and the bias.
     """
-    return np.asarray((model.bag.weight @ model.linear.weight.T).cpu())
+    return (model.bag.weight @ model.linear.weight.T).cpu().numpy()
