@@ -146,5 +146,15 @@ def test_an_error_of_a_launch_is_short_and_true(source, args, says):
 
 
 def test_an_error_in_a_macro_of_ours_is_told_in_the_line_that_uses_it():
-    text, _ = told("int* x) {\n  int i = threadIdx;\n}", ZEROS)
+    text, shown = told("int* x) {\n  int i = threadIdx;\n}", ZEROS)
     assert "line 2: cannot convert" in text and "define" not in text and "cuda_on_cpu.h" not in text
+    assert shown[0] == "CompileError: the kernel source does not compile"
+
+
+def test_a_number_of_the_exercise_is_not_called_the_size_of_a_block():
+    def one_size():
+        return [launch for launch in launches() if launch.block == 32]
+
+    wrong = TWICE.replace("blockDim.x", "128")
+    assert kernel_exercise.FIXED_BLOCK in TASK(wrong)
+    assert kernel_exercise.FIXED_BLOCK not in KernelTask("07.axpy", "twice", one_size)(wrong)

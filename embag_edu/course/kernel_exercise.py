@@ -165,7 +165,7 @@ class KernelTask:
         if not isinstance(code, str):
             return NOT_SOURCE
         try:
-            said = self.judge(RawKernel(code, self.kernel), code)
+            message = self.judge(RawKernel(code, self.kernel), code)
         except CompileError as error:
             why = f"{NO_AMPERSAND}\n\n" if _atomic_of_a_value(error, code) else ""
             return f"{why}{NO_COMPILE}\n\n{error}"
@@ -173,7 +173,7 @@ class KernelTask:
             return f"{NOT_HERE}\n\n{error}"
         except (TypeError, ValueError) as error:
             return f"{REFUSED}\n\n{error}"
-        return said.replace("YOUR_SOURCE", _called(mine))
+        return message.replace("YOUR_SOURCE", _called(mine))
 
     def judge(self, kernel: RawKernel, code: str) -> str:
         """What to say to a kernel whose source is `code`."""
@@ -187,9 +187,9 @@ class KernelTask:
             return self._account(failing, tried, kernel, code)
         for attempt in tried:
             assert attempt.report is not None
-            said = self.counts(attempt.report, attempt.launch, code)
-            if said:
-                return f"{said}\n\n{self._again(attempt)}"
+            message = self.counts(attempt.report, attempt.launch, code)
+            if message:
+                return f"{message}\n\n{self._again(attempt)}"
         return ""
 
     def _attempt(self, kernel: RawKernel, at: int) -> Attempt:
@@ -246,27 +246,27 @@ class KernelTask:
         A wrong result can have many reasons: "perhaps", where this one explains only some failures.
         """
         told = [self._explanations(attempt, kernel, code) for attempt in failing]
-        wrong_here = {says for a in tried if not a.failed for says in self._refuted(a, code)}
-        possible = [says for says in told[0] if says not in wrong_here]
-        for says in possible:
-            if failing[0].fault or all(says in others for others in told):
-                return says
+        wrong_here = {message for a in tried if not a.failed for message in self._refuted(a, code)}
+        possible = [message for message in told[0] if message not in wrong_here]
+        for message in possible:
+            if failing[0].fault or all(message in others for others in told):
+                return message
         return f"Perhaps: {possible[0]}" if possible else ""
 
     def _explanations(self, attempt: Attempt, kernel: RawKernel, code: str) -> list[str]:
         """All that would explain this failure."""
-        fixed = _fixed_block(code) - {attempt.launch.block}
-        general = [COMMA] * _comma_in_index(code) + [FIXED_BLOCK] * bool(fixed)
+        fixed = [FIXED_BLOCK] * self._fixed_block(attempt.launch, code)
+        general = [COMMA] * _comma_in_index(code) + fixed
         if attempt.fault:
             endless = attempt.fault.kind == "endless"
-            said = ENDLESS if endless else self.fault(attempt.fault, plain(code))
-            return [*general, *filter(None, [said])]
+            message = ENDLESS if endless else self.fault(attempt.fault, plain(code))
+            return [*general, *filter(None, [message])]
         assert attempt.report is not None
         number, expected = attempt.launch.expected
         actual, mistakes = attempt.launch.args[number], attempt.launch.mistakes.items()
         told = [
-            says
-            for says, result in mistakes
+            message
+            for message, result in mistakes
             if self._differ(expected, result)
             and not self._differ(result, actual)
             and (_marked(result) == _marked(actual)).all()
@@ -281,12 +281,17 @@ class KernelTask:
         """What would have failed here, where the answer passed."""
         launch = attempt.launch
         told = [
-            says
-            for says, result in launch.mistakes.items()
+            message
+            for message, result in launch.mistakes.items()
             if self._differ(launch.expected[1], result)
         ]
-        fixed = launch.grid > 1 and _fixed_block(code) - {launch.block}
+        fixed = launch.grid > 1 and self._fixed_block(launch, code)
         return [*told, FIXED_BLOCK] if fixed else told
+
+    def _fixed_block(self, launch: Launch, code: str) -> bool:
+        """Is the index made with another size of a block, in an exercise where sizes differ?"""
+        differ = len({each.block for each in self.launches()}) > 1
+        return differ and bool(_fixed_blocks(code) - {launch.block})
 
     def _differ(self, one: np.ndarray, other: np.ndarray) -> str:
         return difference(one, other, self.atol, 1e-5)
@@ -325,7 +330,7 @@ def _short(value: Any) -> str:
     return f"{value}"
 
 
-def _fixed_block(code: str) -> set[int]:
+def _fixed_blocks(code: str) -> set[int]:
     """The numbers by which blockIdx.x is multiplied in the source."""
     number = r"\(?\s*(\d+)\b"
     pattern = rf"blockIdx\.x\s*\*\s*{number}|\b(\d+)\s*\*\s*blockIdx\.x"

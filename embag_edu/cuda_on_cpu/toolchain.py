@@ -83,6 +83,10 @@ class CompileError(RuntimeError):
             )
         super().__init__("the kernel source does not compile\n" + ("\n".join(told) or log))
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the text, without the way through the package's own code."""
+        return f"CompileError: {self}".splitlines()
+
 
 def compilers() -> dict[str, list[str]]:
     """The compilers of this machine by name, the preferred one first, with their commands."""

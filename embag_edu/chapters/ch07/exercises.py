@@ -146,7 +146,9 @@ def _judge_sectors(mine: Any) -> str:
         return NOT_SECTORS
     if len(found) != len(SECTORS):
         return NOT_SECTORS
-    missed = [says for (*_, says), f, e in zip(PATTERNS, found, SECTORS, strict=True) if f != e]
+    missed = [
+        message for (*_, message), f, e in zip(PATTERNS, found, SECTORS, strict=True) if f != e
+    ]
     told = [f"{len(missed)} of {len(SECTORS)} are not right yet.", *missed]
     return "\n".join(told) if missed else ""
 
@@ -693,9 +695,9 @@ def _add_row_counts(report: Report, launch: Launch, code: str) -> str:
     sectors = report.total("sectors")
     if sectors <= BUDGET or (R, C) != (48, 64):
         return COLUMNS if few else ""
-    says = LOOPS if few else SCATTERED
+    message = LOOPS if few else SCATTERED
     told = f"On {launch.what}: {sectors:,} sectors; the budget is {BUDGET:,}."
-    return f"{says}\n\n{told}\n{by_line(report)}"
+    return f"{message}\n\n{told}\n{by_line(report)}"
 
 
 _MAPPING = "int r = i % R, c = i / R;"

@@ -420,8 +420,8 @@ def _sums(weight: np.ndarray, ids: np.ndarray, ends: np.ndarray) -> np.ndarray:
 def _shuffle_fault(fault: KernelFault, code: str) -> str:
     kinds = kinds_of(fault)
     if "out of bounds" in kinds or "race" in kinds:
-        says = {"indices": PAST_BAG, "output": NO_OUTPUT}
-        return says.get(fault.array or "", NO_FEATURE)
+        message = {"indices": PAST_BAG, "output": NO_OUTPUT}
+        return message.get(fault.array or "", NO_FEATURE)
     if "return" in code and kinds & {"shuffle source", "warp mask"}:
         return LEFT if re.search(r"__shfl_sync\(\s*(0[xX][fF]{8}|~0|-1)", code) else MASKED
     return HALF_OF_THEM if kinds & {"warp mask", "shuffle source", "deadlock"} else ""

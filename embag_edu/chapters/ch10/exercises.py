@@ -154,7 +154,9 @@ def _judge_repeatable(mine: Any) -> str:
         return NOT_SEVEN
     if any(not isinstance(value, (bool, np.bool_)) for value in mine):
         return NOT_SEVEN
-    missed = [says for (same, says), value in zip(SUMS, mine, strict=True) if same != bool(value)]
+    missed = [
+        message for (same, message), value in zip(SUMS, mine, strict=True) if same != bool(value)
+    ]
     return "\n".join([f"{len(missed)} of {len(SUMS)} are not right.", *missed]) if missed else ""
 
 
@@ -174,7 +176,7 @@ REPEATABLE_EXERCISE = Exercise(
     ),
     wrong=(
         Wrong("all of them", NOT_SEVEN),
-        *(Wrong(_turned(k), says) for k, (_, says) in enumerate(SUMS)),
+        *(Wrong(_turned(k), message) for k, (_, message) in enumerate(SUMS)),
     ),
     points=2,
     unproved="that a sum that may differ does so on your machine today.",
@@ -486,7 +488,7 @@ DETECTIVE = Exercise(
     CASES.solved,
     hints=(
         "Which rows are wrong: one, some, or all? Rows that are right tell as much.",
-        "Divide found by right in a wrong row. One factor for a row, one for a bag, or neither?",
+        "Divide actual by expected in a wrong row. One factor for a row, for a bag, or neither?",
         "One wrong row: a share is lost, or the padding was let in. A factor that is the square "
         "of the row's count: frequency. The right rows one place off: shifted. Else look at what "
         "was multiplied into the shares: a weight, or one over the size of a bag.",

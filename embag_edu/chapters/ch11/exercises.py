@@ -325,7 +325,7 @@ def _runs(shares: np.ndarray, keys: np.ndarray, R: int) -> tuple[np.ndarray, dic
         one[row, 0] = mine.sum()
         coarse[row] = (np.round(64 * mine) / 64).sum(axis=0)
     wrong = {ONLY_FIRST: first, ONE_SHORT: short, ONE_FEATURE: one, ROUNDED: coarse}
-    narrow = {says: sums.astype(np.float32) for says, sums in wrong.items()}
+    narrow = {message: sums.astype(np.float32) for message, sums in wrong.items()}
     return right.astype(np.float32), narrow
 
 
