@@ -53,6 +53,8 @@ def _judge_prediction(mine: Any) -> str:
     try:
         found = tuple(int(value) for value in mine)
     except (TypeError, ValueError):
+        found = None
+    if found is None or isinstance(mine, (str, dict, set)):
         return f"Your answer is {mine!r}; a list of whole numbers is wanted, like [0, 3]."
     if found == tuple(PREDICTED):
         return ""

@@ -772,6 +772,15 @@ def _saved_as_input(weight, input, offsets, include_last_offset, mode):
     return out, saved.to(input.dtype)
 
 
+def _a_part_of_weight(weight, input, offsets, include_last_offset, mode):
+    out, saved = fake(weight, input, offsets, include_last_offset, mode)
+    return weight[: len(out)], saved
+
+
+def _always_max(weight, input, offsets, include_last_offset, mode):
+    return fake(weight, input, offsets, include_last_offset, "max")
+
+
 def _output_only(weight, input, offsets, include_last_offset, mode):
     return fake(weight, input, offsets, include_last_offset, mode)[0]
 
@@ -789,6 +798,9 @@ FAKE_WRONG = (
     Wrong(_sizes_in_max, "In mode max, saved has a winner for each value of the output: (B, D)."),
     Wrong(_saved_as_weight, "saved holds whole numbers, int64, whatever weight holds."),
     Wrong(_saved_as_input, "saved is int64 also where input is int32."),
+    Wrong(_a_part_of_weight, "The output is a new tensor, no part of weight: there may be more "
+          "bags than rows."),
+    Wrong(_always_max, "In modes sum and mean, saved has one size for each bag: (B,)."),
     Wrong(_output_only, "Two things come out: the output, and saved."),
 )  # fmt: skip
 
@@ -809,6 +821,7 @@ def calls() -> dict[str, tuple]:
             table, of(9, dtype=int32), of(3, dtype=int32), True, "max",
         ),
         "bfloat16, mean": (of(4, 7, dtype=half), of(2), of(2), False, "mean"),
+        "more bags than rows, sum": (of(2, 3, dtype=torch.float32), of(8), of(5), False, "sum"),
         "no bag": (of(4, 7, dtype=torch.float64), of(0), of(0), False, "sum"),
     }  # fmt: skip
 

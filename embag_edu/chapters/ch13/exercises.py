@@ -566,8 +566,8 @@ REPAIR = Exercise(
         Wrong(partial(_trained, table=True), "The table does not move: the optimizer does not "
               "have it."),
         Wrong(partial(_trained, linear=True), "Now the linear layer does not move."),
-        Wrong(partial(_trained, cleared=True), "There is no gradient when the step is taken: "
-              "it was cleared after backward, or backward comes later."),
+        Wrong(partial(_trained, cleared=True), "Nothing moves: no step is taken, or there is no "
+              "gradient when it is taken (cleared after backward, or backward comes later)."),
         Wrong(partial(_trained, mode=True), "The bag is a sum now. It should be a mean, of the "
               "positions that are not padding."),
     ),
