@@ -43,7 +43,7 @@ ROOMS = {
     "loops": Room("library", "the implementation to read: plain loops, the oracle", "spec"),
     "vectorized": Room("library", "the same on whole arrays", "spec", "scipy"),
     "cuda": Room("library", "the same as CUDA kernels", "spec cuda_on_cpu"),
-    "api": Room("library", "the two public functions, on arrays", f"spec {IMPLEMENTATIONS}"),
+    "api": Room("library", "the public functions, on arrays", f"spec {IMPLEMENTATIONS}"),
     "nn": Room(
         "library",
         "torch: functional, module, autograd",

@@ -26,7 +26,7 @@ def to_array(tensor: Tensor) -> Any:
     Raises ImportError where bfloat16 is wanted and the package ml_dtypes is missing.
     """
     tensor = tensor.detach().resolve_neg()
-    if tensor.is_floating_point() and _name(tensor.dtype) not in IN_NUMPY:
+    if tensor.is_floating_point() and dtype_name(tensor.dtype) not in IN_NUMPY:
         import torch
 
         bits = to_array(tensor.view(getattr(torch, BITS[tensor.itemsize])))
@@ -64,7 +64,7 @@ def on_host(result: Any) -> Any:
 
 def numpy_dtype(dtype: torch.dtype) -> np.dtype[Any]:
     """The dtype of NumPy, or of ml_dtypes, that has the same name."""
-    name = _name(dtype)
+    name = dtype_name(dtype)
     if name in IN_NUMPY or not dtype.is_floating_point:
         return np.dtype(name)
     try:
@@ -78,5 +78,6 @@ def numpy_dtype(dtype: torch.dtype) -> np.dtype[Any]:
     return found
 
 
-def _name(dtype: torch.dtype) -> str:
+def dtype_name(dtype: torch.dtype) -> str:
+    """torch.float32 -> "float32"."""
     return str(dtype).removeprefix("torch.")

@@ -8,20 +8,9 @@ The letters: V rows in the table `weight`, D features in a row, N positions in `
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from embag_edu.spec import Call, Gradients, SparseGradient
-
-NOBODY = -1  # the winner where nobody won: an empty bag, or one of padding only
-
-
-class Saved(NamedTuple):
-    """What the backward needs to know of the forward."""
-
-    bag_sizes: list[int]  # (B,) the positions of each bag that are not padding
-    winners: np.ndarray | None  # (B, D) mode max: the position that won each feature, or NOBODY
+from embag_edu.spec import NOBODY, Call, Saved, SparseGradient
 
 
 def forward(call: Call) -> tuple[np.ndarray, Saved]:
@@ -47,7 +36,7 @@ def forward_sum(call: Call) -> tuple[np.ndarray, Saved]:
     output = np.zeros((call.num_bags, call.embedding_dim), call.weight.dtype)
     table = call.weight.astype(call.accumulator, copy=False)
     psw = weights_of_positions(call)
-    sizes = []
+    sizes = np.zeros(call.num_bags, np.int64)
     for bag in range(call.num_bags):
         total = np.zeros(call.embedding_dim, call.accumulator)
         positions = positions_of(call, bag)
@@ -58,8 +47,8 @@ def forward_sum(call: Call) -> tuple[np.ndarray, Saved]:
         if call.mode == "mean":
             total /= max(len(positions), 1)  # an empty bag stays zero
         output[bag] = total  # the only rounding to weight's dtype
-        sizes.append(len(positions))
-    return output, Saved(sizes, None)
+        sizes[bag] = len(positions)
+    return output, Saved(bag_sizes=sizes)
 
 
 def weights_of_positions(call: Call) -> np.ndarray:
@@ -70,7 +59,7 @@ def weights_of_positions(call: Call) -> np.ndarray:
 
 
 def forward_max(call: Call) -> tuple[np.ndarray, Saved]:
-    """Mode "max": the largest value of each feature, and the position it came from.
+    """Mode "max": the largest value of each feature, and the row it came from.
 
     The first position of a bag always enters; a later one wins only if it is strictly larger. So
     ties go to the first, and a NaN wins only where it is first, for nothing is larger than a NaN
@@ -78,36 +67,29 @@ def forward_max(call: Call) -> tuple[np.ndarray, Saved]:
     """
     output = np.zeros((call.num_bags, call.embedding_dim), call.weight.dtype)
     winners = np.full((call.num_bags, call.embedding_dim), NOBODY)
-    sizes = []
     for bag in range(call.num_bags):
-        positions = positions_of(call, bag)
-        for position in positions:
+        for position in positions_of(call, bag):
             row = call.indices[position]
             for feature in range(call.embedding_dim):
                 value = call.weight[row, feature]
                 if winners[bag, feature] == NOBODY or value > output[bag, feature]:
                     output[bag, feature] = value
-                    winners[bag, feature] = position
-        sizes.append(len(positions))
-    return output, Saved(sizes, winners)
+                    winners[bag, feature] = row
+    return output, Saved(winners=winners)
 
 
-def backward(call: Call, saved: Saved, grad_output: np.ndarray) -> Gradients:
-    """The gradients of weight and of per_sample_weights, from grad_output (B, D)."""
+def grad_weight(call: Call, saved: Saved, grad_output: np.ndarray) -> np.ndarray | SparseGradient:
+    """The gradient of weight, from grad_output (B, D): dense, (V, D), or as a SparseGradient."""
     if call.sparse:
-        grad_weight = sparse_gradient(call, saved, grad_output)
-    elif call.mode == "max":
-        grad_weight = backward_max(call, saved, grad_output)
-    else:
-        grad_weight = backward_sum(call, saved, grad_output)
-    if call.per_sample_weights is None:
-        return Gradients(grad_weight, None)
-    return Gradients(grad_weight, backward_weights(call, grad_output))
+        return grad_weight_sparse(call, saved, grad_output)
+    if call.mode == "max":
+        return grad_weight_max(call, saved, grad_output)
+    return grad_weight_sum(call, saved, grad_output)
 
 
-def backward_sum(call: Call, saved: Saved, grad_output: np.ndarray) -> np.ndarray:
+def grad_weight_sum(call: Call, saved: Saved, grad_output: np.ndarray) -> np.ndarray:
     """Modes "sum" and "mean": each position hands its bag's gradient to its row, (V, D)."""
-    grad_weight = np.zeros(call.weight.shape, call.accumulator)
+    grad = np.zeros(call.weight.shape, call.accumulator)
     upstream = grad_output.astype(call.accumulator, copy=False)
     psw = weights_of_positions(call)
     counts = frequencies(call)
@@ -116,12 +98,12 @@ def backward_sum(call: Call, saved: Saved, grad_output: np.ndarray) -> np.ndarra
             row = call.indices[position]
             share = psw[position]
             if call.mode == "mean":
-                share = share / saved.bag_sizes[bag]
+                share = share / int(saved.bag_sizes[bag])
             if call.scale_grad_by_freq:
                 share = share / counts[row]
             for feature in range(call.embedding_dim):
-                grad_weight[row, feature] += share * upstream[bag, feature]
-    return grad_weight.astype(call.weight.dtype)
+                grad[row, feature] += share * upstream[bag, feature]
+    return grad.astype(call.weight.dtype)
 
 
 def frequencies(call: Call) -> list[int]:
@@ -132,35 +114,35 @@ def frequencies(call: Call) -> list[int]:
     return counts
 
 
-def backward_max(call: Call, saved: Saved, grad_output: np.ndarray) -> np.ndarray:
+def grad_weight_max(call: Call, saved: Saved, grad_output: np.ndarray) -> np.ndarray:
     """Mode "max": the gradient of an output value goes to the one row that won it, (V, D)."""
-    grad_weight = np.zeros(call.weight.shape, call.accumulator)
+    grad = np.zeros(call.weight.shape, call.accumulator)
+    upstream = grad_output.astype(call.accumulator, copy=False)
     for bag in range(call.num_bags):
         for feature in range(call.embedding_dim):
-            winner = saved.winners[bag, feature]
-            if winner != NOBODY:
-                row = call.indices[winner]
-                grad_weight[row, feature] += call.accumulator.type(grad_output[bag, feature])
-    return grad_weight.astype(call.weight.dtype)
+            row = saved.winners[bag, feature]
+            if row != NOBODY:
+                grad[row, feature] += upstream[bag, feature]
+    return grad.astype(call.weight.dtype)
 
 
-def backward_weights(call: Call, grad_output: np.ndarray) -> np.ndarray:
+def grad_per_sample_weights(call: Call, saved: Saved, grad_output: np.ndarray) -> np.ndarray:
     """The gradient of per_sample_weights: grad_output of the bag, dotted with the row.
 
     Zero at padding. In the shape of the input, in weight's dtype.
     """
-    grad_psw = np.zeros(call.num_positions, call.accumulator)
+    grad = np.zeros(call.num_positions, call.accumulator)
     upstream = grad_output.astype(call.accumulator, copy=False)
     table = call.weight.astype(call.accumulator, copy=False)
     for bag in range(call.num_bags):
         for position in positions_of(call, bag):
             row = call.indices[position]
             for feature in range(call.embedding_dim):
-                grad_psw[position] += upstream[bag, feature] * table[row, feature]
-    return grad_psw.astype(call.weight.dtype).reshape(call.input_shape)
+                grad[position] += upstream[bag, feature] * table[row, feature]
+    return grad.astype(call.weight.dtype).reshape(call.input_shape)
 
 
-def sparse_gradient(call: Call, saved: Saved, grad_output: np.ndarray) -> SparseGradient:
+def grad_weight_sparse(call: Call, saved: Saved, grad_output: np.ndarray) -> SparseGradient:
     """Modes "sum" and "mean": one entry per position that counts, in order, none added up."""
     upstream = grad_output.astype(call.accumulator, copy=False)
     psw = weights_of_positions(call)
@@ -169,7 +151,7 @@ def sparse_gradient(call: Call, saved: Saved, grad_output: np.ndarray) -> Sparse
         for position in positions_of(call, bag):
             share = psw[position]
             if call.mode == "mean":
-                share = share / saved.bag_sizes[bag]
+                share = share / int(saved.bag_sizes[bag])
             rows.append(call.indices[position])
             values.append(share * upstream[bag])
     if call.embedding_dim == 0:
@@ -205,7 +187,11 @@ def norm_of(row: np.ndarray, p: float) -> float:
         return float("nan")
     if p == 0:
         return float(sum(size != 0 for size in sizes))
+    top = max(sizes) if p > 0 else min(sizes)
     if np.isinf(p):
-        return max(sizes) if p > 0 else min(sizes)
+        return top
     with np.errstate(over="ignore", divide="ignore"):
-        return float(np.sum(np.power(sizes, p)) ** (1 / p))
+        norm = np.sum(np.power(sizes, p)) ** (1 / p)
+        if norm in (0, np.inf) and 0 < top < np.inf:  # the powers left the range of float64
+            norm = top * np.sum(np.power(np.divide(sizes, top), p)) ** (1 / p)
+    return float(norm)

@@ -3,7 +3,7 @@
 `make_call` takes the arguments of `torch.nn.functional.embedding_bag` as NumPy arrays and returns a
 `Call`. Every argument error of the project is raised here and nowhere else, in torch's order and
 with torch's exception types, before anything is computed or changed. An implementation gets a
-`Call` and need not look at an argument again.
+`Call` and need not look at an argument again: `Implementation` says what it has to offer.
 
 Each message starts with torch's own words, so that a search for them finds the same explanations,
 and goes on with what torch leaves out: the value found, the valid range, a likely fix.
@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 
 MODES = ("sum", "mean", "max")
 INDEX_DTYPES = ("int32", "int64")
+PROMOTED = ("bool", "uint8", "int8", "int16", *INDEX_DTYPES)  # which torch promotes to one of them
 FLOAT_DTYPES = ("float16", "bfloat16", "float32", "float64")
 ARRAYS = (np.ndarray,)
+NOBODY = -1  # the winner where nobody won: an empty bag, or one of padding only
 
 
 class Gradients(NamedTuple):
@@ -94,6 +96,42 @@ class Call:
         return np.dtype(np.float64 if self.weight.dtype == np.float64 else np.float32)
 
 
+class Saved(NamedTuple):
+    """What a backward needs to know of its forward. Arrays lie where the call's do."""
+
+    bag_sizes: Any = None  # (B,) int64, mode mean: the positions of each bag that are not padding
+    winners: Any = None  # (B, D) integers, mode max: the row that won each feature, or NOBODY
+
+
+class Implementation(Protocol):
+    """What a module has to offer to be one more implementation: `loops` is the one to read.
+
+    The arguments have been checked. Arrays of NumPy give arrays of NumPy; an implementation for a
+    GPU may take and give arrays that lie there. Nothing is changed but what `renorm` rescales.
+    """
+
+    def forward(self, call: Call) -> tuple[Any, Saved]:
+        """The output, (B, D) in weight's dtype, and what the backward needs; `renorm` first."""
+
+    def renorm(self, call: Call) -> None:
+        """Rescale in `call.weight`, once, each row that occurs and is longer than max_norm."""
+
+    def grad_weight(self, call: Call, saved: Saved, grad_output: Any) -> Any:
+        """The gradient of weight: (V, D) in its dtype, or with call.sparse a SparseGradient."""
+
+    def grad_per_sample_weights(self, call: Call, saved: Saved, grad_output: Any) -> Any:
+        """The gradient of per_sample_weights, in the shape of the input and weight's dtype."""
+
+
+def bag_sizes(call: Call) -> np.ndarray:
+    """(B,) int64: the positions of each bag that are not padding."""
+    sizes = np.diff(call.offsets)
+    if call.padding_idx is not None:
+        padding = np.flatnonzero(call.indices == call.padding_idx)
+        sizes -= np.diff(np.searchsorted(padding, call.offsets))
+    return sizes
+
+
 def make_call(
     input: np.ndarray,
     weight: np.ndarray,
@@ -113,19 +151,22 @@ def make_call(
     weight:  (V, D), float16, bfloat16, float32 or float64.
     offsets: (B,), the start of each bag; (B + 1,) with include_last_offset.
     per_sample_weights: input's shape and weight's dtype; mode "sum" only.
+    Arrays may have any strides and byte order; what is computed has this machine's.
 
     Raises ValueError, RuntimeError, IndexError, NotImplementedError or TypeError as torch does.
     Nothing is computed and nothing is changed when it raises.
     """
-    input, weight = _in_todays_order(input, weight)
-    psw = per_sample_weights
-    _check_arrays(input=input, weight=weight, offsets=offsets, per_sample_weights=psw)
+    input, given = _in_todays_order(input, weight)
+    input, weight, offsets, psw = _arrays(
+        input=input, weight=given, offsets=offsets, per_sample_weights=per_sample_weights
+    )
     _check_weights_shape(psw, input)
     _check_weight_shape(weight)
     _check_layout(input, offsets)
     _check_mode(mode, scale_grad_by_freq, sparse)
     if max_norm is not None:
         _check_renorm(input, weight, max_norm, norm_type)
+        _check_in_place(given)
     _check_weights_mode(psw, mode)
     _check_flags(scale_grad_by_freq, sparse, include_last_offset)
     padding_idx = _wrapped_padding(padding_idx, len(weight))
@@ -144,17 +185,20 @@ def make_call(
         per_sample_weights=None if psw is None else psw.reshape(-1),
         mode=mode,
         padding_idx=padding_idx,
-        max_norm=None if max_norm is None else float(max_norm),
-        norm_type=float(norm_type) if max_norm is not None else 2.0,
+        max_norm=None if max_norm is None else _as_float(max_norm),
+        norm_type=_as_float(norm_type) if max_norm is not None else 2.0,
         scale_grad_by_freq=scale_grad_by_freq,
         sparse=sparse,
         input_shape=input.shape,
     )
 
 
-def check_backward(call: Call, grad_output: np.ndarray) -> None:
-    """Raise what torch raises when a backward starts: a bad one, or spec 3, row 15."""
-    _check_arrays(grad_output=grad_output)
+def check_backward(call: Call, grad_output: np.ndarray) -> np.ndarray:
+    """grad_output as an implementation takes it; or what torch raises when a backward starts.
+
+    That is a gradient of another shape or dtype, or spec 3, row 15.
+    """
+    (grad_output,) = _arrays(grad_output=grad_output)
     expected = (call.num_bags, call.embedding_dim)
     if grad_output.shape != expected:
         _fail(
@@ -175,6 +219,7 @@ def check_backward(call: Call, grad_output: np.ndarray) -> None:
             "embedding_backward: scale_grad_by_freq not supported with sparse gradients",
             "sparse=False, or scale_grad_by_freq=False (torch, too, says so only at the backward)",
         )
+    return grad_output
 
 
 def _fail(error: type[Exception], torchs_words: str, fix: str) -> NoReturn:
@@ -200,9 +245,17 @@ def _in_todays_order(input: Any, weight: Any) -> tuple[Any, Any]:
     return weight, input
 
 
-def _check_arrays(**arguments: Any) -> None:
+def _arrays(**arguments: Any) -> list[Any]:
+    """The arguments as plain arrays in this machine's byte order; only for that they are copied."""
     optional = ("offsets", "per_sample_weights")
     for name, value in arguments.items():
+        if isinstance(value, np.ma.MaskedArray):
+            _fail(
+                NotAnArray,
+                f"{name} must be a NumPy array, not a MaskedArray: what is masked has no meaning "
+                "here",
+                f"{name}.filled(value); or leave out what is masked",
+            )
         if isinstance(value, ARRAYS) or (value is None and name in optional):
             continue
         kind = type(value).__name__
@@ -211,6 +264,11 @@ def _check_arrays(**arguments: Any) -> None:
             f"'{kind}' object has no attribute 'dim': {name} must be a NumPy array, not a {kind}",
             f"np.asarray({name}), or {name}.numpy() for a torch tensor",
         )
+    return [None if value is None else _native(np.asarray(value)) for value in arguments.values()]
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _check_weights_shape(psw: np.ndarray | None, input: np.ndarray) -> None:
@@ -332,8 +390,32 @@ def _check_renorm_range(input: np.ndarray, rows: int, features: int) -> None:
         )
 
 
+def _check_in_place(weight: np.ndarray) -> None:
+    """max_norm rescales rows in the caller's own table."""
+    if not weight.flags.writeable:
+        _fail(
+            ValueError,
+            "weight is read-only, and max_norm rescales its rows in place",
+            "weight.copy(), or max_norm=None",
+        )
+    if not weight.dtype.isnative:
+        _fail(
+            ValueError,
+            "weight is in another machine's byte order, and max_norm rescales its rows in place",
+            "weight.astype(weight.dtype.newbyteorder('=')), or max_norm=None",
+        )
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating))
+
+
+def _as_float(value: Any) -> float:
+    """As a float; a whole number that is larger than all floats is infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf if value > 0 else -np.inf
 
 
 def _check_weights_mode(psw: np.ndarray | None, mode: str) -> None:
@@ -356,9 +438,15 @@ def _check_flags(scale_grad_by_freq: Any, sparse: Any, include_last_offset: Any)
         if not isinstance(value, bool):
             _fail(
                 TypeError,
-                f"embedding_bag(): argument '{name}' must be bool, not {type(value).__name__}",
+                f"embedding_bag(): argument '{name}' must be bool, not {_type_name(value)}",
                 f"True or False; found {value!r}",
             )
+
+
+def _type_name(value: Any) -> str:
+    """ "bool" for Python's, "numpy.bool" for NumPy's."""
+    kind = type(value)
+    return f"numpy.{kind.__name__}" if kind.__module__ == "numpy" else kind.__name__
 
 
 def _wrapped_padding(padding_idx: Any, rows: int) -> int | None:
@@ -383,22 +471,19 @@ def _wrapped_padding(padding_idx: Any, rows: int) -> int | None:
 
 def _positions(input: np.ndarray, offsets: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Flat indices, and the offsets as int64: for a 2-D input with the end already included."""
-    given = input.dtype if offsets is None else offsets.dtype
-    # torch promotes the two to one type and looks at that: int16 with int64 offsets is int64.
-    dtype = _promoted(input.dtype, given)
+    dtype = input.dtype
+    if offsets is not None:
+        for given in (input.dtype, offsets.dtype):
+            if given.name not in PROMOTED:
+                _check_index_dtype(given, "embedding_bag", argument=1)
+        # torch promotes the two to one type and looks at that: int16 with int64 offsets is int64.
+        dtype = np.promote_types(input.dtype, offsets.dtype)
     _check_index_dtype(dtype, "embedding_bag", argument=1)
     indices = np.ascontiguousarray(input, dtype).reshape(-1)
     if offsets is None:
         bags, length = input.shape
         return indices, np.arange(bags + 1, dtype=np.int64) * length
     return indices, offsets.astype(np.int64, copy=False)
-
-
-def _promoted(one: np.dtype, other: np.dtype) -> np.dtype:
-    try:
-        return np.promote_types(one, other)
-    except TypeError:  # text and the like: the dtype check names it
-        return one if one.name not in INDEX_DTYPES else other
 
 
 def _check_index_dtype(dtype: np.dtype, caller: str, argument: int) -> None:

@@ -25,18 +25,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csc_array, csr_array
 
-from embag_edu.spec import Call, Gradients, SparseGradient
+from embag_edu.spec import NOBODY, Call, Saved, SparseGradient
 
 BLOCK_BYTES = 8 << 20  # what the arrays of one piece may take up, whatever N is
 CACHED_BYTES = 4 << 20  # a gradient of weight up to this size is added to in any order of rows
-NOBODY = -1  # the winner where nobody won: an empty bag, or one of padding only
-
-
-class Saved(NamedTuple):
-    """What the backward needs to know of the forward."""
-
-    bag_sizes: np.ndarray  # (B,) the positions of each bag that are not padding
-    winners: np.ndarray | None  # (B, D) mode max: the row that won each feature, or NOBODY
 
 
 class Piece(NamedTuple):
@@ -64,19 +56,14 @@ def forward(call: Call) -> tuple[np.ndarray, Saved]:
     return forward_sum(call)
 
 
-def backward(call: Call, saved: Saved, grad_output: np.ndarray) -> Gradients:
-    """The gradients of weight and of per_sample_weights, from grad_output (B, D)."""
+def grad_weight(call: Call, saved: Saved, grad_output: np.ndarray) -> np.ndarray | SparseGradient:
+    """The gradient of weight, from grad_output (B, D): dense, (V, D), or as a SparseGradient."""
     upstream = grad_output.astype(call.accumulator, copy=False)
-    grad_weight: np.ndarray | SparseGradient
-    if call.sparse:
-        grad_weight = sparse_gradient(call, saved, upstream)
-    elif call.mode == "max":
-        grad_weight = backward_max(call, saved, upstream)
-    else:
-        grad_weight = backward_sum(call, saved, upstream)
-    if call.per_sample_weights is None:
-        return Gradients(grad_weight, None)
-    return Gradients(grad_weight, backward_weights(call, upstream))
+    if call.mode == "max":
+        return grad_weight_max(call, saved, upstream)
+    if call.mode == "mean":
+        upstream = upstream / divisors(call, saved.bag_sizes)
+    return grad_weight_sparse(call, upstream) if call.sparse else grad_weight_sum(call, upstream)
 
 
 # ---- pieces: memory that does not grow with N -----------------------------------------------
@@ -123,8 +110,12 @@ def new_block(call: Call) -> np.ndarray:
 
 def gather(call: Call, rows: np.ndarray, block: np.ndarray) -> np.ndarray:
     """The rows of the table, (n, D), in the dtype that sums are kept in; `block` is overwritten."""
-    # "clip" makes NumPy write into the block directly: the range has been checked by spec.
-    gathered = np.take(call.weight, rows, axis=0, out=block[: len(rows)], mode="clip")
+    gathered = block[: len(rows)]
+    if call.weight.flags.c_contiguous and call.weight.flags.aligned:
+        # "clip" makes NumPy write into the block directly: the range has been checked by spec.
+        np.take(call.weight, rows, axis=0, out=gathered, mode="clip")
+    else:
+        gathered[:] = call.weight[rows]  # np.take would copy such a table, whole, at each call
     return gathered.astype(call.accumulator, copy=False)
 
 
@@ -151,7 +142,7 @@ def forward_sum(call: Call) -> tuple[np.ndarray, Saved]:
         if call.mode == "mean":
             total /= divisors(call, sizes[bags])
         output[bags] = total  # the only rounding to weight's dtype
-    return output, Saved(sizes, None)
+    return output, Saved(bag_sizes=sizes)
 
 
 def sum_of_piece(call: Call, piece: Piece, block: np.ndarray) -> np.ndarray:
@@ -173,40 +164,38 @@ def divisors(call: Call, sizes: np.ndarray) -> np.ndarray:
     return np.maximum(sizes, 1).astype(call.accumulator)[:, None]
 
 
-def backward_sum(call: Call, saved: Saved, upstream: np.ndarray) -> np.ndarray:
+def grad_weight_sum(call: Call, upstream: np.ndarray) -> np.ndarray:
     """Modes "sum" and "mean": the transposed sparse product A.T @ grad_output, (V, D).
 
     A bag is a column of A.T. `tocsr` sorts the positions by row, so that each row of the gradient
     is written once; one that fits into the cache needs no sort. The terms of a row are added up in
     the order of the input either way.
     """
-    if call.mode == "mean":
-        upstream = upstream / divisors(call, saved.bag_sizes)
-    kept, rows = counted(call)
+    kept, rows, ends = counted(call)
     shares = weights_of(call, kept, len(rows))
     if call.scale_grad_by_freq:
         shares = shares / np.bincount(rows)[rows].astype(call.accumulator)
-    ends = np.append(0, np.cumsum(saved.bag_sizes))
     transposed = csc_array((shares, rows, ends), shape=(call.num_embeddings, call.num_bags))
     if call.num_embeddings * upstream[:1].nbytes > CACHED_BYTES:
         transposed = transposed.tocsr()
     return (transposed @ upstream).astype(call.weight.dtype, copy=False)
 
 
-def counted(call: Call) -> tuple[slice | np.ndarray, np.ndarray]:
-    """The positions that are not padding, and the row of each."""
+def counted(call: Call) -> tuple[slice | np.ndarray, np.ndarray, np.ndarray]:
+    """The positions that are not padding, (n,); the row of each; and the bags of them.
+
+    Bag b has those from ends[b] up to ends[b + 1], (B + 1,).
+    """
     if call.padding_idx is None:
-        return slice(None), call.indices
+        return slice(None), call.indices, call.offsets
     kept = np.flatnonzero(call.indices != call.padding_idx)
-    return kept, call.indices[kept]
+    return kept, call.indices[kept], np.searchsorted(kept, call.offsets)
 
 
-def sparse_gradient(call: Call, saved: Saved, upstream: np.ndarray) -> SparseGradient:
+def grad_weight_sparse(call: Call, upstream: np.ndarray) -> SparseGradient:
     """Modes "sum" and "mean": one entry per position that counts, in order, none added up."""
-    if call.mode == "mean":
-        upstream = upstream / divisors(call, saved.bag_sizes)
-    kept, rows = counted(call)
-    values = np.repeat(upstream, saved.bag_sizes, axis=0)
+    kept, rows, ends = counted(call)
+    values = np.repeat(upstream, np.diff(ends), axis=0)
     if call.per_sample_weights is not None:
         values *= weights_of(call, kept, len(rows))[:, None]
     if call.embedding_dim == 0:
@@ -218,19 +207,20 @@ def sparse_gradient(call: Call, saved: Saved, upstream: np.ndarray) -> SparseGra
     )
 
 
-def backward_weights(call: Call, upstream: np.ndarray) -> np.ndarray:
+def grad_per_sample_weights(call: Call, saved: Saved, grad_output: np.ndarray) -> np.ndarray:
     """The gradient of per_sample_weights: grad_output of the bag, dotted with the row.
 
     Zero at padding. In the shape of the input, in weight's dtype.
     """
-    grad_psw = np.zeros(call.num_positions, call.weight.dtype)
+    grad = np.zeros(call.num_positions, call.weight.dtype)
+    upstream = grad_output.astype(call.accumulator, copy=False)
     block = new_block(call)
     for bags in runs_of_bags(call):
         for piece in pieces(call, bags):
             rows = gather(call, piece.rows, block)
             of_each = np.repeat(upstream[bags], piece.lengths, axis=0)
-            grad_psw[piece.positions] = np.einsum("nd,nd->n", of_each, rows)
-    return grad_psw.reshape(call.input_shape)
+            grad[piece.positions] = np.einsum("nd,nd->n", of_each, rows)
+    return grad.reshape(call.input_shape)
 
 
 # ---- max ------------------------------------------------------------------------------------
@@ -257,7 +247,7 @@ def forward_max(call: Call) -> tuple[np.ndarray, Saved]:
             output[here] = np.where(better, best, output[here])
             winners[here] = np.where(better, rows, winners[here])
             sizes[bags] += piece.lengths
-    return output, Saved(sizes, winners)
+    return output, Saved(winners=winners)
 
 
 def max_of_piece(
@@ -286,17 +276,17 @@ def drop_later_nans(values: np.ndarray, first: np.ndarray) -> None:
     np.copyto(values, -np.inf, where=drop)
 
 
-def backward_max(call: Call, saved: Saved, upstream: np.ndarray) -> np.ndarray:
+def grad_weight_max(call: Call, saved: Saved, upstream: np.ndarray) -> np.ndarray:
     """Mode "max": the gradient of an output value goes to the one row that won it, (V, D).
 
     `np.add.at` adds one number after another, in the order of the bags; with `grad[...] += ...`
     only the last of several bags that share a winner would be kept.
     """
-    grad_weight = np.zeros(call.num_embeddings * call.embedding_dim, call.accumulator)
+    grad = np.zeros(call.num_embeddings * call.embedding_dim, call.accumulator)
     won = saved.winners != NOBODY
     places = saved.winners * call.embedding_dim + np.arange(call.embedding_dim)
-    np.add.at(grad_weight, places[won], upstream[won])
-    return grad_weight.reshape(call.weight.shape).astype(call.weight.dtype, copy=False)
+    np.add.at(grad, places[won], upstream[won])
+    return grad.reshape(call.weight.shape).astype(call.weight.dtype, copy=False)
 
 
 # ---- max_norm -------------------------------------------------------------------------------
@@ -321,6 +311,18 @@ def renorm(call: Call) -> None:
         call.weight[rows[long]] *= scales[:, None]
 
 
+def norms_by_powers(sizes: np.ndarray, p: float) -> np.ndarray:
+    """(sum of size ** p) ** (1 / p) for each row of sizes, (n,); p is finite and not 0."""
+    tops = sizes.max(axis=1, initial=0.0) if p > 0 else sizes.min(axis=1, initial=np.inf)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        norms = np.sum(np.power(sizes, p), axis=1) ** (1 / p)
+        # Where powers left the range of float64: in units of the largest (smallest) they do not.
+        lost = np.isin(norms, (0, np.inf)) & (0 < tops) & (tops < np.inf)
+        scaled = sizes[lost] / tops[lost, None]
+        norms[lost] = tops[lost] * np.sum(np.power(scaled, p), axis=1) ** (1 / p)
+    return norms
+
+
 def norms_of(rows: np.ndarray, p: float) -> np.ndarray:
     """The p-norm of each row, (n,) float64, for any p: inf the largest |x|, 0 the non-zeros."""
     sizes = np.abs(rows.astype(np.float64))
@@ -331,6 +333,5 @@ def norms_of(rows: np.ndarray, p: float) -> np.ndarray:
     elif p == -np.inf:
         norms = np.min(sizes, axis=1, initial=np.inf)
     else:
-        with np.errstate(over="ignore", divide="ignore"):
-            norms = np.sum(np.power(sizes, p), axis=1) ** (1 / p)
+        norms = norms_by_powers(sizes, p)
     return np.where(np.isnan(sizes).any(axis=1) | np.isnan(p), np.nan, norms)

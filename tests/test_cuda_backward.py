@@ -15,6 +15,7 @@ from embag_edu.cuda import launch_backward as backward
 from embag_edu.cuda import source
 from embag_edu.cuda.launcher import kernel
 from embag_edu.cuda_on_cpu import Device, device, settings
+from embag_edu.spec import Gradients
 
 pytestmark = pytest.mark.skipif(device().kind != "cpu", reason="counts and orders of threads")
 
@@ -99,13 +100,19 @@ def case_of(call, grad_output) -> Case:
         else call.per_sample_weights.astype(np.float64),
     )
     _, saved = loops.forward(exact)
-    truth = loops.backward(exact, saved, grad_output.astype(np.float64))
-    sizes = loops.backward(_absolute(exact), saved, np.abs(grad_output.astype(np.float64)))
+    upstream = grad_output.astype(np.float64)
+    truth = gradients(loops, exact, saved, upstream)
+    sizes = gradients(loops, _absolute(exact), saved, np.abs(upstream))
     if saved.winners is not None:
-        won = saved.winners >= 0
-        rows = np.where(won, call.indices[np.where(won, saved.winners, 0)], -1)
-        saved = saved._replace(winners=rows.astype(np.int32))
+        saved = saved._replace(winners=saved.winners.astype(np.int32))
     return Case(call, saved, grad_output, truth, sizes)
+
+
+def gradients(module, call, saved, grad_output):
+    weight, psw = module.grad_weight(call, saved, grad_output), None
+    if call.per_sample_weights is not None:
+        psw = module.grad_per_sample_weights(call, saved, grad_output)
+    return Gradients(weight, psw)
 
 
 def _absolute(call):
@@ -282,8 +289,8 @@ def test_padding_is_skipped_and_not_multiplied_by_zero(algorithm):
 @pytest.mark.parametrize("D", [1, 12, 300])
 def test_sparse_as_torch_has_it(kind, options, D):
     case = make_case(kind, D=D, sparse=True, **OPTIONS[options])
-    found = backward.backward(case.call, case.saved, case.grad_output).weight
-    expected = loops.backward(case.call, case.saved, case.grad_output).weight
+    found = backward.grad_weight(case.call, case.saved, case.grad_output)
+    expected = loops.grad_weight(case.call, case.saved, case.grad_output)
     assert same_bits(found.indices, expected.indices) and found.shape == expected.shape
     assert same_bits(found.values, expected.values) and found.values.shape == expected.values.shape
 
@@ -374,7 +381,7 @@ def test_runs_cut_and_whole_in_every_position():
 def test_a_run_is_added_in_the_order_of_its_positions(options):
     """Positions of one row keep their order when they are sorted: the same bits as the loops."""
     case = make_case("zipf", D=3, **OPTIONS[options])
-    expected = loops.backward(case.call, loops.forward(case.call)[1], case.grad_output).weight
+    expected = loops.grad_weight(case.call, loops.forward(case.call)[1], case.grad_output)
     assert same_bits(run(case, "run_sums"), expected)
 
 
@@ -516,10 +523,9 @@ def test_choice():
 
 def test_run_gives_both_gradients():
     case = make_case("zipf", **OPTIONS["weights"])
-    found = backward.backward(case.call, case.saved, case.grad_output)
+    found = gradients(backward, case.call, case.saved, case.grad_output)
     assert_near(case, found.weight)
     assert found.per_sample_weights.shape == case.call.input_shape
-    assert backward.backward(*make_case(mode="mean")[:3]).per_sample_weights is None
 
 
 def test_pieces_are_as_long_as_the_kernels_say():

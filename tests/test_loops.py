@@ -1,5 +1,7 @@
 """The loops beyond the table: against torch, against finite differences, on more calls."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from embag_edu.check.candidate import Candidate, run
 from embag_edu.check.cases import random_calls
 from embag_edu.check.compare import difference
 from embag_edu.check.oracle import expect, judge
-from embag_edu.spec import make_call
+from embag_edu.spec import NOBODY, make_call
 
 LOOPS = Candidate(embag_edu.embedding_bag, embag_edu.embedding_bag_backward, "numpy")
 TORCH = Candidate(torch.nn.functional.embedding_bag, None, "torch")
@@ -83,12 +85,13 @@ def test_renorm_is_torchs_but_for_the_last_bit_of_the_norm():
             assert ((ours == weight) == (theirs.numpy() == weight)).all(), (dtype, p)
 
 
-def test_winners_are_positions_and_nobody_where_nobody_won():
-    weight = np.array([[1.0, 5.0], [3.0, 2.0]])
-    call = make_call(np.array([0, 1, 1]), weight, np.array([0, 2, 2]), mode="max", padding_idx=1)
+def test_winners_are_rows_and_nobody_where_nobody_won():
+    weight = np.array([[1.0, 5.0], [3.0, 2.0], [0.0, 9.0]])
+    call = make_call(np.array([2, 0, 1]), weight, np.array([0, 2]), mode="max", padding_idx=1)
     output, saved = loops.forward(call)
-    assert saved.winners.tolist() == [[0, 0], [loops.NOBODY] * 2, [loops.NOBODY] * 2]
-    assert saved.bag_sizes == [1, 0, 0] and output[1:].tolist() == [[0, 0], [0, 0]]
+    assert saved.winners.tolist() == [[0, 2], [NOBODY] * 2] and saved.bag_sizes is None
+    assert output.tolist() == [[1, 9], [0, 0]]
+    assert loops.forward(replace(call, mode="mean"))[1].bag_sizes.tolist() == [2, 0]
 
 
 def test_sixteen_bits_are_rounded_once():
@@ -107,3 +110,15 @@ def test_every_function_fits_on_a_page():
     for name, function in inspect.getmembers(loops, inspect.isfunction):
         if function.__module__ == loops.__name__:
             assert len(inspect.getsource(function).splitlines()) <= 25, name
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_mean_is_divided_in_the_dtype_of_the_accumulator(sparse):
+    """float32 / int64 would be float64, and other bits."""
+    weight, grad_output = np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32)
+    call = make_call(np.zeros((1, 7), int), weight, mode="mean", sparse=sparse)
+    gradient = loops.grad_weight(call, loops.forward(call)[1], grad_output)
+    third = np.float32(1) / np.float32(7)
+    expected = third if sparse else sum([third] * 7, np.float32(0))
+    values = gradient.values if sparse else gradient
+    assert (values == expected).all()

@@ -16,9 +16,12 @@ import torch.nn.functional as TF
 
 import embag_edu
 from embag_edu import nn, spec
+from embag_edu.api import implementation_of
+from embag_edu.arrays import to_array, to_tensor
 from embag_edu.check import check
 from embag_edu.nn import functional as F
 from embag_edu.nn import implementations, on_cpu, on_cuda
+from embag_edu.nn.bags import Bags
 
 NAMES = ("loops", "vectorized", "cuda")
 V, D, N = 6, 3, 8
@@ -255,9 +258,9 @@ def test_an_implementation_says_where_it_can_compute(name, monkeypatch):
         device, is_meta = torch.device("cuda:0"), False
 
     with pytest.raises(RuntimeError, match=f"(?s){name}' can't.* cuda:0.*'auto' or 'cuda'"):
-        on_cpu.world_of(Far(), {}, name)
+        implementations.backend_of(Far(), {}, name)
     assert implementations.resolved("auto", on_gpu=True) == "cuda"
-    assert on_cpu.world_of(Far(), {}, "cuda") is on_cuda
+    assert implementations.backend_of(Far(), {}, "cuda") is on_cuda
 
 
 # ---- memory ---------------------------------------------------------------------------------
@@ -266,14 +269,14 @@ def test_an_implementation_says_where_it_can_compute(name, monkeypatch):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_arrays_and_tensors_share_their_memory(dtype):
     for tensor in (draw(4, 6, dtype=dtype), draw(4, 6, dtype=dtype).t()[::2], draw(4, dtype=dtype)):
-        array = on_cpu.to_array(tensor.requires_grad_())
+        array = to_array(tensor.requires_grad_())
         assert array.ctypes.data == tensor.data_ptr() and array.shape == tensor.shape
         assert array.dtype.name == str(dtype).removeprefix("torch.")
         assert [s // array.itemsize for s in array.strides] == list(tensor.stride())
-    whole = np.ascontiguousarray(on_cpu.to_array(draw(4, 6, dtype=dtype)))
-    assert on_cpu.to_tensor(whole).data_ptr() == whole.ctypes.data
-    assert on_cpu.to_tensor(whole).dtype == dtype
-    wide = on_cpu.to_array(draw(3, dtype=dtype).expand(5, 3))
+    whole = np.ascontiguousarray(to_array(draw(4, 6, dtype=dtype)))
+    assert to_tensor(whole).data_ptr() == whole.ctypes.data
+    assert to_tensor(whole).dtype == dtype
+    wide = to_array(draw(3, dtype=dtype).expand(5, 3))
     assert wide.shape == (5, 3) and wide.strides[0] == 0
 
 
@@ -322,12 +325,12 @@ def test_a_call_of_tensors_on_a_gpu_is_the_call_of_the_same_on_the_cpu(given, mo
         given.pop("psw", None),
         [given.pop(n) for n in ("max_norm", "norm_type") if n in given],
     )
-    bags = on_cpu.Bags(
+    bags = Bags(
         **{"input": INPUT, "offsets": None, "include_last_offset": False, "padding_idx": None,
            "mode": "mean", "scale_grad_by_freq": False, "sparse": False, "implementation": "cuda"}
         | given
     )  # fmt: skip
-    here, there = (world.call_of(weight, psw, bags, *renorm) for world in (on_cpu, on_cuda))
+    here, there = (backend.call_of(weight, psw, bags, *renorm) for backend in (on_cpu, on_cuda))
     for field in spec.Call.__dataclass_fields__:
         one, other = getattr(here, field), getattr(there, field)
         if isinstance(one, np.ndarray):
@@ -335,7 +338,7 @@ def test_a_call_of_tensors_on_a_gpu_is_the_call_of_the_same_on_the_cpu(given, mo
             np.testing.assert_array_equal(one, other)
         else:
             assert one == other, field
-    grad_output = on_cpu.to_array(weight.new_zeros(here.num_bags, D))
+    grad_output = to_array(weight.new_zeros(here.num_bags, D))
     on_cuda.check_upstream(there, grad_output)
     with pytest.raises(RuntimeError, match="Mismatch in shape"):
         on_cuda.check_upstream(there, grad_output[:, :1])
@@ -350,7 +353,7 @@ def test_a_tensor_on_a_gpu_without_cupy_is_told_why():
 
 def test_a_wrong_call_on_a_gpu_is_refused_by_spec(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", FakeCupy())
-    good = on_cpu.Bags(INPUT, OFFSETS, False, None, "sum", False, False, "cuda")
+    good = Bags(INPUT, OFFSETS, False, None, "sum", False, False, "cuda")
     for wrong, error in [
         ({"mode": "Sum"}, ValueError),
         ({"padding_idx": V}, RuntimeError),
@@ -366,13 +369,13 @@ def test_a_wrong_call_on_a_gpu_is_refused_by_spec(monkeypatch):
 
 
 @pytest.fixture
-def counted(monkeypatch):
-    """How often each gradient was computed."""
-    calls = []
-    for name in ("weight_gradient", "weights_gradient"):
-        real = getattr(implementations, name)
+def counted(monkeypatch, name):
+    """How often each gradient was computed by the implementation `name`."""
+    calls, module = [], implementation_of(name)
+    for function in ("grad_weight", "grad_per_sample_weights"):
+        real = getattr(module, function)
         monkeypatch.setattr(
-            implementations, name, lambda *a, real=real, name=name: calls.append(name) or real(*a)
+            module, function, lambda *a, f=function, real=real: calls.append(f) or real(*a)
         )
     return calls
 
@@ -391,7 +394,7 @@ def test_only_the_gradients_that_are_wanted_are_computed(of_weight, of_psw, spar
             out.backward(draw(4, D, seed=2))
         grads = [weight.grad, psw.grad]
         results.append([None if g is None else g.to_dense() for g in grads])
-    assert counted == ["weight_gradient"] * of_weight + ["weights_gradient"] * of_psw
+    assert counted == ["grad_weight"] * of_weight + ["grad_per_sample_weights"] * of_psw
     for ours, theirs in zip(*results, strict=True):
         assert (ours is None) == (theirs is None)
         if ours is not None:
@@ -617,3 +620,22 @@ def test_no_warning_is_given_without_reason():
                 out = F.embedding_bag(input, leaf, **options, implementation=name)
                 out.sum().backward()
                 assert out.isnan().all() and not leaf.grad.to_dense().any()
+
+
+@pytest.mark.parametrize("which", ["input", "weight", "per_sample_weights"])
+@pytest.mark.parametrize("form", ["to_sparse", "to_sparse_csr", "to_mkldnn", "quantized"])
+def test_only_dense_tensors_are_taken(which, form):
+    given = dict(input=INPUT.view(2, 4), weight=draw(V, D), per_sample_weights=draw(2, 4))
+    if which == "input" and form in ("to_mkldnn", "quantized"):
+        pytest.skip("whole numbers have no such form")
+    turn = getattr(torch.Tensor, form, lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8))
+    given[which] = turn(given[which])
+    with pytest.raises(NotImplementedError, match=f"{which} is a .* must be a dense one"):
+        F.embedding_bag(**given, mode="sum")
+
+
+def test_a_padding_index_beyond_64_bits_is_out_of_range():
+    with pytest.raises(
+        RuntimeError, match="padding_idx must be within .* but got 1180591620717411"
+    ):
+        F.embedding_bag(INPUT, draw(V, D), OFFSETS, padding_idx=2**70)

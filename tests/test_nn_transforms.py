@@ -10,11 +10,11 @@ import torch.nn.functional as TF
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, stack_module_state
 
 import embag_edu.__main__ as command
-from embag_edu import nn
+from embag_edu import nn, vectorized
 from embag_edu.check import transforms
 from embag_edu.check.transforms import YES, TorchImplementation
 from embag_edu.nn import functional as F
-from embag_edu.nn import implementations, versions
+from embag_edu.nn import versions
 
 NAMES = ("loops", "vectorized", "cuda")
 V, D, N = 6, 3, 8
@@ -262,7 +262,7 @@ def test_a_sparse_gradient_says_that_it_has_no_derivative():
     (first,) = torch.autograd.grad(out, weight, create_graph=True)
     close(first.to_dense(), torch.autograd.grad(
         TF.embedding_bag(INPUT, weight, OFFSETS).pow(2).sum(), weight)[0])  # fmt: skip
-    with pytest.raises(RuntimeError, match="embedding_bag_sparse_gradient"):
+    with pytest.raises(RuntimeError, match="embedding_bag_grad_weight_sparse"):
         torch.autograd.grad(first.to_dense().sum(), weight)
 
 
@@ -271,10 +271,8 @@ def test_a_sparse_gradient_says_that_it_has_no_derivative():
 
 def test_vmap_makes_one_call_of_a_batch(monkeypatch):
     calls = []
-    real = implementations.forward
-    monkeypatch.setattr(
-        implementations, "forward", lambda call, name: calls.append(call) or real(call, name)
-    )
+    real = vectorized.forward
+    monkeypatch.setattr(vectorized, "forward", lambda call: calls.append(call) or real(call))
     tables = draw(50, V, D)
     out = torch.vmap(lambda w: F.embedding_bag(INPUT, w, OFFSETS))(tables)
     assert out.shape == (50, 4, D) and len(calls) == 1
@@ -402,12 +400,12 @@ def test_opcheck_of_each_operator(mode, name):
     psw = draw(N, grad=True) if mode == "sum" else None
     saved = ops.embedding_bag(weight.detach(), None, *bags)[1]
     torch.library.opcheck(ops.embedding_bag, (weight, psw, *bags))
-    torch.library.opcheck(ops.embedding_bag_weight_gradient, (g, psw, saved, V, *bags))
+    torch.library.opcheck(ops.embedding_bag_grad_weight, (g, psw, saved, V, *bags))
     if mode == "sum":
-        torch.library.opcheck(ops.embedding_bag_weights_gradient, (g, weight, saved, *bags))
+        torch.library.opcheck(ops.embedding_bag_grad_per_sample_weights, (g, weight, saved, *bags))
     given = (g.detach(), None, saved, V, *bags[:5], False, True, name)
     if mode != "max":
-        torch.library.opcheck(ops.embedding_bag_sparse_gradient, given)
+        torch.library.opcheck(ops.embedding_bag_grad_weight_sparse, given)
     torch.library.opcheck(ops.embedding_bag_renorm_, (draw(V, D), None, 0.5, 2.0, *bags))
 
 

@@ -398,6 +398,18 @@ LEDGER: tuple[Entry, ...] = (
         ("max_norm.large",),
     ),
     Entry(
+        "powers overflow in max_norm",
+        "With a large norm_type the powers leave the range of the dtype: the norm of a row of two "
+        "or more features is infinite or 0, and the row becomes zero or is left as it is.",
+        "Such norms are taken in units of the largest number: [3, 4] has the norm 4.",
+        "not reported",
+        """
+        rows = torch.tensor([[3.0, 4.0], [0.3, 0.4]])
+        F.embedding_bag(torch.tensor([0, 1]), rows, torch.tensor([0]), max_norm=0.1, norm_type=400)
+        shown = rows.tolist() == [[0.0, 0.0], torch.tensor([0.3, 0.4]).tolist()]
+        """,
+    ),
+    Entry(
         "norm_type 0 counts NaN",
         "With norm_type=0 a NaN in a row counts as a number that is not zero: the row's norm is a "
         "number, and the row is rescaled. For every other norm_type a row with NaN is left alone.",

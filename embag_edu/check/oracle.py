@@ -73,7 +73,7 @@ def _fill(result: Expected, call: Call, grad_output: np.ndarray | None) -> None:
     )
     if call.mode != "max":  # a maximum is one of its values: no rounding at all
         scale, _ = loops.forward(replace(sizes, mode="sum"))
-        counts = np.array(saved.bag_sizes)[:, None]
+        counts = saved.bag_sizes[:, None]
         per_term = scale / np.maximum(counts, 1) if call.mode == "mean" else scale
         result.output_tolerance = _tolerance(call, counts, per_term, result.output)
     elif call.max_norm is not None:
@@ -81,15 +81,14 @@ def _fill(result: Expected, call: Call, grad_output: np.ndarray | None) -> None:
     if grad_output is None:
         return
     upstream = grad_output.astype(np.float64)
-    gradients = loops.backward(exact, saved, upstream)
-    scales = loops.backward(sizes, saved, np.abs(upstream))
+    result.grad_weight = loops.grad_weight(exact, saved, upstream)
+    terms_size = loops.grad_weight(sizes, saved, np.abs(upstream))
     terms = np.array(loops.frequencies(call))[:, None] if not call.sparse else 1
-    result.grad_weight = gradients.weight
-    result.grad_weight_tolerance = _tolerance_of(call, terms, scales.weight, gradients.weight)
-    if gradients.per_sample_weights is not None:
-        psw_scale = np.asarray(scales.per_sample_weights)
-        result.grad_psw = gradients.per_sample_weights
-        result.grad_psw_tolerance = _tolerance(call, call.embedding_dim, psw_scale, result.grad_psw)
+    result.grad_weight_tolerance = _tolerance_of(call, terms, terms_size, result.grad_weight)
+    if call.per_sample_weights is not None:
+        result.grad_psw = loops.grad_per_sample_weights(exact, saved, upstream)
+        scale = loops.grad_per_sample_weights(sizes, saved, np.abs(upstream))
+        result.grad_psw_tolerance = _tolerance(call, call.embedding_dim, scale, result.grad_psw)
 
 
 def _absolute(psw: np.ndarray | None) -> np.ndarray | None:

@@ -14,12 +14,11 @@ text of a file of kernels:
 `python -m embag_edu.cuda forward 3` runs one version on a small call and prints what it asks for.
 """
 
-from embag_edu.cuda.launch_backward import backward, grad_per_sample_weights, grad_weight
+from embag_edu.cuda.launch_backward import grad_per_sample_weights, grad_weight
 from embag_edu.cuda.launch_forward import forward, renorm, trusted
 from embag_edu.cuda.launcher import source
 
 __all__ = [
-    "backward",
     "forward",
     "grad_per_sample_weights",
     "grad_weight",

@@ -23,10 +23,10 @@ from embag_edu.cuda.launch_backward import (
     SPARSE_ALGORITHMS,
     grad_per_sample_weights,
 )
-from embag_edu.cuda.launch_forward import VERSIONS, Saved
+from embag_edu.cuda.launch_forward import VERSIONS
 from embag_edu.cuda.launcher import kernel_on_cpu, launch, recording
 from embag_edu.cuda_on_cpu import settings
-from embag_edu.spec import Call, make_call
+from embag_edu.spec import Call, Saved, make_call
 
 B, L, V, D = 16, 8, 100, 64
 GRADIENTS = ALGORITHMS | MAX_ALGORITHMS | SPARSE_ALGORITHMS

@@ -29,7 +29,7 @@ from embag_edu.cuda.launcher import (
     pack_of,
     upload,
 )
-from embag_edu.spec import Call, Gradients, SparseGradient
+from embag_edu.spec import Call, SparseGradient
 
 PIECE = 32  # as in segments.cu: entries of a piece
 FEW = 2048  # as in segments.cu: entries that one block can sort
@@ -48,20 +48,6 @@ def choose(call: Call) -> str:
     if call.mode == "max":
         return "sorted_winners"
     return "piece_packs"
-
-
-def backward(call: Call, saved: Any, grad_output: Any) -> Gradients:
-    """The gradients of weight and of per_sample_weights, from grad_output (B, D).
-
-    saved: what the forward returned. Mode mean needs `bag_sizes` (B,), the positions of each bag
-        that are not padding; mode max needs `winners` (B, D), the row that won, or -1.
-    Arrays of NumPy give arrays of NumPy, arrays of CuPy stay where they are.
-    """
-    weighted = call.per_sample_weights is not None
-    return Gradients(
-        grad_weight(call, saved, grad_output),
-        grad_per_sample_weights(call, saved, grad_output) if weighted else None,
-    )
 
 
 def grad_weight(

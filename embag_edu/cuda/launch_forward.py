@@ -29,20 +29,13 @@ from embag_edu.cuda.launcher import (
     pack_of,
     upload,
 )
-from embag_edu.spec import Call
+from embag_edu.spec import Call, Saved
 
 WARPS = 16_384  # so many keep the largest GPUs busy to the end: four times what they run at once
 FOLD, GROUPS, RINGS = 64, 8, 128  # as in forward.cu
 ENOUGH = 4_096  # warps for versions 7 and 8, of which each has more loads under way
 FEW, FEW_EACH = 4_096, 64  # positions that are few, in all and for each bag
 SHORTEST, LONGEST = 32, 256  # the items in a piece of version 6; no part of version 5 is shorter
-
-
-class Saved(NamedTuple):
-    """What the backward needs to know of the forward. Arrays on the device."""
-
-    bag_sizes: Any  # (B,) int64, mode mean: the positions of each bag that are not padding; or None
-    winners: Any  # (B, D) mode max: the row that won each feature, or -1; int32 where V fits
 
 
 class Choice(NamedTuple):
@@ -86,9 +79,9 @@ def forward(call: Call) -> tuple[Any, Saved]:
         rescale(work)
     if call.mode == "max":
         output, winners = max_bags(work)
-        return download(output, call.weight), Saved(None, winners)
+        return download(output, call.weight), Saved(winners=winners)
     output, bag_sizes = sum_bags(work)
-    return download(output, call.weight), Saved(bag_sizes, None)
+    return download(output, call.weight), Saved(bag_sizes=bag_sizes)
 
 
 _checked = ContextVar("checked", default=True)

@@ -12,6 +12,7 @@
 // The formula, for every norm_type p:
 //   norm  = (sum of |x|^p)^(1/p) in double, rounded to T.  p = 0: how many x are not 0.
 //           p = inf: the largest |x|; p = -inf: the smallest. NaN if any x is, or p.
+//           Where the powers leave the range of double, in units of the largest (smallest) |x|.
 //   scale = max_norm / (norm + 1e-7) in double, rounded to T.  x = x * scale, rounded to T.
 // A lane adds up its features in order; then neighbors at distance 16, 8, 4, 2, 1 add theirs. That
 // is done in double, so that norm is the same number, to the last bit of a float, as in any order.
@@ -35,13 +36,13 @@ __device__ inline double joined(double a, double b, double p) {
   return a + b;
 }
 
-// The norm of a row, known to all 32 lanes. NaN is looked for apart: fmax and pow can lose it.
-template <typename T> __device__ double norm_of(const T* row, int D, double p) {
+// The norm of a row / unit, known to all 32 lanes. NaN is looked for apart: fmax, pow can lose it.
+template <typename T> __device__ double norm_of(const T* row, int D, double p, double unit) {
   typedef typename Wide<T>::Type A;
   double norm = isinf(p) && p < 0 ? -p : 0.0;  // what changes nothing when joined
   bool has_nan = isnan(p);
   for (int d = threadIdx.x % 32; d < D; d += 32) {
-    double size = fabs(double(A(row[d])));
+    double size = fabs(double(A(row[d]))) / unit;
     has_nan = has_nan || isnan(size);
     norm = joined(norm, share_of(size, p), p);
   }
@@ -51,6 +52,14 @@ template <typename T> __device__ double norm_of(const T* row, int D, double p) {
   if (__any_sync(0xffffffffu, has_nan)) return nan("");
   if (p == 0 || p == 1 || isinf(p)) return norm;
   return p == 2 ? sqrt(norm) : pow(norm, 1 / p);
+}
+
+// The norm, also where |x|^p is too large or too small for a double.
+template <typename T> __device__ double norm_in_range(const T* row, int D, double p) {
+  double norm = norm_of(row, D, p, 1);
+  if (p == 0 || isinf(p) || (norm != 0 && !isinf(norm))) return norm;
+  double top = norm_of(row, D, p / 0.0, 1);  // p = inf or -inf
+  return top > 0 && !isinf(top) ? top * norm_of(row, D, p, top) : norm;
 }
 
 template <typename T, typename I>
@@ -66,7 +75,7 @@ __global__ void renorm(T* weight, const I* indices, unsigned* claimed, long long
   before = __shfl_sync(0xffffffffu, before, 0);
   if (before & bit) return;  // another position holds the same row, and came first
   T* row = weight + index * D;
-  double norm = double(A(T(norm_of(row, D, norm_type))));
+  double norm = double(A(T(norm_in_range(row, D, norm_type))));
   if (!(norm > max_norm)) return;  // NaN is not larger
   A scale = A(T(max_norm / (norm + 1e-7)));
   for (int d = lane; d < D; d += 32) row[d] = T(A(row[d]) * scale);

@@ -17,7 +17,6 @@ import numpy as np
 from embag_edu.bench.stopwatch import SPIN
 from embag_edu.bench.workloads import Workload, inputs, table
 from embag_edu.check import rounding
-from embag_edu.cuda import backward as backward_of
 from embag_edu.cuda import trusted
 from embag_edu.cuda.launch_backward import MAX_ALGORITHMS, SPARSE_ALGORITHMS, grad_weight
 from embag_edu.cuda.launch_forward import VERSIONS, Work, forward, max_bags, sum_bags
@@ -192,7 +191,7 @@ def streams(probe: Probe) -> Iterator[Attempt]:
 def both(call: Call, upstream: Any) -> tuple[bytes, bytes]:
     """The bits of output and gradient."""
     output, saved = forward(call)
-    gradient = backward_of(call, saved, upstream).weight
+    gradient = grad_weight(call, saved, upstream)
     return bits_of(output), bits_of(gradient)
 
 
@@ -224,11 +223,11 @@ def unwaited(probe: Probe, call: Call, upstream: Any) -> Attempt:
     spin((1,), (1,), (np.int64(1),))  # compiled
     with trusted():
         _, saved = forward(call)
-        backward_of(call, saved, upstream)  # compiled, and memory at hand
+        grad_weight(call, saved, upstream)  # compiled, and memory at hand
         probe.gpu.synchronize()
         start = time.perf_counter()
         spin((1,), (1,), (np.int64(SPIN_MS * 1.5e6),))
-        backward_of(call, forward(call)[1], upstream)
+        grad_weight(call, forward(call)[1], upstream)
         queued = 1e3 * (time.perf_counter() - start)
         probe.gpu.synchronize()
         done = 1e3 * (time.perf_counter() - start)
@@ -242,7 +241,7 @@ def kept(probe: Probe, call: Call, upstream: Any) -> Attempt:
     """Bytes of the memory pool in use after ten calls, and after CALLS."""
     pool, used = probe.gpu.xp.get_default_memory_pool(), []
     for number in range(CALLS):
-        backward_of(call, forward(call)[1], upstream)
+        grad_weight(call, forward(call)[1], upstream)
         if number in (9, CALLS - 1):
             probe.gpu.synchronize()
             used.append((pool.used_bytes(), pool.total_bytes()))

@@ -7,7 +7,7 @@ Modes sum and mean are linear in the table W and in the weights s. Take any upst
 share_i is 1, or 1 / n_b in mode mean. T is linear in each of its three arguments, and its three
 partial derivatives are the operator and its two gradients:
 
-    output(W, s) = dT/dg        weight_gradient(g, s) = dT/dW        weights_gradient(g, W) = dT/ds
+    output(W, s) = dT/dg    grad_weight(g, s) = dT/dW    grad_per_sample_weights(g, W) = dT/ds
 
 So the derivatives of each of the three are the other two, without end. Mode max is linear too once
 the winners are known: `pick` and its transpose.
@@ -23,6 +23,7 @@ takes no jvp, and forward-mode tangents are silently lost there. So call the fun
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -30,7 +31,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from embag_edu.nn import batching, ops
-from embag_edu.nn.on_cpu import Bags
+from embag_edu.nn.bags import Bags
 
 NO_OPTIONS = (None,) * len(Bags._fields)  # options have no gradient
 Grad: TypeAlias = "Tensor | None"
@@ -43,18 +44,18 @@ def output(weight: Tensor, psw: Grad, bags: Bags) -> tuple[Tensor, Tensor]:
 
 
 @torch.compiler.allow_in_graph
-def weight_gradient(g: Tensor, psw: Grad, saved: Tensor, V: int, bags: Bags) -> Tensor:
+def grad_weight(g: Tensor, psw: Grad, saved: Tensor, V: int, bags: Bags) -> Tensor:
     """The gradient of weight, (V, D). A sparse one has no derivative of its own."""
     if not bags.sparse:
-        return WeightGradient.apply(g, psw, saved, V, *bags)
-    indices, values = torch.ops.embag_edu.embedding_bag_sparse_gradient(g, psw, saved, V, *bags)
+        return GradWeight.apply(g, psw, saved, V, *bags)
+    indices, values = torch.ops.embag_edu.embedding_bag_grad_weight_sparse(g, psw, saved, V, *bags)
     return torch.sparse_coo_tensor(indices, values, (V, g.shape[1]), check_invariants=False)
 
 
 @torch.compiler.allow_in_graph
-def weights_gradient(g: Tensor, weight: Tensor, saved: Tensor, bags: Bags) -> Tensor:
+def grad_per_sample_weights(g: Tensor, weight: Tensor, saved: Tensor, bags: Bags) -> Tensor:
     """The gradient of per_sample_weights, in input's shape."""
-    return WeightsGradient.apply(g, weight, saved, *bags)
+    return GradPerSampleWeights.apply(g, weight, saved, *bags)
 
 
 class Output(Function):
@@ -80,9 +81,9 @@ class Output(Function):
         bags, weight, psw, saved = kept(ctx)
         of_weight = of_psw = None
         if g is not None and ctx.needs_input_grad[0]:
-            of_weight = weight_gradient(g, psw, saved, ctx.num_embeddings, bags)
+            of_weight = grad_weight(g, psw, saved, ctx.num_embeddings, bags)
         if g is not None and ctx.needs_input_grad[1]:
-            of_psw = weights_gradient(g, weight, saved, bags)
+            of_psw = grad_per_sample_weights(g, weight, saved, bags)
         return of_weight, of_psw, *NO_OPTIONS
 
     @staticmethod
@@ -94,15 +95,15 @@ class Output(Function):
         by_psw = None if psw_t is None else output(weight, psw_t, bags.plain())[0]
         return total(by_weight, by_psw), None
 
-    vmap = staticmethod(batching.output)
+    vmap = staticmethod(partial(batching.output, output))
 
 
-class WeightGradient(Function):
-    """weight_gradient(g, s), dense."""
+class GradWeight(Function):
+    """grad_weight(g, s), dense."""
 
     @staticmethod
     def forward(*inputs: Any) -> Tensor:
-        return torch.ops.embag_edu.embedding_bag_weight_gradient(*inputs)
+        return torch.ops.embag_edu.embedding_bag_grad_weight(*inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -123,26 +124,26 @@ class WeightGradient(Function):
             if ctx.needs_input_grad[0]:
                 of_g = output(table, psw, bags.plain())[0]
             if ctx.needs_input_grad[1]:
-                of_psw = weights_gradient(g, table, saved, bags.plain())
+                of_psw = grad_per_sample_weights(g, table, saved, bags.plain())
         return of_g, of_psw, None, None, *NO_OPTIONS
 
     @staticmethod
     def jvp(ctx: Any, g_t: Grad, psw_t: Grad, *_: Any) -> Grad:
         bags, g, psw, saved = kept(ctx)
         V = ctx.num_embeddings
-        by_g = None if g_t is None else weight_gradient(g_t, psw, saved, V, bags)
-        by_psw = None if psw_t is None else weight_gradient(g, psw_t, saved, V, bags)
+        by_g = None if g_t is None else grad_weight(g_t, psw, saved, V, bags)
+        by_psw = None if psw_t is None else grad_weight(g, psw_t, saved, V, bags)
         return total(by_g, by_psw)
 
-    vmap = staticmethod(batching.weight_gradient)
+    vmap = staticmethod(partial(batching.grad_weight, grad_weight))
 
 
-class WeightsGradient(Function):
-    """weights_gradient(g, W)."""
+class GradPerSampleWeights(Function):
+    """grad_per_sample_weights(g, W)."""
 
     @staticmethod
     def forward(*inputs: Any) -> Tensor:
-        return torch.ops.embag_edu.embedding_bag_weights_gradient(*inputs)
+        return torch.ops.embag_edu.embedding_bag_grad_per_sample_weights(*inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -158,28 +159,28 @@ class WeightsGradient(Function):
         if psw is not None and ctx.needs_input_grad[0]:
             of_g = output(weight, psw, bags.plain())[0]
         if psw is not None and ctx.needs_input_grad[1]:
-            of_weight = weight_gradient(g, psw, saved, weight.shape[0], bags.plain())
+            of_weight = grad_weight(g, psw, saved, weight.shape[0], bags.plain())
         return of_g, of_weight, None, *NO_OPTIONS
 
     @staticmethod
     def jvp(ctx: Any, g_t: Grad, weight_t: Grad, *_: Any) -> Grad:
         bags, g, weight, saved = kept(ctx)
-        by_g = None if g_t is None else weights_gradient(g_t, weight, saved, bags)
-        by_weight = None if weight_t is None else weights_gradient(g, weight_t, saved, bags)
+        by_g = None if g_t is None else grad_per_sample_weights(g_t, weight, saved, bags)
+        by_weight = None if weight_t is None else grad_per_sample_weights(g, weight_t, saved, bags)
         return total(by_g, by_weight)
 
-    vmap = staticmethod(batching.weights_gradient)
+    vmap = staticmethod(partial(batching.grad_per_sample_weights, grad_per_sample_weights))
 
 
 for operator, function in (
     (ops.embedding_bag, Output),
-    (ops.weight_gradient, WeightGradient),
-    (ops.weights_gradient, WeightsGradient),
+    (ops.grad_weight, GradWeight),
+    (ops.grad_per_sample_weights, GradPerSampleWeights),
 ):
     operator.register_autograd(function.backward, setup_context=function.setup_context)
     operator.register_vmap(function.vmap)
-ops.sparse_gradient.register_vmap(batching.sparse_gradient)
-ops.renorm_.register_vmap(batching.renorm_)
+ops.grad_weight_sparse.register_vmap(batching.grad_weight_sparse)
+ops.renorm_.register_vmap(partial(batching.renorm_, torch.ops.embag_edu.embedding_bag_renorm_))
 
 
 # ---- what the rules are made of -------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""vmap without a loop: a batch of calls is one call. Two ways to make it one:
+"""vmap without a loop: a batch of calls is one call. There are two ways to make it one:
 
 - Features side by side. Where only the table differs (or the upstream gradient), the features of
   all members stand beside each other in one wide table: no feature looks at another.
@@ -8,8 +8,8 @@
 A member whose indices or offsets are out of range must not reach into its neighbor's: such numbers
 become -1, which the call refuses.
 
-A rule takes (info, in_dims, *arguments), where in_dims says which dimension of each argument counts
-members, and returns (results, their dimensions).
+A rule takes (operator, info, in_dims, *arguments), where in_dims says which dimension of each
+argument counts members, calls the operator once, and returns (results, their dimensions).
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ import torch
 from torch import Tensor
 
 from embag_edu import spec
-from embag_edu.nn.on_cpu import Bags
+from embag_edu.nn.bags import Bags
 
 Dims = tuple[int | None, ...]
 
 
-def output(info: Any, in_dims: Dims, weight: Tensor, psw: Any, *options: Any) -> tuple:
+def output(
+    operator: Any, info: Any, in_dims: Dims, weight: Tensor, psw: Any, *options: Any
+) -> tuple:
     """The rule of `embedding_bag`."""
     bags, n = Bags(*options), info.batch_size
-    operator = torch_function("output")
     if not any_member(in_dims[1:]):
         found, saved = operator(side_by_side(weight, in_dims[0], n), psw, bags)
         if bags.mode != "max":
@@ -45,12 +46,12 @@ def output(info: Any, in_dims: Dims, weight: Tensor, psw: Any, *options: Any) ->
     return (found, saved), (0, 0)
 
 
-def weight_gradient(
-    info: Any, in_dims: Dims, g: Tensor, psw: Any, saved: Tensor, V: int, *options: Any
-) -> tuple:
-    """The rule of `embedding_bag_weight_gradient`."""
+def grad_weight(
+    operator: Any, info: Any, in_dims: Dims, g: Tensor, psw: Any, saved: Tensor, V: int,
+    *options: Any,
+) -> tuple:  # fmt: skip
+    """The rule of `embedding_bag_grad_weight`."""
     bags, n = Bags(*options), info.batch_size
-    operator = torch_function("weight_gradient")
     if not any_member((in_dims[1], *in_dims[4:])):
         if bags.mode == "max":
             saved = side_by_side(saved, in_dims[2], n)
@@ -66,24 +67,22 @@ def weight_gradient(
     return split(operator(g, psw, saved.flatten(0, 1), n * V, line.bags), n), 0
 
 
-def weights_gradient(
-    info: Any, in_dims: Dims, g: Tensor, weight: Tensor, saved: Tensor, *options: Any
+def grad_per_sample_weights(
+    operator: Any, info: Any, in_dims: Dims, g: Tensor, weight: Tensor, saved: Tensor, *options: Any
 ) -> tuple:
-    """The rule of `embedding_bag_weights_gradient`."""
+    """The rule of `embedding_bag_grad_per_sample_weights`."""
     bags, n = Bags(*options), info.batch_size
     many = in_dims[1] is not None
     V = weight.shape[1 if in_dims[1] == 0 else 0]
     line = one_after_another(n, V, bags, in_dims[3:5], shifted=many)
     table = members(weight, in_dims[1], n).flatten(0, 1) if many else weight
-    found = torch_function("weights_gradient")(
-        flat(g, in_dims[0], n), table, flat(saved, in_dims[2], n), line.bags
-    )
+    found = operator(flat(g, in_dims[0], n), table, flat(saved, in_dims[2], n), line.bags)
     return split(found, n), 0
 
 
 def renorm_(
-    info: Any, in_dims: Dims, weight: Tensor, psw: Any, max_norm: float, norm_type: float,
-    *options: Any,
+    operator: Any, info: Any, in_dims: Dims, weight: Tensor, psw: Any, max_norm: float,
+    norm_type: float, *options: Any,
 ) -> tuple:  # fmt: skip
     """The rule of `embedding_bag_renorm_`. One table for all members is rescaled for all inputs."""
     bags, n = Bags(*options), info.batch_size
@@ -93,13 +92,13 @@ def renorm_(
     tables = members(weight, in_dims[0], n) if many else weight
     table = tables.flatten(0, 1) if many else weight
     psw = flat(psw, in_dims[1], n)
-    torch.ops.embag_edu.embedding_bag_renorm_(table, psw, max_norm, norm_type, *line.bags)
+    operator(table, psw, max_norm, norm_type, *line.bags)
     if many:
         tables.copy_(table.view(tables.shape))
     return None, None
 
 
-def sparse_gradient(info: Any, in_dims: Dims, *arguments: Any) -> NoReturn:
+def grad_weight_sparse(info: Any, in_dims: Dims, *arguments: Any) -> NoReturn:
     """There are no batches of sparse tensors."""
     raise NotImplementedError(
         "embedding_bag: vmap can't return sparse gradients, torch has no batches of sparse "
@@ -107,7 +106,7 @@ def sparse_gradient(info: Any, in_dims: Dims, *arguments: Any) -> NoReturn:
     )
 
 
-# ---- the two ways ---------------------------------------------------------------------------
+# ---- the two forms --------------------------------------------------------------------------
 
 
 def side_by_side(tensor: Tensor, dim: int | None, n: int) -> Tensor:
@@ -183,10 +182,3 @@ def split(found: Tensor, n: int) -> Tensor:
 def any_member(in_dims: Dims) -> bool:
     """Whether some argument differs between members."""
     return any(dim is not None for dim in in_dims)
-
-
-def torch_function(name: str) -> Any:
-    """A function of `autograd`, which imports this file for its rules."""
-    from embag_edu.nn import autograd
-
-    return getattr(autograd, name)

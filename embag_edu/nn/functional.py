@@ -18,7 +18,7 @@ from torch.overrides import handle_torch_function, has_torch_function
 
 from embag_edu import spec
 from embag_edu.nn import autograd, implementations
-from embag_edu.nn.on_cpu import Bags, world_of
+from embag_edu.nn.bags import Bags
 
 __all__ = ["embedding_bag", "with_cuda", "with_loops", "with_vectorized"]
 
@@ -105,6 +105,16 @@ def _check_tensors(**arguments: Any) -> None:
                 f"'{kind}' object has no attribute 'dim': {name} must be a torch.Tensor, not a "
                 f"{kind}\n  To mend it: torch.as_tensor({name})."
             )
+        if isinstance(value, Tensor) and not value.is_nested and not _is_dense(value):
+            layout = "quantized" if value.is_quantized else str(value.layout).removeprefix("torch.")
+            raise NotImplementedError(
+                f"Could not run embedding_bag: {name} is a {layout} tensor, and must be a dense one"
+                f"\n  To mend it: {name}.{'dequantize' if value.is_quantized else 'to_dense'}()."
+            )
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided and not tensor.is_quantized
 
 
 def _in_todays_order(input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -139,9 +149,13 @@ def _plain(bags: Bags, max_norm: Any, norm_type: Any) -> bool:
     return (
         type(bags.mode) is str
         and all(type(flag) is bool for flag in flags)
-        and (bags.padding_idx is None or type(bags.padding_idx) is int)
+        and (bags.padding_idx is None or _fits(bags.padding_idx))
         and (max_norm is None or (spec._is_number(max_norm) and spec._is_number(norm_type)))
     )
+
+
+def _fits(padding_idx: Any) -> bool:
+    return type(padding_idx) is int and -(2**63) <= padding_idx < 2**63
 
 
 def _as_spec_reads(
@@ -149,8 +163,8 @@ def _as_spec_reads(
 ) -> Bags:
     """The bags with options that spec has read, such as NumPy's integers; or what spec raises."""
     others = {"input": bags.input, "offsets": bags.offsets, "per_sample_weights": psw}
-    world = world_of(weight, others, bags.implementation)
-    with world.session(weight):
+    backend = implementations.backend_of(weight, others, bags.implementation)
+    with backend.session(weight):
         renorm = () if max_norm is None else (max_norm, norm_type)
-        call = world.call_of(weight, psw, bags, *renorm)
+        call = backend.call_of(weight, psw, bags, *renorm)
     return bags._replace(mode=str(call.mode), padding_idx=call.padding_idx)

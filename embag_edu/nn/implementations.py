@@ -1,85 +1,74 @@
-"""The rungs behind one face: what each calls its pieces, and what it keeps for its backward.
+"""Who computes, and where: the implementations and the two backends behind torch's tensors.
 
-Each rung keeps what suits it. For torch it is one int64 array, `saved`: in mode max the winning row
-of each output value, (B, D), or -1; in the other modes the size of each bag without padding, (B,).
+An implementation keeps what its backward needs as a `spec.Saved`. torch keeps it as one int64
+tensor, `saved`: in mode max the winners, (B, D); in mode mean the bag sizes, (B,); else (0,).
 """
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from embag_edu.api import IMPLEMENTATIONS
-from embag_edu.spec import Call
-
-NAMES = (*IMPLEMENTATIONS, "auto")
-NOBODY = -1
+from embag_edu.nn import on_cpu, on_cuda
+from embag_edu.spec import Call, Saved
 
 
-class Saved(NamedTuple):
-    """What the rungs' backward functions look at."""
-
-    bag_sizes: Any
-    winners: Any
+def names() -> tuple[str, ...]:
+    """What `implementation` may be."""
+    return (*IMPLEMENTATIONS, "auto")
 
 
 def resolved(implementation: str, on_gpu: bool) -> str:
-    """The rung for a name; "auto" goes by where weight is. Raises ValueError for another name."""
-    if implementation not in NAMES:
+    """The implementation of a name; "auto" goes by where weight is. ValueError for other names."""
+    if implementation not in names():
         raise ValueError(
-            f"implementation must be one of {', '.join(NAMES)}, but got {implementation!r}"
+            f"implementation must be one of {', '.join(names())}, but got {implementation!r}"
         )
     if implementation == "auto":
         return "cuda" if on_gpu else "vectorized"
     return implementation
 
 
-def forward(call: Call, implementation: str) -> tuple[Any, Any]:
-    """The output (B, D), and `saved`."""
-    output, saved = _rung(implementation).forward(call)
-    if call.mode != "max":
-        if saved.bag_sizes is None:  # a rung that needs none for a sum
-            return output, 0 * call.offsets[1:]
-        sizes = saved.bag_sizes
-        return output, np.array(sizes, np.int64) if isinstance(sizes, list) else sizes
-    winners = saved.winners
-    if implementation == "loops":  # which keeps the position that won, where others keep the row
-        winners = np.append(call.indices, NOBODY)[winners]
-    return output, winners.astype(np.int64, copy=False)
+def as_array(call: Call, saved: Saved) -> Any:
+    """`saved` as one int64 array, of memory of its own."""
+    if call.mode == "sum":
+        return call.offsets[:0].copy()
+    array = saved.winners if call.mode == "max" else saved.bag_sizes
+    return array.astype(np.int64, copy=False)
 
 
-def weight_gradient(call: Call, implementation: str, saved: Any, grad_output: Any) -> Any:
-    """The gradient of weight alone: (V, D), or a SparseGradient."""
-    kept = Saved(None, saved) if call.mode == "max" else Saved(saved, None)
-    if implementation == "cuda":
-        from embag_edu.cuda import launch_backward as host
-
-        return host.grad_weight(call, kept, grad_output)
-    if call.mode == "max" and implementation == "loops":
-        call = replace(call, indices=np.arange(call.num_embeddings))  # its winners are rows here
-    rung = _rung(implementation)
-    way = rung.backward_max if call.mode == "max" else rung.backward_sum
-    way = rung.sparse_gradient if call.sparse else way
-    return way(call, kept, grad_output.astype(call.accumulator, copy=False))
+def as_saved(call: Call, array: Any) -> Saved:
+    """The reverse."""
+    return Saved(winners=array) if call.mode == "max" else Saved(bag_sizes=array)
 
 
-def weights_gradient(call: Call, implementation: str, saved: Any, grad_output: Any) -> Any:
-    """The gradient of per_sample_weights alone, in input's shape."""
-    if implementation == "cuda":
-        from embag_edu.cuda import launch_backward as host
+def backend_of(weight: Tensor, others: dict[str, Tensor | None], implementation: str) -> Any:
+    """The module that turns these tensors into arrays: `on_cpu` or `on_cuda`.
 
-        return host.grad_per_sample_weights(call, Saved(saved, None), grad_output)
-    upstream = grad_output.astype(call.accumulator, copy=False)
-    return _rung(implementation).backward_weights(call, upstream)
+    Raises RuntimeError where tensors lie on several devices, or where the implementation can't
+    compute on theirs.
+    """
+    same_device(weight, others)
+    kind = weight.device.type
+    if kind == "cuda" and implementation == "cuda":
+        return on_cuda
+    if kind == "cpu":
+        return on_cpu
+    fits = "'auto' or 'cuda', or move the tensors to the CPU" if kind == "cuda" else "the CPU"
+    raise RuntimeError(
+        f"implementation {implementation!r} can't compute on {weight.device}, where weight is."
+        f"\n  To mend it: use {fits}."
+    )
 
 
-def renorm(call: Call, implementation: str) -> None:
-    """max_norm: rescale the rows that occur, in place."""
-    _rung(implementation).renorm(call)
-
-
-def _rung(implementation: str) -> Any:
-    return importlib.import_module(f"embag_edu.{implementation}")
+def same_device(weight: Tensor, others: dict[str, Tensor | None]) -> None:
+    """Raise RuntimeError if a tensor is elsewhere. A weight without data (meta) goes with all."""
+    for name, tensor in others.items():
+        if tensor is not None and tensor.device != weight.device and not weight.is_meta:
+            raise RuntimeError(
+                f"Expected all tensors to be on the same device, but {name} is on {tensor.device} "
+                f"and weight is on {weight.device}.\n  To mend it: {name}.to(weight.device)."
+            )

@@ -1,4 +1,4 @@
-"""Tensors on a GPU as CuPy's arrays, and back: the same five functions as `tensors`.
+"""Tensors on a GPU as CuPy's arrays, and back: the same five functions as `on_cpu`.
 
 Arrays and tensors share memory by DLPack. Everything is put on torch's current stream, so it runs
 in the order in which it is written, and nobody waits. As with any array of CuPy's: a result that is
@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from embag_edu import spec
+from embag_edu.arrays import numpy_dtype, to_array
 from embag_edu.cuda_on_cpu import device
-from embag_edu.nn.on_cpu import BITS, IN_NUMPY, Bags, dtype_of_ml_dtypes
+from embag_edu.nn.bags import Bags
 from embag_edu.spec import Call
 
 
@@ -37,24 +38,6 @@ def session(tensor: Tensor) -> Iterator[None]:
     stream = torch.cuda.current_stream(number).cuda_stream
     with torch.cuda.device(number), cupy.cuda.Device(number), cupy.cuda.ExternalStream(stream):
         yield
-
-
-def to_array(tensor: Tensor) -> Any:
-    """An array of CuPy's on the tensor's memory."""
-    import cupy
-
-    tensor = tensor.detach().resolve_neg()
-    if not tensor.is_floating_point() or tensor.dtype in IN_NUMPY:
-        return cupy.from_dlpack(tensor)
-    bits = cupy.from_dlpack(tensor.view(BITS[tensor.itemsize]))
-    return bits.view(dtype_of_ml_dtypes(tensor.dtype))
-
-
-def to_tensor(array: Any) -> Tensor:
-    """A tensor on the memory of an array of CuPy's."""
-    if array.dtype.name == "bfloat16":
-        return torch.from_dlpack(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_dlpack(array)
 
 
 def call_of(weight: Tensor, psw: Tensor | None, bags: Bags, *renorm: float) -> Call:
@@ -95,14 +78,12 @@ def _look(tensor: Tensor | None) -> tuple[tuple[int, ...], np.dtype] | None:
     """All that spec sees of an array on the GPU."""
     if tensor is None:
         return None
-    if tensor.is_floating_point() and tensor.dtype not in IN_NUMPY:
-        return tuple(tensor.shape), dtype_of_ml_dtypes(tensor.dtype)
-    return tuple(tensor.shape), np.dtype(str(tensor.dtype).removeprefix("torch."))
+    return tuple(tensor.shape), numpy_dtype(tensor.dtype)
 
 
 def _blank(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """An array of zeros that takes no memory: one zero, shown at every place."""
-    return np.broadcast_to(np.zeros((), dtype), shape)
+    return np.lib.stride_tricks.as_strided(np.zeros(1, dtype), shape, (0,) * len(shape))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -1,6 +1,6 @@
 """The operators as torch's dispatcher knows them: `torch.ops.embag_edu.*`. Nothing on gradients.
 
-Each has an implementation for real tensors, which asks a rung, and one for tensors without data
+Each has a kernel for real tensors, which asks an implementation, and one for tensors without data
 ("fake"), which says what shape comes out: `torch.compile` and `torch.export` ask that one. Wrong
 arguments are found by the real one, so a compiled call raises what an eager call raises.
 
@@ -15,8 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from embag_edu.nn import implementations, versions
-from embag_edu.nn.on_cpu import Bags, same_device, world_of
+from embag_edu.api import implementation_of
+from embag_edu.arrays import to_array, to_tensor
+from embag_edu.nn import versions
+from embag_edu.nn.bags import Bags
+from embag_edu.nn.implementations import as_array, as_saved, backend_of, same_device
 
 # "bag_mode", for torch's own machinery has an argument "mode" that an operator's may not be called.
 BAGS = (
@@ -38,11 +41,11 @@ def _operator(name: str, takes: str, gives: str, mutates: tuple[str, ...] = ()) 
 def embedding_bag(weight: Tensor, psw: Tensor | None, *options: Any) -> tuple[Tensor, Tensor]:
     """The output (B, D), and `saved`: see `implementations`."""
     bags = Bags(*options)
-    world = _world(weight, bags, per_sample_weights=psw)
-    with world.session(weight):
-        call = world.call_of(weight, psw, bags)
-        output, saved = implementations.forward(call, bags.implementation)
-        return world.to_tensor(output), world.to_tensor(saved)
+    backend = _backend(weight, bags, per_sample_weights=psw)
+    with backend.session(weight):
+        call = backend.call_of(weight, psw, bags)
+        output, saved = implementation_of(bags.implementation).forward(call)
+        return to_tensor(output), to_tensor(as_array(call, saved))
 
 
 @embedding_bag.register_fake
@@ -50,7 +53,7 @@ def _(weight: Tensor, psw: Tensor | None, *options: Any) -> tuple[Tensor, Tensor
     bags = Bags(*options)
     same_device(weight, _others(bags, per_sample_weights=psw))
     B, D = _num_bags(bags), weight.shape[-1]
-    shape = (B, D) if bags.mode == "max" else (B,)
+    shape = {"sum": (0,), "mean": (B,)}.get(bags.mode, (B, D))
     return weight.new_empty(B, D), weight.new_empty(shape, dtype=torch.int64)
 
 
@@ -63,30 +66,30 @@ def _num_bags(bags: Bags) -> Any:
 # ---- gradients ------------------------------------------------------------------------------
 
 
-@_operator("embedding_bag_weight_gradient", GRADIENT, "Tensor")
-def weight_gradient(
+@_operator("embedding_bag_grad_weight", GRADIENT, "Tensor")
+def grad_weight(
     grad_output: Tensor, psw: Tensor | None, saved: Tensor, V: int, *options: Any
 ) -> Tensor:
     """The dense gradient of weight, (V, D)."""
     bags = Bags(*options)._replace(sparse=False)
-    return _weight_gradient(grad_output, psw, saved, V, bags)[0]
+    return _grad_weight(grad_output, psw, saved, V, bags)[0]
 
 
-@weight_gradient.register_fake
+@grad_weight.register_fake
 def _(grad_output: Tensor, psw: Tensor | None, saved: Tensor, V: int, *options: Any) -> Tensor:
     return grad_output.new_empty(V, grad_output.shape[1])
 
 
-@_operator("embedding_bag_sparse_gradient", GRADIENT, "(Tensor, Tensor)")
-def sparse_gradient(
+@_operator("embedding_bag_grad_weight_sparse", GRADIENT, "(Tensor, Tensor)")
+def grad_weight_sparse(
     grad_output: Tensor, psw: Tensor | None, saved: Tensor, V: int, *options: Any
 ) -> tuple[Tensor, Tensor]:
     """Indices (1, nnz) and values (nnz, D): an entry for each position that is not padding."""
-    indices, values = _weight_gradient(grad_output, psw, saved, V, Bags(*options))
+    indices, values = _grad_weight(grad_output, psw, saved, V, Bags(*options))
     return indices, values
 
 
-@sparse_gradient.register_fake
+@grad_weight_sparse.register_fake
 def _(
     grad_output: Tensor, psw: Tensor | None, saved: Tensor, V: int, *options: Any
 ) -> tuple[Tensor, Tensor]:
@@ -97,38 +100,41 @@ def _(
     return grad_output.new_empty(1, nnz, dtype=torch.int64), grad_output.new_empty(nnz, D)
 
 
-def _weight_gradient(
+def _grad_weight(
     grad_output: Tensor, psw: Tensor | None, saved: Tensor, V: int, bags: Bags
 ) -> list[Tensor]:
     """[dense], or [indices, values]."""
     # The gradient takes weight's shape and dtype only: a blank of one number stands in for it.
     weight = grad_output.new_zeros(()).expand(V, grad_output.shape[-1])
-    world = _world(weight, bags, per_sample_weights=psw, saved=saved)
-    with world.session(weight):
-        call, upstream = world.call_of(weight, psw, bags), world.to_array(grad_output)
-        world.check_upstream(call, upstream)
-        found = implementations.weight_gradient(
-            call, bags.implementation, world.to_array(saved), upstream
-        )
-        return [world.to_tensor(array) for array in (found[:2] if bags.sparse else [found])]
+    backend = _backend(weight, bags, per_sample_weights=psw, saved=saved)
+    with backend.session(weight):
+        call, upstream = backend.call_of(weight, psw, bags), to_array(grad_output)
+        backend.check_upstream(call, upstream)
+        kept = as_saved(call, to_array(saved))
+        grad = implementation_of(bags.implementation).grad_weight(call, kept, upstream)
+        return [to_tensor(array) for array in (grad[:2] if bags.sparse else [grad])]
 
 
-@_operator("embedding_bag_weights_gradient", "Tensor grad_output, Tensor weight, Tensor saved",
-           "Tensor")  # fmt: skip
-def weights_gradient(grad_output: Tensor, weight: Tensor, saved: Tensor, *options: Any) -> Tensor:
+@_operator(
+    "embedding_bag_grad_per_sample_weights",
+    "Tensor grad_output, Tensor weight, Tensor saved",
+    "Tensor",
+)
+def grad_per_sample_weights(
+    grad_output: Tensor, weight: Tensor, saved: Tensor, *options: Any
+) -> Tensor:
     """The gradient of per_sample_weights, in input's shape."""
     bags = Bags(*options)
-    world = _world(weight, bags, grad_output=grad_output, saved=saved)
-    with world.session(weight):
-        call, upstream = world.call_of(weight, None, bags), world.to_array(grad_output)
-        world.check_upstream(call, upstream)
-        kept = world.to_array(saved)
-        return world.to_tensor(
-            implementations.weights_gradient(call, bags.implementation, kept, upstream)
-        )
+    backend = _backend(weight, bags, grad_output=grad_output, saved=saved)
+    with backend.session(weight):
+        call, upstream = backend.call_of(weight, None, bags), to_array(grad_output)
+        backend.check_upstream(call, upstream)
+        chosen = implementation_of(bags.implementation)
+        kept = as_saved(call, to_array(saved))
+        return to_tensor(chosen.grad_per_sample_weights(call, kept, upstream))
 
 
-@weights_gradient.register_fake
+@grad_per_sample_weights.register_fake
 def _(grad_output: Tensor, weight: Tensor, saved: Tensor, *options: Any) -> Tensor:
     return weight.new_empty(Bags(*options).input.shape)
 
@@ -147,11 +153,10 @@ def renorm_(
 ) -> None:
     """Rescale in place the rows that occur and are too long: after every check of the call."""
     bags = Bags(*options)
-    world = _world(weight, bags, per_sample_weights=psw)
-    with world.session(weight):
-        implementations.renorm(
-            world.call_of(weight, psw, bags, max_norm, norm_type), bags.implementation
-        )
+    backend = _backend(weight, bags, per_sample_weights=psw)
+    with backend.session(weight):
+        call = backend.call_of(weight, psw, bags, max_norm, norm_type)
+        implementation_of(bags.implementation).renorm(call)
 
 
 @renorm_.register_fake
@@ -159,8 +164,8 @@ def _(weight: Tensor, psw: Tensor | None, *options: Any) -> None:
     return None
 
 
-def _world(weight: Tensor, bags: Bags, **others: Tensor | None) -> Any:
-    return world_of(weight, _others(bags, **others), bags.implementation)
+def _backend(weight: Tensor, bags: Bags, **others: Tensor | None) -> Any:
+    return backend_of(weight, _others(bags, **others), bags.implementation)
 
 
 def _others(bags: Bags, **others: Tensor | None) -> dict[str, Tensor | None]:

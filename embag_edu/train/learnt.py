@@ -16,7 +16,7 @@ from embag_edu.train.models import TextClassifier
 
 def table_of(model: TextClassifier) -> np.ndarray:
     """The rows (V, D) of a model, as an array of its own."""
-    return np.array(model.bag.weight.detach().cpu())
+    return np.asarray(model.bag.weight.detach().cpu()).copy()
 
 
 def nearest(

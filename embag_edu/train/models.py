@@ -12,10 +12,10 @@ from torch import Tensor
 
 from embag_edu import nn
 from embag_edu.data import PAD
-from embag_edu.nn.implementations import NAMES as OURS
+from embag_edu.nn.implementations import names
 from embag_edu.train.examples import Batch
 
-IMPLEMENTATIONS = ("torch", *OURS)
+IMPLEMENTATIONS = ("torch", *names())
 
 
 def bag_of(implementation: str, rows: int, dim: int, **options: Any) -> torch.nn.EmbeddingBag:

@@ -109,9 +109,12 @@ class _Bag:
 
     def won_by(self, position: int) -> list[int]:
         """The features that a position wins, in mode max."""
-        if self.winners is None:
+        if self.winners is None or position not in self.counted:
             return []
-        return [int(f) for f in np.flatnonzero(self.winners == position)]
+        row = self.ids[position]
+        if position != next(p for p in self.counted if self.ids[p] == row):
+            return []  # a tie with itself: the first has won
+        return [int(feature) for feature in np.flatnonzero(self.winners == row)]
 
     def fate(self, position: int) -> str:
         """What becomes of a position, in words."""

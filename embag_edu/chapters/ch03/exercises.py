@@ -11,7 +11,7 @@ import numpy as np
 from embag_edu.check import faults
 from embag_edu.course import draw
 from embag_edu.course.exercise import Case, Exercise, Wrong
-from embag_edu.loops import NOBODY
+from embag_edu.spec import NOBODY
 
 Loss = Callable[[np.ndarray], float]
 NAN = float("nan")

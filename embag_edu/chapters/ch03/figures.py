@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from embag_edu import loops
 from embag_edu.chapters import style
-from embag_edu.spec import Call, Gradients, make_call
+from embag_edu.spec import NOBODY, Call, Saved, make_call
 
 WIDE = 1.7  # a value, with the sign that marks a difference before it
 STEP = 1.55  # from one bag to the next
@@ -122,7 +122,7 @@ def gradient_picture(
         np.asarray(input), weight, np.asarray(offsets), mode=mode, padding_idx=padding_idx
     )
     _, saved = loops.forward(call)
-    right = loops.backward(call, saved, upstream)
+    right = loops.grad_weight(call, saved, upstream)
     faulty = None if faulty is None else np.asarray(faulty, np.float64)
     scene = _Flow(call, saved, upstream, right, faulty, fault)
     return style.Picture(scene.draw(), scene.alt())
@@ -131,10 +131,10 @@ def gradient_picture(
 class _Flow:
     """grad_output at the left, the table's gradient in the middle, a wrong one at the right."""
 
-    def __init__(self, call: Call, saved: loops.Saved, upstream: np.ndarray, right: Gradients,
+    def __init__(self, call: Call, saved: Saved, upstream: np.ndarray, right: Any,
                  faulty: np.ndarray | None, fault: str) -> None:  # fmt: skip
         self.call, self.saved, self.upstream = call, saved, upstream
-        self.right, self.faulty, self.fault = right.weight, faulty, fault
+        self.right, self.faulty, self.fault = right, faulty, fault
         shown = [upstream, self.right] + ([] if faulty is None else [faulty])
         self.decimals = style.digits(*shown)
         self.differs = np.zeros(self.right.shape, bool)
@@ -180,10 +180,9 @@ class _Flow:
 
     def reached(self, bag: int) -> list[int]:
         """The rows to which the gradient of a bag flows."""
-        positions: Any = loops.positions_of(self.call, bag)
         if self.saved.winners is not None:
-            positions = [p for p in self.saved.winners[bag] if p != loops.NOBODY]
-        return sorted({int(self.call.indices[p]) for p in positions})
+            return sorted({int(row) for row in self.saved.winners[bag]} - {NOBODY})
+        return sorted({int(self.call.indices[p]) for p in loops.positions_of(self.call, bag)})
 
     def draw_gradient(self, ax: Axes, x: float, top: float, tall: float) -> None:
         """The right gradient of the table; rows that get nothing are faint, padding is hatched."""

@@ -80,8 +80,8 @@ def _strides_alt(shape: Any, strides: Any, memory: Any, right: Any, read: Any) -
 
 CORNERS = {
     "output": ("output(W, s)", "(B, D), like g"),
-    "weight": ("weight_gradient(g, s)", "(V, D), like W"),
-    "weights": ("weights_gradient(g, W)", "(N,), like s"),
+    "weight": ("grad_weight(g, s)", "(V, D), like W"),
+    "weights": ("grad_per_sample_weights(g, W)", "(N,), like s"),
 }
 
 
@@ -105,10 +105,10 @@ def trilinear_picture() -> style.Picture:
     return style.Picture(
         figure,
         "A triangle of three functions around T(W, s, g), which is one number. At its corners: "
-        "output of W and s, weight_gradient of g and s, weights_gradient of g and W. Each is the "
-        "derivative of T by the letter that it lacks, and has that letter's shape. A double arrow "
-        "joins each two: the derivatives of each function are the other two, and the letter that "
-        "both take stays as it is.",
+        "output of W and s, grad_weight of g and s, grad_per_sample_weights of g and W. Each is "
+        "the derivative of T by the letter that it lacks, and has that letter's shape. A double "
+        "arrow joins each two: the derivatives of each function are the other two, and the letter "
+        "that both take stays as it is.",
     )
 
 
