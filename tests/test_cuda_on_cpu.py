@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import re
+import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +18,7 @@ from embag_edu.cuda_on_cpu import (
     NotModeled,
     RawKernel,
     RawModule,
+    checked,
     compare,
     settings,
     toolchain,
@@ -314,6 +317,83 @@ def test_a_kernel_that_goes_wild_takes_nothing_with_it(name, args, kind, x):
         RawModule(code=WILD).get_function(name)((1,), (1,), args)
     assert caught.value.kind == kind
     np.testing.assert_array_equal(scaled(x), 2 * x)  # and the next launch is well
+
+
+MUCH = """
+extern "C" __global__ void stacked(float* x) {
+  int a[SIZE];
+  for (int i = 0; i < SIZE; i += 100) a[i] = i + threadIdx.x;
+  __syncthreads();
+  int sum = 0;
+  for (int i = 0; i < SIZE; i += 100) sum += a[i] == i + threadIdx.x;
+  x[threadIdx.x] = sum;
+}
+extern "C" __global__ void waits(volatile int* flag) { while (flag[0] == 0); }
+extern "C" __global__ void prints(volatile int* flag) {
+  while (flag[0] == 0)
+    if (flag[1]++ < 3) printf("wait ");
+}
+extern "C" __global__ void slow(float* x) {
+  float sum = 0.0f;
+  for (int i = 0; i < 300; i++) sum += x[(i * threadIdx.x) % 64];
+  if (sum < 0) x[0] = sum;
+}
+"""
+
+
+@pytest.mark.parametrize("size", [40_000, 130_000])
+@pytest.mark.parametrize("mode", ["fast", "checked"])
+def test_a_thread_has_512_kib_of_local_memory(mode, size):
+    x, module = np.zeros(64, np.float32), RawModule(code=MUCH, options=(f"-DSIZE={size}",))
+    with settings(mode=mode):
+        module.get_function("stacked")((1,), (64,), (x,))
+    np.testing.assert_array_equal(x, np.full(64, size // 100, np.float32))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a launch is ended by a signal")
+@pytest.mark.parametrize("name, cores, order", [("waits", 1, 0), ("waits", 2, 1), ("prints", 1, 0)])
+def test_fast_mode_has_a_time_limit(name, cores, order, x):
+    kernel = RawModule(code=MUCH, options=("-DSIZE=4",)).get_function(name)
+    with settings(mode="fast", seconds=0.5, cores=cores, order=order):
+        with pytest.raises(KernelFault, match="0.5 seconds.*\n.*settings.seconds=") as caught:
+            kernel((4,), (32,), (np.zeros(2, np.int32),))
+    assert caught.value.kind == "endless"
+    np.testing.assert_array_equal(scaled(x, mode="fast"), 2 * x)  # and the next launch is well
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a launch is ended by a signal")
+@pytest.mark.parametrize("mode", ["fast", "checked"])
+def test_an_interrupt_ends_a_launch(mode, x):
+    kernel = RawModule(code=MUCH, options=("-DSIZE=4",)).get_function("waits")
+    with settings(mode=mode):
+        kernel((1,), (1,), (np.ones(1, np.int32),))  # compiled
+        interrupt = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            kernel((1,), (1,), (np.zeros(1, np.int32),))
+        interrupt.join()
+        np.testing.assert_array_equal(scaled(x, mode=mode), 2 * x)
+
+
+def test_a_right_launch_that_is_cut_off_is_told_how_far_it_got(x):
+    kernel = RawModule(code=MUCH, options=("-DSIZE=4",)).get_function("slow")
+    with settings(seconds=2), pytest.raises(KernelFault) as caught:
+        kernel((1_000_000,), (64,), (np.zeros(64, np.float32),))
+    assert caught.value.kind == "time limit"
+    told = r"after 2 seconds, when [1-9][\d,]* of 1,000,000 blocks"
+    assert re.search(told, str(caught.value)) and "settings(seconds=" in str(caught.value)
+
+
+def test_where_races_are_not_looked_for_is_said(monkeypatch):
+    monkeypatch.setattr(checked, "SHADOW_LIMIT", 60 * 64)  # notes for 64 numbers
+    code = 'extern "C" __global__ void k(float* x, int at) { x[at] += threadIdx.x; }'
+    kernel, x = RawKernel(code, "k"), np.zeros(256, np.float32)
+    with pytest.warns(UserWarning, match="not looked for in the last 75 % of `x`"):
+        kernel((1,), (32,), (x, np.int32(200)))
+    assert kernel.report.unchecked and "not looked for" in kernel.report.verdict
+    assert "not looked for" in str(kernel.report)
+    with pytest.raises(KernelFault, match="race"):
+        kernel((1,), (32,), (x, np.int32(0)))
 
 
 def test_faults_that_are_only_listed():

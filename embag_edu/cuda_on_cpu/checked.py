@@ -9,10 +9,12 @@ import atexit
 import contextlib
 import ctypes
 import json
+import math
 import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -173,7 +175,7 @@ def _answer(request: dict, seconds: float, arena: Arena, launched: Launched) -> 
     except ChildDied as died:
         raise _lost("crash", arena, launched, f"exit status {died}") from None
     if found is None:
-        raise _lost("endless", arena, launched, f"{seconds:g}")
+        raise _cut_off(arena, launched, seconds)
     if "error" in found:
         raise RuntimeError(f"cuda_on_cpu: {found['error']}")
     return found
@@ -191,6 +193,15 @@ def _study(found: dict, request: dict, copy_in: Callable[[], None]) -> None:
         for i, fault in enumerate(races[:4]):
             told = (again or {}).get("studied", [])
             fault["studied"] = [Touch(*row) for element, *row in told if element == i]
+
+
+def _cut_off(arena: Arena, launched: Launched, seconds: float) -> KernelFault:
+    """Endless; or out of time, where blocks have been ending until now."""
+    done, began = (int(n) for n in arena.bytes[24:40].view(np.uint64))
+    total, now = math.prod(launched.grid), time.monotonic()  # the clock of the child, too
+    going_on = done and now - began / 1e9 < max(4 * seconds / done, seconds / 4)
+    text = f"{seconds:g} {done} {total}"
+    return _lost("time limit" if going_on else "endless", arena, launched, text)
 
 
 def _lost(kind: str, arena: Arena, launched: Launched, text: str) -> KernelFault:
@@ -230,7 +241,7 @@ def _copy_in(
     variables: list[dict],
     values: dict[str, np.ndarray],
 ) -> None:
-    arena.bytes[:24] = 0
+    arena.bytes[:40] = 0
     for i, at in layout.places.items():
         array = launched.values[i]
         arena.bytes[at : at + array.nbytes] = _bytes(array)

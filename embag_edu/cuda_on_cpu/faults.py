@@ -331,11 +331,26 @@ def _async(f, launched):
 
 
 def _endless(f, launched):
+    seconds, *blocks = f["text"].split()  # no blocks: fast mode
+    told = f"; {int(blocks[0]):,} of {int(blocks[1]):,} blocks had ended" if blocks else ""
+    waits = "another block" if blocks else "another thread"
     return (
-        f"the kernel had not ended after {f['text']} seconds and was stopped; it was last seen in "
-        f"{_who(f, launched)}.",
-        "look at the condition of the loop. A block that waits for another block waits for ever "
-        "here, and may on a GPU",
+        f"the kernel had not ended after {seconds} seconds and was stopped{told}. It was last seen "
+        f"in {_who(f, launched)}.",
+        f"look at the condition of the loop. One that waits for {waits} may wait for ever here. "
+        "Perhaps there is only much to do: settings(seconds=...) allows more",
+    )
+
+
+def _time_limit(f, launched):
+    seconds, done, total = f["text"].split()
+    needed = float(seconds) * int(total) / int(done)
+    return (
+        f"the kernel was stopped after {seconds} seconds, when {int(done):,} of {int(total):,} "
+        "blocks had ended and the next ones were going on.",
+        f"perhaps nothing is wrong: at this pace all blocks take {needed:,.0f} seconds. Launch on "
+        f"less data, allow more with settings(seconds={1.5 * needed:.0f}), or leave the checks out "
+        'with settings(mode="fast")',
     )
 
 
@@ -364,8 +379,7 @@ def _crash(f, launched):
     return (
         f"the process that ran the kernel died ({f['text']}); it was last seen in "
         f"{_who(f, launched)}.",
-        "a local array that is too large (each thread has a stack of 128 KiB), or a recursion "
-        "without an end",
+        "a local array that is too large (each thread has 512 KiB), or a recursion without an end",
     )
 
 
@@ -392,6 +406,7 @@ SENTENCES: dict[str, Callable[[dict, Launched], tuple[str, str]]] = {
     "array index": _index,
     "async copy": _async,
     "endless": _endless,
+    "time limit": _time_limit,
     "division by zero": _zero,
     "assertion": _assertion,
     "shared memory": _too_much_shared,

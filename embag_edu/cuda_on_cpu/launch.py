@@ -18,7 +18,6 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,11 +28,12 @@ from embag_edu.cuda_on_cpu import source, toolchain
 from embag_edu.cuda_on_cpu.arguments import SHARED_DEFAULT, check_arguments, check_shape
 from embag_edu.cuda_on_cpu.checked import run
 from embag_edu.cuda_on_cpu.counts import Report, raise_for
+from embag_edu.cuda_on_cpu.fast import run_parts
 from embag_edu.cuda_on_cpu.faults import KernelFault, shown_alone
 from embag_edu.cuda_on_cpu.launched import Launched
 from embag_edu.cuda_on_cpu.refuse import NotModeled
 from embag_edu.cuda_on_cpu.settings import Settings, current
-from embag_edu.cuda_on_cpu.worker import Launch, prepare
+from embag_edu.cuda_on_cpu.worker import Control, Launch, prepare
 
 
 class RawModule:
@@ -151,16 +151,6 @@ def _copies() -> str:
     if _folder is None:
         _folder = tempfile.TemporaryDirectory(prefix="cuda_on_cpu_", ignore_cleanup_errors=True)
     return _folder.name
-
-
-_pool: ThreadPoolExecutor | None = None
-
-
-def _cores(n: int) -> ThreadPoolExecutor:
-    global _pool
-    if _pool is None or _pool._max_workers < n:
-        _pool = ThreadPoolExecutor(n)
-    return _pool
 
 
 class RawKernel:
@@ -310,7 +300,7 @@ class RawKernel:
         with module._lock:
             libraries = module._libraries(cores)
 
-            def part(k: int) -> str | None:
+            def part(k: int, control: Control) -> str | None:
                 module._copy_variables(libraries[k], out=False)
                 launch = prepare(
                     Launch(),
@@ -321,17 +311,21 @@ class RawKernel:
                     shared_mem,
                     now.order,
                     pointers,
+                    control,
                 )
                 failed = getattr(libraries[k], f"launch_{self._number}")(ctypes.byref(launch))
                 report = libraries[k].cuda_on_cpu_report().decode(errors="replace")
                 return report if failed or '"printed":""' not in report else None
 
-            told = [part(0)] if cores == 1 else list(_cores(cores).map(part, range(cores)))
+            parts = [functools.partial(part, k) for k in range(cores)]
+            told = run_parts(parts, libraries[0], now.seconds)
             if writes:
                 module._copy_variables(libraries[0], out=True)
         for report in filter(None, told):
             found = json.loads(report)
             print(found["printed"], end="")
+            for fault in found["faults"]:
+                fault["text"] = fault["text"] or f"{now.seconds:g}"
             raise_for(Report(launched, found))
 
 

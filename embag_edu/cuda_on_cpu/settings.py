@@ -18,7 +18,7 @@ class Settings:
     mode:         "checked", or "fast" (EMBAG_CUDA_MODE sets the default).
     order:        0: threads and blocks one after another, in order. k > 0: the order of seed k; in
                   checked mode threads are also interrupted at their accesses to memory.
-    seconds:      a checked kernel that takes longer is ended and reported as endless.
+    seconds:      a kernel that takes longer is ended, and a fault tells how far it got.
     cores:        fast mode: how many cores share the blocks.
     strict:       what is otherwise a note beside the result (right, but not by the letter of CUDA's
                   guide, or only by luck) is a fault.

@@ -45,6 +45,16 @@ class Watch(ctypes.Structure):
     ]
 
 
+class Control(ctypes.Structure):
+    """cuda_on_cpu.h's Control."""
+
+    _fields_ = [
+        ("stacks", ctypes.c_void_p * 1024),
+        ("leave", ctypes.c_void_p),
+        ("thread", ctypes.c_uint64),
+    ]
+
+
 class Launch(ctypes.Structure):
     """cuda_on_cpu.h's Launch."""
 
@@ -57,11 +67,13 @@ class Launch(ctypes.Structure):
         ("last", ctypes.c_ulonglong),
         ("dynamic_bytes", ctypes.c_ulonglong),
         ("order", ctypes.c_uint),
+        ("control", ctypes.POINTER(Control)),
     ]
 
 
-def prepare(launch, grid, block, first, last, shared, order, args):
+def prepare(launch, grid, block, first, last, shared, order, args, control):
     """Fill a Launch; `args` is a ctypes array of pointers to the values."""
+    launch.control = ctypes.pointer(control)
     launch.args = ctypes.addressof(args)
     launch.grid[:], launch.block[:] = grid, block
     launch.first, launch.last = first, last
@@ -85,7 +97,7 @@ class Worker:
     """The arena that is mapped, and the libraries that are loaded."""
 
     def __init__(self):
-        self.libraries, self.images = {}, {}
+        self.libraries, self.images, self.control = {}, {}, Control()
         self.path = self.arena = None
 
     def map(self, path, size):
@@ -107,7 +119,15 @@ class Worker:
         grid, block = request["grid"], request["block"]
         total = grid[0] * grid[1] * grid[2]
         launch = prepare(
-            Launch(), grid, block, 0, total, request["shared"], request["order"], pointers
+            Launch(),
+            grid,
+            block,
+            0,
+            total,
+            request["shared"],
+            request["order"],
+            pointers,
+            self.control,
         )
         getattr(library, f"launch_{request['kernel']}")(ctypes.byref(launch))
         self.exchange(library, request["variables"], to_library=False)

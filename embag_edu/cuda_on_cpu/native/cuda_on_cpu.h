@@ -525,6 +525,11 @@ CUDA_ON_CPU_TYPES(longlong, "int64") CUDA_ON_CPU_TYPES(ulonglong, "uint64")
 CUDA_ON_CPU_TYPES(float, "float32") CUDA_ON_CPU_TYPES(double, "float64")
 
 typedef void (*Call)(void** args);
+struct Control {        // of one core, made by Python: stacks that all libraries use, and how to end a launch
+  char* stacks[1024];
+  void (*leave)();      // to be called in a signal handler of the thread that runs the kernel
+  uint64_t thread;
+};
 struct Launch {
   Call call;
   void** args;
@@ -532,6 +537,7 @@ struct Launch {
   unsigned long long first, last;  // the blocks to run, counted x first
   unsigned long long dynamic_bytes;
   unsigned order;                  // 0: threads in order, else the seed of an order
+  Control* control;
 };
 int run_blocks(const Launch& launch);
 template <auto kernel> struct Kernel;

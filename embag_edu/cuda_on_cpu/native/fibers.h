@@ -5,10 +5,14 @@
 #include <string.h>
 #ifdef _WIN32
 #include <windows.h>
+#else
+#include <sys/mman.h>
 #endif
 
 namespace cuda_on_cpu {
 [[noreturn]] void fiber_main();
+// CUDA gives a thread up to 512 KiB of local memory; the rest is for what a CPU puts on a stack too.
+const size_t STACK = (512 + 64) << 10;
 #ifdef _WIN32  // Windows has fibers
 struct Fiber { void* handle; };
 inline bool holds(Fiber&, uint64_t address) {  // of the running fiber
@@ -16,19 +20,16 @@ inline bool holds(Fiber&, uint64_t address) {  // of the running fiber
   return address >= (uint64_t)limits->StackLimit && address < (uint64_t)limits->StackBase;
 }
 inline void __stdcall start(void*) { fiber_main(); }
-inline void prepare(Fiber& f) {
+inline void prepare(Fiber& f, char*&) {
   if (f.handle) DeleteFiber(f.handle);
-  f.handle = CreateFiberEx(1 << 14, 1 << 17, 0, start, nullptr);
+  f.handle = CreateFiberEx(1 << 14, STACK, 0, start, nullptr);
 }
-inline void drop(Fiber& f) {
-  if (f.handle) DeleteFiber(f.handle);
-  f.handle = nullptr;
-}
+inline void give_back(char*) {}
 inline void prepare_root(Fiber& f) { f.handle = IsThreadAFiber() ? GetCurrentFiber() : ConvertThreadToFiber(nullptr); }
 inline void jump(Fiber&, Fiber& to) { SwitchToFiber(to.handle); }
 #else  // save the registers that a called function must keep, swap the stack pointer, restore them
 struct Fiber { void* sp; char* stack; };
-const size_t STACK = 1 << 17, FRAME = 160;
+const size_t FRAME = 160, GUARD = 1 << 16, KEPT_STACK = 1 << 15;
 extern "C" void cuda_on_cpu_jump(void** save, void* load) __asm__("cuda_on_cpu_jump");
 #if defined(__x86_64__)
 __asm__(
@@ -54,14 +55,22 @@ const int RETURN_ADDRESS = 11;
 #error "cuda_on_cpu can switch threads on x86-64 and 64-bit ARM only"
 #endif
 inline bool holds(Fiber& f, uint64_t address) { return address - (uint64_t)f.stack < STACK; }
-inline void prepare(Fiber& f) {
-  if (!f.stack) f.stack = (char*)malloc(STACK);
+inline char* new_stack() {  // below it lies a page that nobody may touch: who runs over the end is stopped there
+  char* all = (char*)mmap(nullptr, GUARD + STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON | MAP_NORESERVE, -1, 0);
+  if (all == (char*)MAP_FAILED || mprotect(all, GUARD, PROT_NONE)) abort();
+  return all + GUARD;
+}
+inline void prepare(Fiber& f, char*& stack) {
+  if (!stack) stack = new_stack();
+  f.stack = stack;
   void** sp = (void**)(((uintptr_t)(f.stack + STACK) & ~(uintptr_t)15) - FRAME);
   memset((void*)sp, 0, FRAME);
   sp[RETURN_ADDRESS] = (void*)fiber_main;
   f.sp = sp;
 }
-inline void drop(Fiber& f) { free(f.stack), f.stack = nullptr; }
+inline void give_back(char* stack) {  // the memory, all but the piece that most kernels use
+  if (stack) madvise(stack, STACK - KEPT_STACK, MADV_DONTNEED);
+}
 inline void prepare_root(Fiber&) {}
 inline void jump(Fiber& from, Fiber& to) { cuda_on_cpu_jump(&from.sp, to.sp); }
 #endif

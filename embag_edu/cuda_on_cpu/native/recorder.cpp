@@ -7,6 +7,9 @@
 #undef clock
 #include "runtime.h"
 #include <stdlib.h>
+#ifndef _WIN32
+#include <sys/mman.h>
+#endif
 
 namespace cuda_on_cpu {
 // ---- what the launch may touch, told by Python ---------------------------------------------------
@@ -209,6 +212,14 @@ static Cell* shadow[MAX_SPANS];
 static uint64_t covered[MAX_SPANS];          // so many bytes of each array have one
 static unsigned* hits[MAX_SPANS];            // atomics, for every 4 bytes; made when the first one comes
 static Cell* shared_shadow;
+const size_t SHARED_CELLS = 3 * SHARED_BYTES / 4 * sizeof(Cell);  // most of them are never touched
+#ifdef _WIN32
+static void* zeros(size_t bytes) { return calloc(bytes, 1); }
+static void drop(void* memory, size_t) { free(memory); }
+#else  // calloc would fill them with zeros at every launch
+static void* zeros(size_t bytes) { return mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0); }
+static void drop(void* memory, size_t bytes) { munmap(memory, bytes); }
+#endif
 static uint8_t *written, *pending;           // of every byte of shared memory
 
 static unsigned pcs[1 << 15], n_pcs = 1;     // every place of an access, with a number of 15 bits; 0: one too many
@@ -598,7 +609,7 @@ void launch_starts() {
   memset((void*)sites, 0, sizeof sites);
   memset((void*)known, 0, sizeof known);
   for (SyncVariable& v : variables) v.address = 0, v.n = 0;
-  shared_shadow = (Cell*)calloc(3 * SHARED_BYTES / 4, sizeof(Cell));
+  shared_shadow = (Cell*)zeros(SHARED_CELLS);
   written = (uint8_t*)calloc(3 * SHARED_BYTES, 1), pending = (uint8_t*)calloc(3 * SHARED_BYTES, 1);
   memset(core.shared, 0xff, 3 * SHARED_BYTES);
   counts_cut = any_fence = in_atomic = false;
@@ -632,7 +643,7 @@ void block_ends() {
 }
 // Every kernel has its own library, and each of them this memory: kept, 300 kernels took 11 GiB.
 void launch_ends() {
-  free((void*)shared_shadow), free(written), free(pending);
+  drop((void*)shared_shadow, SHARED_CELLS), free(written), free(pending);
   shared_shadow = nullptr, written = pending = nullptr;
   for (Cell*& cells : shadow) free((void*)cells), cells = nullptr;
   for (Stream& s : streams)  // there are some where the launch has failed

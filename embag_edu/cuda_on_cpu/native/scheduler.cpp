@@ -1,4 +1,10 @@
 // scheduler.cpp: runs the threads of a block as fibers on one CPU core, block after block.
+#ifndef _WIN32
+#define clock clock_of_the_host  // a kernel's clock() is another
+#include <pthread.h>
+#include <signal.h>
+#undef clock
+#endif
 #include "runtime.h"
 #include "fibers.h"
 #include <stdarg.h>
@@ -13,6 +19,9 @@ static Fiber root, fibers[MAX_THREADS], *starting;
 static Fiber* idle[MAX_THREADS];
 static unsigned n_idle, n_fibers;
 static Text printed;
+static Control* control;
+// A signal may end a launch at any time: at once in the kernel, soon where memory is being allocated.
+static volatile bool in_kernel, allocating, to_leave;
 
 // ---- texts and faults ----------------------------------------------------------------------------
 void Text::add(const char* format, ...) {
@@ -36,7 +45,16 @@ void Text::quote(const char* text, size_t length) {
   }
   add("\"");
 }
+static void leave_now();
+struct Allocating {
+  Allocating() { allocating = true; }
+  ~Allocating() {
+    allocating = false;
+    if (to_leave) leave_now();
+  }
+};
 int print(const char* format, ...) {
+  Allocating here_now;
   char line[1024];
   va_list list;
   va_start(list, format);
@@ -103,7 +121,7 @@ static Fiber* resume_one() {
 }
 static Fiber* start_one() {
   if (n_idle) return starting = idle[--n_idle];
-  prepare(fibers[n_fibers]);
+  prepare(fibers[n_fibers], control->stacks[n_fibers]);
   return starting = &fibers[n_fibers++];
 }
 // The fiber to run now: one that starts the next thread, or that of a thread that can go on, or the
@@ -307,6 +325,7 @@ void copy_later(void* shared, const void* global, size_t bytes, size_t zeros, in
   record(global, (unsigned)(bytes - zeros), READ, line, pc);
   record(shared, (unsigned)bytes, WRITE, line, pc);
   if (t.n_copies == t.copies_room) {
+    Allocating here_now;
     t.copies_room = 2 * t.copies_room + 8;
     t.copies = (Copy*)realloc((void*)t.copies, t.copies_room * sizeof(Copy));
   }
@@ -387,7 +406,9 @@ static void explain_deadlock() {
 }
 static void run_block() {
   Fiber* first = pick();
+  in_kernel = true;
   jump(root, *first);
+  in_kernel = false;
   if (core.failed || core.done == core.n_threads) return;
   explain_deadlock();
   core.failed = true;
@@ -455,21 +476,49 @@ static unsigned long long permuted(unsigned long long i, unsigned long long n) {
   }
   return (i * (step % n) + core.order) % n;
 }
+static void leave_now() {
+  if (!CHECKED) new_fault("endless", 0);
+  core.failed = true;
+  Fiber none;
+  jump(none, root);
+}
+static void leave_soon() {
+  if (in_kernel && !allocating) leave_now();
+  to_leave = true;
+}
 int run_blocks(const Launch& l) {
   prepare_root(root);
+  control = l.control, to_leave = false;
+  control->leave = leave_soon;
   start_launch(l);
   launch_starts();
   for (unsigned long long i = l.first; i < l.last && !core.failed; i++) {
+    if (to_leave) { core.block = (unsigned)i, new_fault("endless", 0), core.failed = true; break; }
     start_block(l, l.first + permuted(i - l.first, l.last - l.first));
     run_block();
     block_ends();
   }
   here = nullptr;
   launch_ends();
-  for (Fiber& f : fibers)
-    if (CHECKED) drop(f);
+  for (unsigned i = 0; CHECKED && i < core.n_threads; i++) give_back(control->stacks[i]);
   return core.failed || core.n_faults;
 }
+#ifndef _WIN32
+static Control* controls;
+static unsigned n_controls;
+static void on_signal(int) {
+  for (unsigned i = 0; i < n_controls; i++)
+    if (controls[i].thread == (uint64_t)pthread_self()) controls[i].leave();
+}
+// Asked of one library of the process: Python sends this signal to a thread whose launch is to end.
+CUDA_ON_CPU_EXPORT void cuda_on_cpu_listen(Control* all, unsigned n, int signal) {
+  controls = all, n_controls = n;
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = on_signal, action.sa_flags = SA_RESTART | SA_NODEFER;
+  sigaction(signal, &action, nullptr);
+}
+#endif
 static void write_faults(Text& json, const char* name, const Fault* faults, unsigned n) {
   json.add("\"%s\":[", name);
   for (unsigned i = 0; i < n; i++) {
