@@ -27,6 +27,10 @@ _HEADERS = {
     "mma.h": _TENSOR,
     "cuda/": _LIBCUDA,
     "nv/": _LIBCUDA,
+    **dict.fromkeys(
+        ("cuda_fp8.h", "cuda_fp6.h", "cuda_fp4.h", "cuComplex.h", "cuda_awbarrier", "cuda_barrier"),
+        "this header of CUDA is not modeled: write what you need of it, or run it on a GPU",
+    ),
 }
 _NAMES = {
     **dict.fromkeys(("asm", "__asm__", "__asm"), _PTX),

@@ -196,7 +196,7 @@ def global_variables(code: str, options: Sequence[str] | None = None) -> list[Gl
         if i > end and token.depth == 0 and token.text in ("__constant__", "__device__"):
             end = end_of(found, i)
             statement = bare(found[begin_of(found, i) : end])
-            if not _is_function(statement):
+            if not is_function(statement):
                 constant = "__constant__" in [t.text for t in statement]
                 names = names_of(statement)
                 result += [GlobalVariable(name.text, constant, name.line) for name in names]
@@ -205,7 +205,7 @@ def global_variables(code: str, options: Sequence[str] | None = None) -> list[Gl
     return result
 
 
-def _is_function(statement: list[Token]) -> bool:
+def is_function(statement: list[Token]) -> bool:
     """Whether a bracket of parameters follows a name before any value or body does."""
     for token, after in zip(statement, [*statement[1:], None], strict=False):
         if token.text == "operator":

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from embag_edu.cuda_on_cpu import cache, preprocessor, source
+from embag_edu.cuda_on_cpu import cache, host, preprocessor, source
 from embag_edu.cuda_on_cpu.refuse import refuse
 from embag_edu.cuda_on_cpu.rewrite import rewrite
 
@@ -32,8 +32,10 @@ COMMON = (
     # A GPU does not fuse across statements here, takes wrapped integers and looks at one memory
     # through any type; -fno-math-errno lets sqrtf be one instruction.
     "-ffp-contract=off -fwrapv -fno-strict-aliasing -fno-math-errno "
-    "-fno-delete-null-pointer-checks -UNDEBUG -w"
+    "-fno-delete-null-pointer-checks -UNDEBUG"
 ).split()
+# Of the warnings those that tell of a wrong result, and of what is no CUDA.
+WARNINGS = "-Wvla -Wunused-value -Wuninitialized -Wno-narrowing".split()
 FAST = ["-O2", "-funroll-loops"]  # unrolled, the first kernel of the book takes 0.86 of the time
 # -O1 without what would merge, split or move the reader's accesses: counts stand for lines.
 CHECKED = (
@@ -43,12 +45,13 @@ CHECKED = (
 WATCHED = "-fsanitize=thread -fsanitize=bounds -fsanitize=integer-divide-by-zero".split()
 ONLY_GCC = (
     "-fsanitize-coverage=trace-pc -fno-tree-vectorize -fno-tree-slp-vectorize "
-    "-fno-reorder-blocks -gno-variable-location-views --param=tsan-distinguish-volatile=1"
+    "-fno-reorder-blocks -gno-variable-location-views --param=tsan-distinguish-volatile=1 "
+    "-fno-tree-sra -fno-ipa-sra"
 ).split()
 ONLY_CLANG = (
     "-fsanitize-coverage=bb,trace-pc,no-prune -fno-vectorize -fno-slp-vectorize -fno-finite-loops "
     "-mllvm -tsan-instrument-read-before-write=1 -mllvm -disable-loop-idiom-all "
-    "-mllvm -unroll-threshold=0 -mllvm -unroll-runtime=false "
+    "-mllvm -disable-vector-combine -mllvm -unroll-threshold=0 -mllvm -unroll-runtime=false "
     "-mllvm -hoist-common-insts=false -mllvm -sink-common-insts=false "
     "-mllvm -tsan-distinguish-volatile=1"
 ).split()
@@ -202,9 +205,18 @@ def build(
     """
     refuse(code, seen(options, arch))
     kept = tuple(check_options(options))
+    errors = host.refused(code, seen(options, arch), folders(kept))
+    if errors:
+        raise CompileError(errors, "", code)
     texts = tuple(included(code, kept).values())
     job = Job(code, tuple(expressions), kept, checked, tuple(find_compiler()), arch, texts)
     return cache.cached(job.key(), lambda folder: _make(folder, job)) / f"kernel{SUFFIX}"
+
+
+def folders(options: Sequence[str]) -> list[Path]:
+    """Those of -I, in their order."""
+    joined = "\0".join(options).replace("-I\0", "-I").split("\0")
+    return [Path(option[2:].strip()) for option in joined if option.startswith("-I")]
 
 
 def included(code: str, options: Sequence[str]) -> dict[Path, bytes]:
@@ -212,17 +224,16 @@ def included(code: str, options: Sequence[str]) -> dict[Path, bytes]:
 
     Whether an #if shuts an include out is not asked: more files than needed do no harm here.
     """
-    joined = "\0".join(options).replace("-I\0", "-I").split("\0")
-    folders = [Path(option[2:].strip()) for option in joined if option.startswith("-I")]
+    last = folders(options)
     found: dict[Path, bytes] = {}
-    texts: list[tuple[bytes, list[Path]]] = [(code.encode(), folders)]
+    texts: list[tuple[bytes, list[Path]]] = [(code.encode(), last)]
     while texts:
         text, searched = texts.pop()
         for name in map(os.fsdecode, _INCLUDE.findall(text)):
             for place in (folder / name for folder in searched):
                 if place.is_file() and place not in found:
                     found[place] = place.read_bytes()
-                    texts.append((found[place], [place.parent, *folders]))
+                    texts.append((found[place], [place.parent, *last]))
     return found
 
 
@@ -259,6 +270,9 @@ def _make(folder: Path, job: Job) -> Path:
     ends = [f"CUDA_ON_CPU_KERNEL({i}, {name})" for i, name in enumerate(job.expressions)]
     ends += [f"CUDA_ON_CPU_GLOBAL({i}, {v.name})" for i, v in enumerate(variables)]
     head = [f'#include "{(NATIVE / "cuda_on_cpu.h").as_posix()}"']
+    # Our own std is not the source's, and the host's macros are not either.
+    head += ["#undef std", "#define std cuda_on_cpu_own_std"]
+    ends = ["#undef std", "#define std cuda_on_cpu_std", *ends]
     head += [f"#undef {name}" for name in preprocessor.HOST]
     for name, value in preprocessor.predefined(job.arch).items():
         head += [f"#undef {name}", f"#define {name} {value}"]
@@ -300,7 +314,14 @@ def _bounds(job: Job) -> list[str]:
 
 
 def _compile(folder: Path, job: Job) -> Path:
-    words = [*job.flags, *job.options, "-I", str(NATIVE / "include"), str(folder / "kernel.cpp")]
+    words = [
+        *job.flags,
+        *WARNINGS,
+        *job.options,
+        "-I",
+        str(NATIVE / "include"),
+        str(folder / "kernel.cpp"),
+    ]
     made = folder / "kernel.o"
     if not job.checked:
         _run(job.command(*words, "-c", "-o", made), job.code)
@@ -361,7 +382,7 @@ _CALLED = re.compile(r"__tsan_|__sanitizer_cov|11cuda_on_cpu")
 def _runtime(job: Job) -> list[Path]:
     """The scheduler, and for checked mode the recorder: compiled once, whatever the kernel."""
     files = ["scheduler.cpp", "recorder.cpp"] if job.checked else ["scheduler.cpp"]
-    flags = ["-O2" if flag == "-O1" else flag for flag in job.flags]
+    flags = ["-w", *("-O2" if flag == "-O1" else flag for flag in job.flags)]
 
     def make(folder: Path) -> None:
         for file in files:
@@ -384,19 +405,14 @@ def _link(folder: Path, objects: list[Path], job: Job) -> Path:
     return library
 
 
-def _run(command: list[str], code: str) -> None:
+def _run(command: list[str], code: str) -> str:
+    """What the compiler says; CompileError where it finds errors, or what CUDA has as an error."""
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    if done.returncode:
-        raise CompileError(_errors(done.stderr), done.stderr, code)
-
-
-def _errors(log: str) -> list[tuple[int, int, str]]:
-    """(line, column, text) of each error; one in a macro of ours stands where the macro is used."""
-    errors, in_macro = [], ""
-    place = r"(\S+):(\d+):(\d+): (?:fatal )?(error|note): (.*)"
-    for file, line, column, kind, text in re.findall(place, log):
-        theirs = file.endswith("kernel.cu")
-        if theirs and (kind == "error" or in_macro):
-            errors.append((int(line), int(column), text if kind == "error" else in_macro))
-        in_macro = "" if theirs else text if kind == "error" else in_macro
-    return errors
+    kind = "(?:fatal )?error" if done.returncode else "warning"
+    said = re.findall(rf"kernel\.cu:(\d+):(\d+): {kind}: (.*)", done.stderr)
+    errors = [(int(line), int(column), host.explained(text)) for line, column, text in said]
+    if not done.returncode:
+        errors = [e for e in errors if host.REFUSES in e[2]]
+    if done.returncode or errors:
+        raise CompileError(errors, done.stderr, code)
+    return done.stderr

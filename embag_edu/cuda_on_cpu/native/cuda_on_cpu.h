@@ -6,13 +6,10 @@
 // The scheduler is in scheduler.cpp; what checked mode adds is in recorder.cpp.
 // A function that may wait, fail or be counted knows the line it was called from (line_now).
 #pragma once
-#include <math.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <type_traits>
-#include <utility>
+#pragma GCC system_header  // a compiler's warnings are about the source
+#ifndef CUDA_ON_CPU_RUNTIME  // the scheduler and the recorder are ordinary C++
+#include "foundation.h"
+#endif
 
 // ---- keywords ----------------------------------------------------------------------------------
 #define CUDA_ON_CPU 1
@@ -63,7 +60,8 @@ template <> struct whole<16> { typedef uint32_t type __attribute__((vector_size(
 template <class T> CUDA_ON_CPU_HERE inline void copy_whole(T& to, const T& from) {
   constexpr int bytes = alignof(T) < 16 ? alignof(T) : 16;  // of one load; more of them if need be
   using Piece = typename whole<bytes>::type;
-  for (unsigned i = 0; i < sizeof(T) / bytes; i++) ((Piece*)(void*)&to)[i] = ((const Piece*)(const void*)&from)[i];
+  if constexpr (sizeof(T) == bytes) *(Piece*)(void*)&to = *(const Piece*)(const void*)&from;  // a loop has no line
+  else for (unsigned i = 0; i < sizeof(T) / bytes; i++) ((Piece*)(void*)&to)[i] = ((const Piece*)(const void*)&from)[i];
 }
 }  // namespace cuda_on_cpu
 #define CUDA_ON_CPU_COPY_WHOLE(NAME)                                                              \
@@ -76,26 +74,34 @@ template <class T> CUDA_ON_CPU_HERE inline void copy_whole(T& to, const T& from)
 #else
 #define CUDA_ON_CPU_WHOLE(NAME)
 #endif
+// float4{1, 2, 3, 4} and = {1, 2} are CUDA, float4(1, 2, 3, 4) is not: there they are plain structs.
+namespace cuda_on_cpu {
+struct Parts {};
+template <class T> constexpr T part(std::initializer_list<T> list, size_t i) { return i < list.size() ? list.begin()[i] : T(); }
+}  // namespace cuda_on_cpu
 #define CUDA_ON_CPU_VECTORS(NAME, T)                                                              \
   struct NAME##1 { T x; };                                                                        \
   struct alignas(2 * sizeof(T)) NAME##2 {                                                         \
     T x, y;                                                                                       \
-    constexpr NAME##2() : x(), y() {}                                                             \
-    constexpr NAME##2(T x_, T y_ = 0) : x(x_), y(y_) {}                                           \
+    NAME##2() = default;                                                                          \
+    CUDA_ON_CPU_HERE constexpr NAME##2(cuda_on_cpu::Parts, T x_, T y_) : x(x_), y(y_) {}          \
+    CUDA_ON_CPU_HERE constexpr NAME##2(std::initializer_list<T> v) : x(cuda_on_cpu::part(v, 0)), y(cuda_on_cpu::part(v, 1)) {} \
     CUDA_ON_CPU_COPY_WHOLE(NAME##2)                                                               \
   };                                                                                              \
   struct NAME##3 { T x, y, z; };                                                                  \
   inline NAME##1 make_##NAME##1(T x) { return {x}; }                                              \
-  inline NAME##2 make_##NAME##2(T x, T y) { return NAME##2(x, y); }                               \
+  inline NAME##2 make_##NAME##2(T x, T y) { return NAME##2(cuda_on_cpu::Parts(), x, y); }         \
   inline NAME##3 make_##NAME##3(T x, T y, T z) { return {x, y, z}; }
 #define CUDA_ON_CPU_VECTOR4(NAME, T)                                                              \
   struct alignas(4 * sizeof(T)) NAME##4 {                                                         \
     T x, y, z, w;                                                                                 \
-    constexpr NAME##4() : x(), y(), z(), w() {}                                                   \
-    constexpr NAME##4(T x_, T y_ = 0, T z_ = 0, T w_ = 0) : x(x_), y(y_), z(z_), w(w_) {}         \
+    NAME##4() = default;                                                                          \
+    CUDA_ON_CPU_HERE constexpr NAME##4(cuda_on_cpu::Parts, T x_, T y_, T z_, T w_) : x(x_), y(y_), z(z_), w(w_) {} \
+    CUDA_ON_CPU_HERE constexpr NAME##4(std::initializer_list<T> v)                                \
+        : x(cuda_on_cpu::part(v, 0)), y(cuda_on_cpu::part(v, 1)), z(cuda_on_cpu::part(v, 2)), w(cuda_on_cpu::part(v, 3)) {} \
     CUDA_ON_CPU_COPY_WHOLE(NAME##4)                                                               \
   };                                                                                              \
-  inline NAME##4 make_##NAME##4(T x, T y, T z, T w) { return NAME##4(x, y, z, w); }
+  inline NAME##4 make_##NAME##4(T x, T y, T z, T w) { return NAME##4(cuda_on_cpu::Parts(), x, y, z, w); }
 #define CUDA_ON_CPU_WIDE4(NAME, T) /* 32 bytes: two loads, on a GPU as here */                    \
   struct alignas(16) NAME##4 { T x, y, z, w; };                                                   \
   inline NAME##4 make_##NAME##4(T x, T y, T z, T w) { return {x, y, z, w}; }
@@ -112,6 +118,8 @@ CUDA_ON_CPU_VECTORS(double, double)                CUDA_ON_CPU_WIDE4(double, dou
 struct dim3 {
   unsigned x, y, z;
   constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+  constexpr dim3(uint3 v) : x(v.x), y(v.y), z(v.z) {}
+  constexpr operator uint3() const { return {x, y, z}; }
 };
 
 // ---- threadIdx, blockIdx, blockDim, gridDim ------------------------------------------------------
@@ -149,7 +157,8 @@ inline const dim3& grid_size() { return here->gridDim; }
 #define blockIdx (cuda_on_cpu::block_index())
 #define blockDim (cuda_on_cpu::block_size())
 #define gridDim (cuda_on_cpu::grid_size())
-constexpr int warpSize = 32;
+CUDA_ON_CPU_HERE inline int cuda_on_cpu_warp_size() { return 32; }  // as on a GPU no constant of the language
+#define warpSize (cuda_on_cpu_warp_size())
 
 // ---- shared memory --------------------------------------------------------------------------------
 // `__shared__ float a[4];` is rewritten (source.py) to a struct with that member, placed in the
@@ -197,6 +206,7 @@ inline int clock() { return (int)cuda_on_cpu::steps(); }
 #else
 #define assert(condition) ((condition) ? (void)0 : cuda_on_cpu::assertion_failed(#condition, __LINE__))
 #endif
+#define __brkpt() __trap()
 #define __trap() cuda_on_cpu::assertion_failed("__trap()", __LINE__)
 
 // ---- warps: all lanes named in the mask come together, then every one gets its result ---------------
@@ -220,6 +230,13 @@ template <class T> CUDA_ON_CPU_HERE T shuffle(unsigned mask, T value, int from, 
   memcpy((void*)&value, &bits, sizeof(T));
   return value;
 }
+// The types that a lane may hand to another; what is shorter than an int is handed on as an int.
+#define CUDA_ON_CPU_LANES(NAME)                                                                   \
+  int NAME(int); unsigned NAME(unsigned); long NAME(long); unsigned long NAME(unsigned long);     \
+  long long NAME(long long); unsigned long long NAME(unsigned long long); float NAME(float); double NAME(double);
+CUDA_ON_CPU_LANES(shuffled) CUDA_ON_CPU_LANES(matched)
+template <class T> using Shuffled = decltype(shuffled(*(T*)nullptr));
+template <class T> using Matched = decltype(matched(*(T*)nullptr));
 inline int group(int width) { return (int)lane() & ~(width - 1); }  // the first lane of my group
 }  // namespace cuda_on_cpu
 CUDA_ON_CPU_HERE inline void __syncwarp(unsigned mask = ~0u, line_now) { cuda_on_cpu::warp(cuda_on_cpu::SYNC, mask, 0, 0, line); }
@@ -228,26 +245,26 @@ CUDA_ON_CPU_HERE inline int __any_sync(unsigned mask, int p, line_now) { return 
 CUDA_ON_CPU_HERE inline int __all_sync(unsigned mask, int p, line_now) { return __ballot_sync(mask, !p, line) == 0; }
 // The lanes that come to this place together: when no lane of the warp can go on without them.
 #define __activemask() (cuda_on_cpu::active_lanes(__LINE__, __COUNTER__ + 1))
-template <class T> CUDA_ON_CPU_HERE T __shfl_sync(unsigned mask, T value, int from, int width = 32, line_now) {
-  return cuda_on_cpu::shuffle(mask, value, cuda_on_cpu::group(width) + (from & (width - 1)), line);
+template <class T, class R = cuda_on_cpu::Shuffled<T>> CUDA_ON_CPU_HERE R __shfl_sync(unsigned mask, T value, int from, int width = 32, line_now) {
+  return cuda_on_cpu::shuffle(mask, (R)value, cuda_on_cpu::group(width) + (from & (width - 1)), line);
 }
-template <class T> CUDA_ON_CPU_HERE T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, line_now) {
+template <class T, class R = cuda_on_cpu::Shuffled<T>> CUDA_ON_CPU_HERE R __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, line_now) {
   int me = (int)cuda_on_cpu::lane(), from = me - (int)delta;
-  return cuda_on_cpu::shuffle(mask, value, from >= cuda_on_cpu::group(width) ? from : me, line);
+  return cuda_on_cpu::shuffle(mask, (R)value, from >= cuda_on_cpu::group(width) ? from : me, line);
 }
-template <class T> CUDA_ON_CPU_HERE T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32, line_now) {
+template <class T, class R = cuda_on_cpu::Shuffled<T>> CUDA_ON_CPU_HERE R __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32, line_now) {
   int me = (int)cuda_on_cpu::lane(), from = me + (int)delta;
-  return cuda_on_cpu::shuffle(mask, value, from < cuda_on_cpu::group(width) + width ? from : me, line);
+  return cuda_on_cpu::shuffle(mask, (R)value, from < cuda_on_cpu::group(width) + width ? from : me, line);
 }
-template <class T> CUDA_ON_CPU_HERE T __shfl_xor_sync(unsigned mask, T value, int lanes, int width = 32, line_now) {
+template <class T, class R = cuda_on_cpu::Shuffled<T>> CUDA_ON_CPU_HERE R __shfl_xor_sync(unsigned mask, T value, int lanes, int width = 32, line_now) {
   int me = (int)cuda_on_cpu::lane(), from = me ^ lanes;
-  return cuda_on_cpu::shuffle(mask, value, from < cuda_on_cpu::group(width) + width ? from : me, line);
+  return cuda_on_cpu::shuffle(mask, (R)value, from < cuda_on_cpu::group(width) + width ? from : me, line);
 }
-template <class T> CUDA_ON_CPU_HERE unsigned __match_any_sync(unsigned mask, T value, line_now) {
-  return (unsigned)cuda_on_cpu::warp(cuda_on_cpu::MATCH_ANY, mask, cuda_on_cpu::bits_of(value), 0, line);
+template <class T, class R = cuda_on_cpu::Matched<T>> CUDA_ON_CPU_HERE unsigned __match_any_sync(unsigned mask, T value, line_now) {
+  return (unsigned)cuda_on_cpu::warp(cuda_on_cpu::MATCH_ANY, mask, cuda_on_cpu::bits_of((R)value), 0, line);
 }
-template <class T> CUDA_ON_CPU_HERE unsigned __match_all_sync(unsigned mask, T value, int* all, line_now) {
-  unsigned same = (unsigned)cuda_on_cpu::warp(cuda_on_cpu::MATCH_ALL, mask, cuda_on_cpu::bits_of(value), 0, line);
+template <class T, class R = cuda_on_cpu::Matched<T>> CUDA_ON_CPU_HERE unsigned __match_all_sync(unsigned mask, T value, int* all, line_now) {
+  unsigned same = (unsigned)cuda_on_cpu::warp(cuda_on_cpu::MATCH_ALL, mask, cuda_on_cpu::bits_of((R)value), 0, line);
   *all = same != 0;
   return same;
 }
@@ -264,6 +281,11 @@ CUDA_ON_CPU_REDUCE(__reduce_max_sync, unsigned, UMAX)
 CUDA_ON_CPU_REDUCE(__reduce_and_sync, unsigned, BIT_AND)
 CUDA_ON_CPU_REDUCE(__reduce_or_sync, unsigned, BIT_OR)
 CUDA_ON_CPU_REDUCE(__reduce_xor_sync, unsigned, BIT_XOR)
+
+struct __half;
+struct __half2;
+struct __nv_bfloat16;
+struct __nv_bfloat162;
 
 // ---- atomics --------------------------------------------------------------------------------------
 // Fast mode: a compare-and-swap loop, since several cores run. Checked mode: one core, and no other
@@ -303,33 +325,35 @@ template <class T, class Change> CUDA_ON_CPU_UNSEEN T atomic_update(T* address, 
   return old;
 #endif
 }
+// The types that an atomic takes: no others exist on a GPU.
+template <class T, class... Types> using OneOf = std::enable_if_t<(std::is_same<T, Types>::value || ...), int>;
 template <class T> struct same { typedef T type; };  // so that atomicAdd(float*, 1) takes the int
 template <class T> using Same = typename same<T>::type;
 template <class T> bool equal_bits(T a, T b) { return memcmp((void*)&a, (void*)&b, sizeof(T)) == 0; }
 }  // namespace cuda_on_cpu
-#define CUDA_ON_CPU_ATOMIC(NAME, NEW)                                                             \
-  template <class T> CUDA_ON_CPU_HERE std::remove_cv_t<T> NAME(T* address, cuda_on_cpu::Same<std::remove_cv_t<T>> v, line_now) { \
+#define CUDA_ON_CPU_ATOMIC(NAME, NEW, ...)                                                             \
+  template <class T, cuda_on_cpu::OneOf<T, __VA_ARGS__> = 0> CUDA_ON_CPU_HERE std::remove_cv_t<T> NAME(T* address, cuda_on_cpu::Same<std::remove_cv_t<T>> v, line_now) { \
     using U = std::remove_cv_t<T>;                                                                \
     cuda_on_cpu::touch_atomic(address, sizeof(T), line);                                          \
     return cuda_on_cpu::atomic_update((U*)address, [v](U old) -> U { (void)old; return NEW; });   \
   }                                                                                               \
-  template <class T> CUDA_ON_CPU_HERE std::remove_cv_t<T> NAME##_block(T* address, cuda_on_cpu::Same<std::remove_cv_t<T>> v, line_now) { \
+  template <class T, cuda_on_cpu::OneOf<T, __VA_ARGS__> = 0> CUDA_ON_CPU_HERE std::remove_cv_t<T> NAME##_block(T* address, cuda_on_cpu::Same<std::remove_cv_t<T>> v, line_now) { \
     using U = std::remove_cv_t<T>;                                                                \
     cuda_on_cpu::touch_atomic(address, sizeof(T), line, cuda_on_cpu::IN_BLOCK);                   \
     return cuda_on_cpu::atomic_update((U*)address, [v](U old) -> U { (void)old; return NEW; });   \
   }                                                                                               \
-  template <class T> CUDA_ON_CPU_HERE std::remove_cv_t<T> NAME##_system(T* address, cuda_on_cpu::Same<std::remove_cv_t<T>> v, line_now) { return NAME(address, v, line); }
-CUDA_ON_CPU_ATOMIC(atomicAdd, U(old + v))
-CUDA_ON_CPU_ATOMIC(atomicSub, U(old - v))
-CUDA_ON_CPU_ATOMIC(atomicExch, v)
-CUDA_ON_CPU_ATOMIC(atomicMax, old < v ? v : old)
-CUDA_ON_CPU_ATOMIC(atomicMin, v < old ? v : old)
-CUDA_ON_CPU_ATOMIC(atomicAnd, U(old & v))
-CUDA_ON_CPU_ATOMIC(atomicOr, U(old | v))
-CUDA_ON_CPU_ATOMIC(atomicXor, U(old ^ v))
-CUDA_ON_CPU_ATOMIC(atomicInc, old >= v ? U(0) : U(old + 1))
-CUDA_ON_CPU_ATOMIC(atomicDec, old == U(0) || old > v ? v : U(old - 1))
-template <class T>
+  template <class T, cuda_on_cpu::OneOf<T, __VA_ARGS__> = 0> CUDA_ON_CPU_HERE std::remove_cv_t<T> NAME##_system(T* address, cuda_on_cpu::Same<std::remove_cv_t<T>> v, line_now) { return NAME(address, v, line); }
+CUDA_ON_CPU_ATOMIC(atomicAdd, U(old + v), int, unsigned, unsigned long long, float, double, __half, __nv_bfloat16)
+CUDA_ON_CPU_ATOMIC(atomicSub, U(old - v), int, unsigned)
+CUDA_ON_CPU_ATOMIC(atomicExch, v, int, unsigned, unsigned long long, float)
+CUDA_ON_CPU_ATOMIC(atomicMax, old < v ? v : old, int, unsigned, unsigned long long, long long)
+CUDA_ON_CPU_ATOMIC(atomicMin, v < old ? v : old, int, unsigned, unsigned long long, long long)
+CUDA_ON_CPU_ATOMIC(atomicAnd, U(old & v), int, unsigned, unsigned long long, long long)
+CUDA_ON_CPU_ATOMIC(atomicOr, U(old | v), int, unsigned, unsigned long long, long long)
+CUDA_ON_CPU_ATOMIC(atomicXor, U(old ^ v), int, unsigned, unsigned long long, long long)
+CUDA_ON_CPU_ATOMIC(atomicInc, old >= v ? U(0) : U(old + 1), unsigned)
+CUDA_ON_CPU_ATOMIC(atomicDec, old == U(0) || old > v ? v : U(old - 1), unsigned)
+template <class T, cuda_on_cpu::OneOf<T, int, unsigned, unsigned long long, unsigned short> = 0>
 CUDA_ON_CPU_HERE std::remove_cv_t<T> atomicCAS(T* address, cuda_on_cpu::Same<std::remove_cv_t<T>> compare, cuda_on_cpu::Same<std::remove_cv_t<T>> v, line_now) {
   using U = std::remove_cv_t<T>;
   cuda_on_cpu::compares(address, sizeof(T), &compare);
@@ -345,17 +369,23 @@ template <class T> T add_to(T* address, T v) { return atomic_update(address, [v]
 CUDA_ON_CPU_HERE inline float2 atomicAdd(float2* p, float2 v, line_now) {
   cuda_on_cpu::touch_atomic(p, sizeof(float2), line);
   float x = cuda_on_cpu::add_to(&p->x, v.x), y = cuda_on_cpu::add_to(&p->y, v.y);
-  return float2(x, y);
+  return make_float2(x, y);
 }
 CUDA_ON_CPU_HERE inline float4 atomicAdd(float4* p, float4 v, line_now) {
   cuda_on_cpu::touch_atomic(p, sizeof(float4), line);
   float x = cuda_on_cpu::add_to(&p->x, v.x), y = cuda_on_cpu::add_to(&p->y, v.y);
   float z = cuda_on_cpu::add_to(&p->z, v.z), w = cuda_on_cpu::add_to(&p->w, v.w);
-  return float4(x, y, z, w);
+  return make_float4(x, y, z, w);
 }
 
 // ---- loads and stores with cache hints: macros, so that they happen on the line that they stand on -----
-#define __ldg(p) (*(p))
+namespace cuda_on_cpu {
+template <class T, OneOf<std::remove_cv_t<T>, char, signed char, unsigned char, short, unsigned short, int, unsigned, long, unsigned long, long long,
+                         unsigned long long, float, double, char2, char4, uchar2, uchar4, short2, short4, ushort2, ushort4, int2, int4, uint2, uint4,
+                         longlong2, ulonglong2, float2, float4, double2, __half, __half2, __nv_bfloat16, __nv_bfloat162> = 0>
+CUDA_ON_CPU_HERE constexpr const T* loadable(const T* p) { return p; }
+}  // namespace cuda_on_cpu
+#define __ldg(p) (*cuda_on_cpu::loadable(p))
 #define __ldca(p) (*(p))
 #define __ldcg(p) (*(p))
 #define __ldcs(p) (*(p))
@@ -380,7 +410,7 @@ inline unsigned __brev(unsigned v) {
 }
 inline unsigned long long __brevll(unsigned long long v) { return (unsigned long long)__brev((unsigned)v) << 32 | __brev((unsigned)(v >> 32)); }
 inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
-  uint64_t all = (uint64_t)b << 32 | a;
+  unsigned long long all = (unsigned long long)b << 32 | a;
   unsigned r = 0;
   for (int i = 0; i < 4; i++) {
     unsigned s = selector >> 4 * i & 15, byte = (unsigned)(all >> 8 * (s & 7)) & 255;
@@ -388,22 +418,22 @@ inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
   }
   return r;
 }
-inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned n) { return (unsigned)((((uint64_t)high << 32 | low) << (n & 31)) >> 32); }
-inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned n) { return (unsigned)(((uint64_t)high << 32 | low) >> (n & 31)); }
+inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned n) { return (unsigned)((((unsigned long long)high << 32 | low) << (n & 31)) >> 32); }
+inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned n) { return (unsigned)(((unsigned long long)high << 32 | low) >> (n & 31)); }
 inline unsigned __funnelshift_lc(unsigned low, unsigned high, unsigned n) { return n >= 32 ? low : __funnelshift_l(low, high, n); }
 inline unsigned __funnelshift_rc(unsigned low, unsigned high, unsigned n) { return n >= 32 ? high : __funnelshift_r(low, high, n); }
-inline int __mulhi(int a, int b) { return (int)((int64_t)a * b >> 32); }
-inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)((uint64_t)a * b >> 32); }
+inline int __mulhi(int a, int b) { return (int)((long long)a * b >> 32); }
+inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)((unsigned long long)a * b >> 32); }
 inline long long __mul64hi(long long a, long long b) { return (long long)((__int128)a * b >> 64); }
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) { return (unsigned long long)((unsigned __int128)a * b >> 64); }
-inline int __mul24(int a, int b) { return (int)((int64_t)((int)((unsigned)a << 8) >> 8) * ((int)((unsigned)b << 8) >> 8)); }
-inline unsigned __umul24(unsigned a, unsigned b) { return (unsigned)((uint64_t)(a & 0xffffff) * (b & 0xffffff)); }
-inline unsigned __sad(int a, int b, unsigned c) { return (unsigned)(a > b ? (int64_t)a - b : (int64_t)b - a) + c; }
+inline int __mul24(int a, int b) { return (int)((long long)((int)((unsigned)a << 8) >> 8) * ((int)((unsigned)b << 8) >> 8)); }
+inline unsigned __umul24(unsigned a, unsigned b) { return (unsigned)((unsigned long long)(a & 0xffffff) * (b & 0xffffff)); }
+inline unsigned __sad(int a, int b, unsigned c) { return (unsigned)(a > b ? (long long)a - b : (long long)b - a) + c; }
 inline unsigned __usad(unsigned a, unsigned b, unsigned c) { return (a > b ? a - b : b - a) + c; }
-inline unsigned __uhadd(unsigned a, unsigned b) { return (unsigned)(((uint64_t)a + b) >> 1); }
-inline unsigned __urhadd(unsigned a, unsigned b) { return (unsigned)(((uint64_t)a + b + 1) >> 1); }
-inline int __rhadd(int a, int b) { return (int)(((int64_t)a + b + 1) >> 1); }
-inline int __hadd(int a, int b) { return (int)(((int64_t)a + b) >> 1); }
+inline unsigned __uhadd(unsigned a, unsigned b) { return (unsigned)(((unsigned long long)a + b) >> 1); }
+inline unsigned __urhadd(unsigned a, unsigned b) { return (unsigned)(((unsigned long long)a + b + 1) >> 1); }
+inline int __rhadd(int a, int b) { return (int)(((long long)a + b + 1) >> 1); }
+inline int __hadd(int a, int b) { return (int)(((long long)a + b) >> 1); }
 namespace cuda_on_cpu {
 template <class To, class From> To same_bits(From from) {
   static_assert(sizeof(To) == sizeof(From), "the same number of bytes");
@@ -420,7 +450,11 @@ inline long long __double_as_longlong(double d) { return cuda_on_cpu::same_bits<
 inline double __longlong_as_double(long long l) { return cuda_on_cpu::same_bits<double>(l); }
 inline int __double2hiint(double d) { return (int)(__double_as_longlong(d) >> 32); }
 inline int __double2loint(double d) { return (int)__double_as_longlong(d); }
-inline double __hiloint2double(int high, int low) { return __longlong_as_double((long long)((uint64_t)(unsigned)high << 32 | (unsigned)low)); }
+inline double __hiloint2double(int high, int low) { return __longlong_as_double((long long)((unsigned long long)(unsigned)high << 32 | (unsigned)low)); }
+
+#ifndef CUDA_ON_CPU_RUNTIME
+#include "cuda_math.h"
+#endif
 
 // ---- arithmetic ----------------------------------------------------------------------------------------
 inline float __fadd_rn(float a, float b) { return a + b; }
@@ -439,13 +473,13 @@ inline float __expf(float x) { return expf(x); }
 inline float __exp2f(float x) { return exp2f(x); }
 inline float __logf(float x) { return logf(x); }
 inline float __log2f(float x) { return log2f(x); }
+inline float __log10f(float x) { return log10f(x); }
+inline float __exp10f(float x) { return (float)pow(10.0, (double)x); }
+inline float __tanf(float x) { return tanf(x); }
 inline float __powf(float x, float y) { return powf(x, y); }
 inline float __sinf(float x) { return sinf(x); }
 inline float __cosf(float x) { return cosf(x); }
 inline float __frsqrt_rn(float x) { return (float)(1.0 / sqrt((double)x)); }
-inline float cuda_on_cpu_rsqrt(float x) { return __frsqrt_rn(x); }
-#define rsqrtf cuda_on_cpu_rsqrt
-inline double rsqrt(double x) { return 1.0 / sqrt(x); }
 // A float that does not fit an int becomes the nearest int; NaN becomes 0, and 0x8000000000000000 in
 // 64 bits. C++ leaves all of it undefined.
 #define CUDA_ON_CPU_TO_INTEGER(NAME, FROM, TO, ROUND)                                              \
@@ -472,25 +506,6 @@ inline float __uint2float_rn(unsigned i) { return (float)i; }
 inline float __ll2float_rn(long long i) { return (float)i; }
 inline float __double2float_rn(double d) { return (float)d; }
 inline double __int2double_rn(int i) { return (double)i; }
-// min and max of floating-point numbers: NaN loses, as in fmin and fmax.
-namespace cuda_on_cpu {
-template <class A, class B> using Common = std::enable_if_t<std::is_arithmetic<A>::value && std::is_arithmetic<B>::value, std::common_type_t<A, B>>;
-}
-template <class A, class B> constexpr cuda_on_cpu::Common<A, B> min(A a, B b) {
-  using T = std::common_type_t<A, B>;
-  if (std::is_floating_point<T>::value && T(a) != T(a)) return T(b);
-  return T(b) < T(a) ? T(b) : T(a);
-}
-template <class A, class B> constexpr cuda_on_cpu::Common<A, B> max(A a, B b) {
-  using T = std::common_type_t<A, B>;
-  if (std::is_floating_point<T>::value && T(a) != T(a)) return T(b);
-  return T(a) < T(b) ? T(b) : T(a);
-}
-inline unsigned umin(unsigned a, unsigned b) { return min(a, b); }
-inline unsigned umax(unsigned a, unsigned b) { return max(a, b); }
-inline long long llmin(long long a, long long b) { return min(a, b); }
-inline long long llmax(long long a, long long b) { return max(a, b); }
-
 // ---- asynchronous copies (cuda_pipeline.h): nothing arrives before the wait that waits for it --------------
 namespace cuda_on_cpu {
 void copy_later(void* shared, const void* global, size_t bytes, size_t zeros, int line);
@@ -504,8 +519,6 @@ inline void __pipeline_commit() { cuda_on_cpu::commit_copies(); }
 CUDA_ON_CPU_HERE inline void __pipeline_wait_prior(unsigned batches, line_now) { cuda_on_cpu::finish_copies(batches, line); }
 
 // ---- launch: kernel(*args[0], *args[1], ...) in every thread --------------------------------------------
-struct __half;
-struct __nv_bfloat16;
 namespace cuda_on_cpu {
 template <class T> struct Type { static const char* name() { return "?"; } };
 #define CUDA_ON_CPU_TYPE(T, NAME) template <> struct Type<T> { static const char* name() { return NAME; } };

@@ -1,5 +1,14 @@
 // runtime.h: what the scheduler and the recorder know of each other. A kernel never sees it.
 #pragma once
+#include <initializer_list>
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <type_traits>
+#include <utility>
+#define CUDA_ON_CPU_RUNTIME
 #include "cuda_on_cpu.h"
 #undef threadIdx
 #undef blockIdx

@@ -3,10 +3,8 @@
 // +, -, * and / go through float: float has 24 bits, at least 2 * 11 + 2, so rounding twice gives
 // the same 16 bits as rounding once. A fused multiply-add needs more care: see fused().
 #pragma once
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
-#include <type_traits>
+#undef std
+#define std cuda_on_cpu_std
 
 struct __half_raw { unsigned short x; };
 struct __nv_bfloat16_raw { unsigned short x; };
@@ -103,22 +101,26 @@ template <class T> T to_integer(float f, Rounding how) {
 template <class H, class F> struct Float16 {
   uint16_t bits;
   typedef F Format;
-  template <class T> using IfNumber = std::enable_if_t<std::is_arithmetic<T>::value, int>;
-
+  // From and to these types, and no template for all: where NVIDIA's compiler has to choose between
+  // half + half and float + float, and cannot, ours cannot either.
   constexpr Float16() : bits() {}
   constexpr Float16(const typename F::Raw& raw) : bits(raw.x) {}
   Float16(float f) : bits(nearest(f, F())) {}
   Float16(double d) : bits(nearest(d, F())) {}
-  template <class T, IfNumber<T> = 0> Float16(T integer) : bits(from_integer<F>(integer)) {}
-  static H from_bits(unsigned b) { H h; h.bits = (uint16_t)b; return h; }
-
+#define CUDA_ON_CPU_FROM(T) Float16(T i) : bits(from_integer<F>(i)) {}
+#define CUDA_ON_CPU_TO(T) operator T() const { return to_integer<T>(wide(), ZERO); }
+  CUDA_ON_CPU_FROM(short) CUDA_ON_CPU_FROM(unsigned short) CUDA_ON_CPU_FROM(int) CUDA_ON_CPU_FROM(unsigned)
+  CUDA_ON_CPU_FROM(long) CUDA_ON_CPU_FROM(unsigned long) CUDA_ON_CPU_FROM(long long) CUDA_ON_CPU_FROM(unsigned long long)
+  CUDA_ON_CPU_TO(char) CUDA_ON_CPU_TO(signed char) CUDA_ON_CPU_TO(unsigned char)
+  CUDA_ON_CPU_TO(short) CUDA_ON_CPU_TO(unsigned short) CUDA_ON_CPU_TO(int) CUDA_ON_CPU_TO(unsigned)
+  CUDA_ON_CPU_TO(long) CUDA_ON_CPU_TO(unsigned long) CUDA_ON_CPU_TO(long long) CUDA_ON_CPU_TO(unsigned long long)
+#undef CUDA_ON_CPU_FROM
+#undef CUDA_ON_CPU_TO
+  operator float() const { return wide(); }
+  operator bool() const { return wide() != 0; }
   operator typename F::Raw() const { return {bits}; }
-  template <class T, IfNumber<T> = 0> operator T() const {
-    const float f = wide();
-    if constexpr (std::is_floating_point<T>::value) return (T)f;
-    else if constexpr (std::is_same<T, bool>::value) return f != 0;
-    else return to_integer<T>(f, ZERO);
-  }
+  friend H shuffled(H h) { return h; }  // a lane may hand it to another
+  static H from_bits(unsigned b) { H h; h.bits = (uint16_t)b; return h; }
   bool is_nan() const { return (bits & 0x7fff) > infinity<F>(); }
   float wide() const { return widen(bits, F()); }
   H& self() { return static_cast<H&>(*this); }
@@ -229,6 +231,7 @@ template <class P, class H> struct alignas(4) Float16x2 {
   CUDA_ON_CPU_HERE Float16x2(const Float16x2& o) { copy(o); }
   CUDA_ON_CPU_HERE Float16x2& operator=(const Float16x2& o) { copy(o); return *this; }
   P& self() { return static_cast<P&>(*this); }
+  friend P shuffled(P p) { return p; }
   CUDA_ON_CPU_HERE void copy(const Float16x2& o) {
     typedef uint32_t Word __attribute__((may_alias));
     *(Word*)(void*)this = *(const Word*)(const void*)&o;
@@ -372,3 +375,5 @@ template <class P, class H> struct alignas(4) Float16x2 {
   inline H2 __high2##NAME##2(H2 h) { return H2(h.y, h.y); }                                         \
   inline H2 __lows2##NAME##2(H2 a, H2 b) { return H2(a.x, b.x); }                                   \
   inline H2 __highs2##NAME##2(H2 a, H2 b) { return H2(a.y, b.y); }
+#undef std
+#define std cuda_on_cpu_own_std

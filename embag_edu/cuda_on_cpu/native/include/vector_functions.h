@@ -1,0 +1,2 @@
+#pragma once
+// vector_functions.h: what it declares is in cuda_on_cpu.h already.
