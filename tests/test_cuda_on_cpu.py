@@ -581,7 +581,7 @@ extern "C" __global__ void __launch_bounds__(16*16) product(int* y) {}
 extern "C" __global__ void __launch_bounds__(BLOCK, 4) name(int* y) {}
 extern "C" __launch_bounds__(HALF + (1 << 3)) __global__ void sum(int* y) {}
 template <typename T, int N = 8> __global__ void __launch_bounds__(2 * N) instance(T* y) {}
-extern "C" __global__ void free(int* y) {}
+extern "C" __global__ void unbounded(int* y) {}
 """
 
 
@@ -593,7 +593,7 @@ extern "C" __global__ void free(int* y) {}
         ("sum", 40),
         ("instance<int>", 16),
         ("instance<int, (4 > 3) ? 32 : 1>", 64),
-        ("free", 1024),
+        ("unbounded", 1024),
     ],
 )
 def test_launch_bounds(name, threads):

@@ -473,7 +473,7 @@ MAX = [
         "cases",
         MAX_2,
         "if (winner[k] < 0 || value > best[k])",
-        "if (value > (winner[k] < 0 ? A(-INFINITY) : best[k]))",
+        "if (value > (winner[k] < 0 ? A(__int_as_float(0xff800000)) : best[k]))",
     ),
     maximum(
         "2: padding may win",
