@@ -22,7 +22,7 @@ matplotlib.use("Agg")
 # is the beginning of a name of a test, as pytest writes it, after "tests/test_".
 FAST = """
 architecture pages spec_citations setup
-spec.py loops vectorized data
+spec.py loops data vectorized.py::test_random_calls_in_pieces_of_every_size[{}
 check.py::test_the_loops check.py::test_nan check.py::test_clauses check.py::test_trouble
 check.py::test_another check_rounding
 cuda_on_cpu_source cuda_on_cpu_arguments cuda_on_cpu.py::test_a_launch
@@ -33,11 +33,10 @@ nn.py::test_every_clause_holds[loops] nn.py::test_every_clause_holds[vectorized]
 bench.py::test_bytes bench.py::test_inputs bench.py::test_names bench_recorded.py::test_tables
 gpu.py::test_wrong_calls gpu.py::test_the_list gpu.py::test_words
 train.py::test_split train.py::test_hashed train.py::test_collate
-train.py::test_losses_agree_step_by_step_with_torchs[adagrad-
+train.py::test_losses_agree_step_by_step_with_torchs[adagrad-loops
 course.py::test_reference_passes_its_own_check[00 course.py::test_reference_passes_its_own_check[03
 course.py::test_committed course.py::test_differ
-chapter_01 chapter_04 chapters_detective
-commands.py commands_environment
+chapter_01 commands.py::test_lists commands.py::test_every commands_environment
 """.split()
 
 
