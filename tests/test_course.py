@@ -5,6 +5,7 @@ import importlib
 import inspect
 import json
 import re
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -487,6 +488,58 @@ def test_what_an_answer_calls_is_seen_and_how_many_lines_it_takes():
 )
 def test_numpy_in_a_task_of_plain_python(mine, told):
     assert bool(without_numpy(mine)) == told
+
+
+# -------------------------------------------------------------------------- other right answers
+
+
+def _once_at_the_end(row, max_norm):
+    norm = np.linalg.norm(row.astype(np.float64))
+    return (row * (max_norm / (norm + 1e-7))).astype(row.dtype) if norm > max_norm else row
+
+
+def _narrow_bag_of(offsets, n):
+    return np.searchsorted(offsets, np.arange(n), side="right").astype(np.int32) - np.int32(1)
+
+
+def _array_of_winners(rows):
+    return np.array(find("02.winners").reference(rows), np.int8)
+
+
+def _inclusive_quartiles(times, warm):
+    first, middle, third = statistics.quantiles(times[warm:, 0], method="inclusive")
+    return np.array([middle / np.median(times[warm:, 1]), (third - first) / middle])
+
+
+def _by_lexsort(input, offsets, grad_output, num_embeddings):
+    grad_weight = np.zeros((num_embeddings, grad_output.shape[1]), grad_output.dtype, order="F")
+    bag_of = np.searchsorted(offsets, np.arange(len(input)), side="right") - 1
+    rows, counts = np.unique(input, return_counts=True)
+    shares = grad_output[bag_of[np.lexsort((bag_of, input))]]
+    grad_weight[rows] = np.add.reduceat(shares, np.cumsum(counts) - counts, axis=0)
+    return grad_weight
+
+
+OTHERS = {
+    "00.first_mean": lambda ids, weight: np.asfortranarray(weight[ids]).mean(axis=0),
+    "01.bag_of": _narrow_bag_of,
+    "01.offsets": lambda lengths: tuple(sum(lengths[:bag]) for bag in range(len(lengths))),
+    "02.rescaled": _once_at_the_end,
+    "02.winners": _array_of_winners,
+    "03.slope": lambda *call: np.array(find("03.slope").reference(*call)),
+    "04.bag_matrix": lambda *call: [part[:] for part in find("04.bag_matrix").reference(*call)],
+    "05.better_order": lambda terms: sorted(range(len(terms)), key=lambda at: terms[at]),
+    "05.counter_example": lambda: [np.array([0, 2, 2]), np.int64(4)],
+    "05.sorted_backward": _by_lexsort,
+    "06.peaks": lambda *call: np.array(find("06.peaks").reference(*call)),
+    "06.ratio": _inclusive_quartiles,
+    "02.bug_in_max": {"input": [0], "weight": [[-np.inf]], "offsets": [0]},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_right_answers_pass(name):
+    check(name, OTHERS[name])
 
 
 # -------------------------------------------------------------------------- break_it, running_total

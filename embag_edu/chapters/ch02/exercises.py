@@ -635,12 +635,12 @@ def _judge_roundings(mine: Any) -> str:
     mine = mine() if callable(mine) else mine
     if not isinstance(mine, dict) or sorted(mine) != sorted(ROUNDINGS):
         return f"The answer is a dict with the keys {', '.join(ROUNDINGS)}."
-    wrong = [key for key, right in ROUNDINGS.items() if not _is(mine[key], right)]
+    wrong = [key for key, expected in ROUNDINGS.items() if not _is(mine[key], expected)]
     return f'Number "{wrong[0]}": {GRID[wrong[0]]}' if wrong else ""
 
 
-def _is(found: Any, right: float) -> bool:
-    return isinstance(found, (int, float, np.number)) and abs(float(found) - right) < 1e-3
+def _is(actual: Any, expected: float) -> bool:
+    return isinstance(actual, (int, float, np.number)) and abs(float(actual) - expected) < 1e-3
 
 
 ROUNDINGS_WRONG = tuple(

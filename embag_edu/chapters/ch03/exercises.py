@@ -398,8 +398,8 @@ def _judge_frequency(mine: Any) -> str:
     if not isinstance(answer, (tuple, list, np.ndarray)) or len(answer) != 4:
         return f"Return four numbers, for the rows 0, 1, 2 and 3; found {answer!r}."
     numbers = tuple(float(number) for number in answer)
-    right = frequency_by_hand()
-    wrong = [row for row in range(4) if not abs(numbers[row] - right[row]) < 1e-6]
+    expected = frequency_by_hand()
+    wrong = [row for row in range(4) if not abs(numbers[row] - expected[row]) < 1e-6]
     if not wrong:
         return ""
     rows = ", ".join(map(str, wrong))

@@ -740,9 +740,9 @@ def _agrees(bag, input, weight, offsets, modes=("sum", "mean", "max")):
     """Assert that a bag agrees with the loops, and leaves its arguments alone."""
     before = input.copy()
     for mode in modes:
-        right = embedding_bag(before, weight, offsets, mode=mode)
-        said = difference(right, bag(input, weight, offsets, mode), atol=1e-4, rtol=1e-3)
-        assert not said, said
+        expected = embedding_bag(before, weight, offsets, mode=mode)
+        message = difference(expected, bag(input, weight, offsets, mode), atol=1e-4, rtol=1e-3)
+        assert not message, message
         assert (input == before).all(), "the input was changed"
 
 

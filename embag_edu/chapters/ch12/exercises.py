@@ -353,7 +353,7 @@ def _wrong_gradients(out: Tensor, leaves: Any, shapes: list, kept: list[Tensor])
     g = torch.randn(BAGS, features, generator=random, dtype=torch.float64)
     wanted = [(6, features), (6,), (6,), (6,)]
     try:
-        found = torch.autograd.grad(out, leaves, g)
+        actual = torch.autograd.grad(out, leaves, g)
     except (RuntimeError, ValueError, IndexError) as error:
         if len(shapes) != 4:
             return NOT_SAVED
@@ -362,12 +362,12 @@ def _wrong_gradients(out: Tensor, leaves: Any, shapes: list, kept: list[Tensor])
         return OTHER_ORDER if sorted(shapes) == sorted(wanted) else f"{NOT_TAKEN} ({error})"
     copies = [k.requires_grad_() for k in kept]
     rows, bags = _saved_arguments()[2:]
-    right = torch.autograd.grad(_right_output(copies[0], copies[1], rows, bags), copies, g)
-    if found[1].isnan().any():
+    expected = torch.autograd.grad(_right_output(copies[0], copies[1], rows, bags), copies, g)
+    if actual[1].isnan().any():
         return DIVIDED
-    if all(torch.allclose(f, r) for f, r in zip(found, right, strict=True)):
+    if all(torch.allclose(f, r) for f, r in zip(actual, expected, strict=True)):
         return ""
-    if torch.allclose(found[1], right[1] * copies[1]):
+    if torch.allclose(actual[1], expected[1] * copies[1]):
         return STILL
     return OTHER_ORDER if shapes != wanted else "The gradients are not those of the output."
 
@@ -466,9 +466,9 @@ def _product_of_tangents(weight, psw, weight_t, psw_t, rows, bags, B):
 
 
 def _plus(weight, psw, weight_t, psw_t, rows, bags, B):
-    right = jvp(weight, psw, weight_t, psw_t, rows, bags, B)
+    whole = jvp(weight, psw, weight_t, psw_t, rows, bags, B)
     stand_still = _sizes_stand_still(weight, psw, weight_t, psw_t, rows, bags, B)
-    return 2 * stand_still - right
+    return 2 * stand_still - whole
 
 
 def _new_sizes(weight, psw, weight_t, psw_t, rows, bags, B):
@@ -488,8 +488,8 @@ def _tangent_of_the_sum(weight, psw, weight_t, psw_t, rows, bags, B):
 
 def _squared_once(weight, psw, weight_t, psw_t, rows, bags, B):
     stand_still = _sizes_stand_still(weight, psw, weight_t, psw_t, rows, bags, B)
-    right = jvp(weight, psw, weight_t, psw_t, rows, bags, B)
-    return stand_still + (right - stand_still) * _sizes(psw, bags, B)
+    whole = jvp(weight, psw, weight_t, psw_t, rows, bags, B)
+    return stand_still + (whole - stand_still) * _sizes(psw, bags, B)
 
 
 def _weights_forgotten(weight, psw, weight_t, psw_t, rows, bags, B):
