@@ -266,6 +266,9 @@ RIGHT: dict[str, dict[str, str]] = {
             "4 * lane) = sum;",
             "4 * lane) = make_float4(a, b, c, e);",
         ),
+        "unrolled": changed(
+            ch08.FAST, "    for (int k = 0;", "#pragma unroll 4\n    for (int k = 0;"
+        ),
         "shuffled rows": changed(
             ch08.FAST,
             "int row = __shfl_sync(0xffffffffu, my_row, k);\n",
@@ -336,6 +339,11 @@ RIGHT: dict[str, dict[str, str]] = {
     output[bag * D + d] = sum;
   }"""
         ),
+        "continue": changed(
+            ch08.RING_RIGHT,
+            "if (i - begin >= RING - 1) sum",
+            "if (i - begin < RING - 1) continue;\n    sum",
+        ),
         "if, not max": changed(
             ch08.RING_RIGHT,
             "int i = max(begin, end - RING + 1); i < end; i++)",
@@ -396,6 +404,18 @@ RIGHT: dict[str, dict[str, str]] = {
   }
   output[bag * 64 + lane] = a; output[bag * 64 + lane + 32] = b;
   winners[bag * 64 + lane] = first; winners[bag * 64 + lane + 32] = second;""",
+        "a pointer to the row": changed(
+            ch09.THRIFTY,
+            "    for (int k = 0; k < 2; k++) {\n      float value = weight[row * 64 + lane + 32 * k];",
+            "    const float* mine = weight + row * 64 + lane;\n"
+            "    for (int k = 0; k < 2; k++) {\n      float value = mine[32 * k];",
+        ),
+        "not larger": changed(
+            ch09.THRIFTY,
+            "if (winner[k] < 0 || value > best[k]) {",
+            "if (winner[k] >= 0 && !(value > best[k])) continue;\n      {",
+        ),
+        "-1 asked for": changed(ch09.THRIFTY, "winner[k] < 0", "winner[k] == -1"),
         "float2": MAX
         % """
   int bag = blockIdx.x, lane = threadIdx.x, end = offsets[bag + 1];
@@ -462,6 +482,7 @@ RIGHT: dict[str, dict[str, str]] = {
     sum += (same & (1u << k)) ? other : 0;
   }
   if (row >= 0 && lane == __ffs(same) - 1) atomicAdd(sums + row, sum);""",
+        "leaves late": changed(JOIN, "  if (i < n && lane", "  if (i >= n) return;\n  if (lane"),
         "rows by shuffle": JOIN_HEAD
         % """
   int i = blockIdx.x * blockDim.x + threadIdx.x, lane = threadIdx.x % 32, first = -1;
@@ -516,6 +537,15 @@ RIGHT: dict[str, dict[str, str]] = {
             RUNS,
             "if (i > 0 && keys[i - 1] == keys[i]) return;  // somebody before me owns this run",
             "bool first = i == 0 || keys[i - 1] != keys[i];\n  if (!first) return;",
+        ),
+        "an owner of all features": changed(
+            RUNS,
+            "int i = element / D, d = element % D;",
+            "int i = element;\n  if (i >= n) return;",
+            "  float sum = 0.0f;",
+            "  for (int d = 0; d < D; d++) {\n  float sum = 0.0f;",
+            "d] = sum;",
+            "d] = sum;\n  }",
         ),
         "in double": changed(RUNS, "float sum = 0.0f", "double sum = 0.0"),
         "all search": changed(

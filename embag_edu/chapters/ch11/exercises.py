@@ -290,8 +290,8 @@ ONLY_FIRST = "Only the first entry of each run was added: the owner must add the
 ONE_SHORT = "The last entry of each run is missing."
 ONE_FEATURE = "All features were added to the first one of the row: d belongs in the place."
 SERIAL = (
-    "The result is right, but a thread does the work of several runs or features. Each run has an "
-    "owner of its own for each feature."
+    "The result is right, but a thread does the work of several runs, one after another. Each run "
+    "has an owner of its own."
 )
 ROUNDED = "Rounding each share makes the bits equal, and the sums wrong. Fix the order instead."
 
@@ -340,8 +340,8 @@ def _sum_runs_fault(fault: KernelFault, code: str) -> str:
 
 
 def _sum_runs_counts(report: Report, launch: Launch, code: str) -> str:
-    owners = len(np.unique(launch.args[1])) * launch.args[5]
-    return SERIAL if threads(report, "grad_output", "read") < owners else ""
+    runs = len(np.unique(launch.args[1]))
+    return SERIAL if threads(report, "grad_output", "read") < runs else ""
 
 
 ORDERS = range(12)
@@ -515,6 +515,8 @@ def _two_passes_launches() -> list[Launch]:
         _two_passes_launch(400, 32),
         _two_passes_launch(301, 64, spare=1, R=120),
         _two_passes_launch(61, 16, R=3),
+        _two_passes_launch(461, 8, R=120),  # more blocks than a block has threads
+        _two_passes_launch(8, 32, R=36),  # a piece of several rows
         _two_passes_launch(3, 32),
     ]
 
