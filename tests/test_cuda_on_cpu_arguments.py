@@ -4,6 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from embag_edu.cuda_on_cpu import RawModule, settings
 from embag_edu.cuda_on_cpu.arguments import check_arguments
 from embag_edu.cuda_on_cpu.signature import parameters
 
@@ -164,3 +165,89 @@ def test_unnamed_parameter():
     found = parameters("__global__ void k(float*) {}", "k")
     with pytest.raises(TypeError, match=r"argument 1 of 1 \(`float\*`\).*argument1.astype"):
         check_arguments("k", found, (X.astype(int),))
+
+
+BY_VALUE = """
+#include <cuda_fp16.h>
+#include <cuda_bf16.h>
+struct Pair { float a, b; };
+struct Wide { char tag; float4 v; int2 n; };
+struct Copied { float a[3]; __device__ Copied(const Copied& o) { for (int i = 0; i < 3; i++) a[i] = 2 * o.a[i]; } };
+extern "C" {
+__global__ void pair(Pair p, float* o) { o[0] = p.a; o[1] = p.b; }
+__global__ void wide(Wide w, float* o) { o[0] = w.tag; o[1] = w.v.w; o[2] = w.n.y; }
+__global__ void copied(const __grid_constant__ Copied c, float* o) { o[0] = c.a[0] / c.a[2]; }
+__global__ void halves(__half2 h, __nv_bfloat162 b, float* o) { o[0] = __high2float(h); o[1] = __high2float(b); }
+__global__ void threes(float3 f, int3 i, dim3 d, float* o) { o[0] = f.z; o[1] = i.z; o[2] = d.z; }
+__global__ void four(float4 f, float* o) { o[0] = f.w; }
+__global__ void z(const float2* z, float* o) { o[0] = z[1].x; o[1] = z[1].y; }
+}"""  # noqa: E501
+PAIR = np.dtype([("a", "f4"), ("b", "f4")])
+WIDE = np.dtype(
+    {
+        "names": ["tag", "v", "n"],
+        "formats": ["i1", "4f4", "2i4"],
+        "offsets": [0, 16, 32],
+        "itemsize": 48,
+    }
+)
+THREE = np.array([(1, 2, 3)], "f4,f4,f4")
+VALUES = [
+    ("pair", [np.array((1, 2), PAIR)], [1, 2]),  # 0-d, as CuPy takes it
+    ("pair", [np.array([(1, 2)], PAIR)], [1, 2]),
+    ("pair", [np.array([(1, 2)], PAIR)[0]], [1, 2]),
+    ("wide", [np.array([(7, (1, 2, 3, 4), (5, 6))], WIDE)], [7, 4, 6]),
+    ("copied", [THREE], [np.float32(1) / np.float32(3)]),
+    (
+        "halves",
+        [np.array([1, 2], "f2").view("V4")[0], np.array([0, 0x4040], "u2").view("V4")],
+        [2, 3],
+    ),
+    (
+        "threes",
+        [THREE, np.array([(4, 5, 6)], "i4,i4,i4")[0], np.array([(7, 8, 9)], "u4,u4,u4")],
+        [3, 6, 9],
+    ),
+    ("four", [np.array([(1, 2, 3, 4)], "f4,f4,f4,f4")], [4]),
+    ("z", [np.array([1 + 2j, 3 + 4j], np.complex64)], [3, 4]),
+]
+
+
+@pytest.mark.parametrize("mode", ["fast", "checked"])
+@pytest.mark.parametrize(("name", "args", "wanted"), VALUES)
+def test_structs_by_value(name, args, wanted, mode):
+    out = np.full(3, np.nan, np.float32)
+    with settings(mode=mode):
+        RawModule(code=BY_VALUE).get_function(name)((1,), (1,), (*args, out))
+    assert out[: len(wanted)].tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("pair", np.array([(1, 2)], "f4,f8"), "12 bytes was given, but it takes 8 bytes"),
+        ("pair", np.zeros((2, 4), np.float32), "of 32 bytes"),
+        ("pair", np.float32(1), "of 4 bytes"),
+        ("wide", np.zeros(1, [("tag", "i1"), ("v", "4f4"), ("n", "2i4")]), "align=True"),
+        ("four", np.array([1, 2, 3], np.float32), "of 12 bytes"),
+    ],
+)
+def test_structs_of_other_sizes(name, value, says):
+    with pytest.raises(TypeError, match=says):
+        RawModule(code=BY_VALUE).get_function(name)((1,), (1,), (value, np.zeros(3, np.float32)))
+
+
+@pytest.mark.parametrize(
+    ("written", "array", "fix"),
+    [
+        ("float* x", np.zeros(3, np.complex64), "x.view(np.float32): its real and imaginary"),
+        ("float4* x", np.zeros(4, np.complex64), "x.view(np.float32)"),
+        ("double2* x", np.zeros(4, np.complex64), "x.astype(np.complex128).view(np.float64)"),
+        ("int* x", np.zeros(3, np.complex64), "x.real or x.imag"),
+        ("int* x", np.zeros(3, np.float32), "Perhaps pass x.astype(np.int32), which cuts off"),
+    ],
+)
+def test_advice_loses_nothing_unsaid(written, array, fix):
+    with pytest.raises(TypeError) as raised:
+        run(written, array)
+    assert fix in str(raised.value)

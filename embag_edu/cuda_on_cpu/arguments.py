@@ -16,6 +16,7 @@ import numpy as np
 from embag_edu.cuda_on_cpu.source import Parameter
 
 _BYTES = {"bool", "int8", "uint8"}  # one byte each, and used for one another in C
+_COMPLEX = {"float32": "complex64", "float64": "complex128"}  # a float2 is one of these
 _SIXTEEN = {"float16", "bfloat16"}  # may be passed as uint16: their bits
 
 
@@ -113,7 +114,9 @@ def check_arguments(
 def _checked(place: _Place, arg: Any, bf16_ok: bool) -> Any:
     parameter = place.parameter
     if _is_array(arg):
-        if not parameter.pointer and parameter.dtype is not None:
+        if not parameter.pointer and (parameter.dtype is None or parameter.lanes > 1):
+            return _struct(place, arg)
+        if not parameter.pointer:
             fix = f"Pass one number: {_numpy(parameter)}({place.name}.item())."
             raise place.error(TypeError, _array(arg), _wanted(parameter), fix)
         _check_memory(place, arg)
@@ -224,6 +227,15 @@ def _fix_for_dtype(place: _Place, array: Any, dtype: str) -> str:
         f"u{array.dtype.name}",
     ):
         return f"Pass {place.name}.view({dtype}), the same bytes read as {wanted}."
+    if array.dtype.kind == "c" and wanted in _COMPLEX:
+        part = _COMPLEX[str(wanted)]
+        whole = place.name if array.dtype.name == part else f"{place.name}.astype(np.{part})"
+        return f"Pass {whole}.view({dtype}): its real and imaginary parts, one after another."
+    if array.dtype.kind == "c":
+        return f"Pass {place.name}.real or {place.name}.imag, or change the kernel."
+    lossy = array.dtype.kind == "f" and str(wanted).startswith(("int", "uint"))
+    if lossy:
+        return f"Perhaps pass {place.name}.astype({dtype}), which cuts off fractions."
     fix = f"Pass {place.name}.astype({dtype}), or change the kernel"
     return f"{fix}." if place.parameter.const else f"{fix}: what it writes is then in the copy."
 
@@ -233,6 +245,8 @@ def _names(parameter: Parameter, bf16_ok: bool) -> set[str]:
     dtype = str(parameter.dtype)
     if dtype in _BYTES:
         return _BYTES if parameter.pointer else {dtype}
+    if parameter.lanes == 2 and dtype in _COMPLEX:
+        return {dtype, _COMPLEX[dtype]}
     if dtype in _SIXTEEN:
         return {"uint16"} | ({dtype} if bf16_ok or dtype != "bfloat16" else set())
     return {dtype}
@@ -251,10 +265,34 @@ def _fix_for_pointer(place: _Place, arg: Any) -> str:
 # ---- Values ----
 
 
+def _struct(place: _Place, array: Any) -> Any:
+    """A struct by value, as CuPy takes it: an array of one element with the struct's bytes."""
+    if not isinstance(array, np.ndarray):
+        fix = f"Pass a value of NumPy, such as {place.name}.get()[0]."
+        raise place.error(TypeError, _array(array), _wanted(place.parameter), fix)
+    if not place.parameter.size:
+        return array  # a GPU: CuPy passes its bytes
+    _check_size(place, array)
+    return np.frombuffer(array.tobytes(), f"V{array.nbytes}")[0]
+
+
+def _check_size(place: _Place, value: Any) -> None:
+    """A struct, or a type that NumPy has not: it must have the bytes that the compiler gives it."""
+    size = place.parameter.size
+    if size and value.nbytes != size:
+        fix = (
+            f"The compiler's sizeof is {size}. A struct has the bytes of C with "
+            "np.dtype([...], align=True); one element of it is passed."
+        )
+        given = _array(value) if isinstance(value, np.ndarray) else _given(value)
+        raise place.error(TypeError, f"{given} of {value.nbytes} bytes", f"{size} bytes", fix)
+
+
 def _check_scalar(place: _Place, arg: np.generic, bf16_ok: bool) -> None:
     parameter = place.parameter
     if parameter.dtype is None:
-        return  # a struct or a type from elsewhere: nothing is known about it
+        _check_size(place, arg)
+        return
     if parameter.lanes > 1:
         size = parameter.lanes * (2 if parameter.dtype == "bfloat16" else _size(parameter.dtype))
         if arg.dtype.kind == "V" and arg.dtype.itemsize == size:

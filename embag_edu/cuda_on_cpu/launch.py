@@ -331,7 +331,7 @@ class RawKernel:
 
 def _typed(read: source.Parameter, true: str) -> source.Parameter:
     """ "const*float32/4:8" tells: a pointer to const float4."""
-    text = true.rpartition(":")[0]
+    text, _, size = true.rpartition(":")
     kind, _, lanes = text.replace("const", "").replace("*", "").partition("/")
     return replace(
         read,
@@ -339,6 +339,7 @@ def _typed(read: source.Parameter, true: str) -> source.Parameter:
         const="const" in text,
         dtype=None if kind == "?" else kind,
         lanes=int(lanes or 1),
+        size=int(size),
     )
 
 

@@ -43,6 +43,7 @@ class Parameter:
     pointer: whether it is a pointer; const: whether what it points to is const.
     dtype:   NumPy's name of the value or of what is pointed to ("float32", "bfloat16", "void");
              None when unknown. lanes: 4 for float4 (whose dtype is "float32"), else 1.
+    size:    its bytes, where the compiler has told them; else 0.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Parameter:
     const: bool = False
     dtype: str | None = None
     lanes: int = 1
+    size: int = 0
 
 
 @dataclass(frozen=True)

@@ -277,8 +277,10 @@ def _make(folder: Path, job: Job) -> Path:
     for name, value in preprocessor.predefined(job.arch).items():
         head += [f"#undef {name}", f"#define {name} {value}"]
     ends += _bounds(job)
-    # A kernel may be called as a function of the C library is: `index`, `div`, `gamma`.
-    extern_c = [k.name for k in source.kernels(job.code, job.seen).values() if k.extern_c]
+    # A kernel may be called as a function of the C library is, which the linker would mix up:
+    # `index`, `exp`. (No such function is called as a member of a struct: `x`, `z`.)
+    named = (k.name for k in source.kernels(job.code, job.seen).values() if k.extern_c)
+    extern_c = [n for n in named if not re.search(rf"(\.|->)\s*{n}\b", job.code)]
     head += [f"#define {name} cuda_kernel_{name}" for name in extern_c] + ['#include "kernel.cu"']
     rewritten = rewrite(job.code, job.seen)
     (folder / "kernel.cu").write_text(rewritten, encoding="utf-8")

@@ -553,6 +553,14 @@ struct Launch {
   Control* control;
 };
 int run_blocks(const Launch& launch);
+// An argument's bytes on the thread's own stack: a copy constructor of the source may read them there.
+template <class T> struct Held {
+  alignas(T) char bytes[sizeof(T)];
+  CUDA_ON_CPU_UNSEEN Held(const void* from) {
+    for (size_t i = 0; i < sizeof(T); i++) bytes[i] = ((const volatile char*)from)[i];
+  }
+  CUDA_ON_CPU_UNSEEN T& value() { return *(T*)(void*)bytes; }
+};
 template <auto kernel> struct Kernel;
 template <class... A, void (*kernel)(A...)> struct Kernel<kernel> {
   CUDA_ON_CPU_UNSEEN static void run(A... values) {
@@ -561,7 +569,7 @@ template <class... A, void (*kernel)(A...)> struct Kernel<kernel> {
   }
   template <size_t... i> CUDA_ON_CPU_UNSEEN static void apply(void** args, std::index_sequence<i...>) {
     (void)args;
-    run(*(std::remove_cv_t<std::remove_reference_t<A>>*)args[i]...);
+    run(Held<std::remove_cv_t<std::remove_reference_t<A>>>(args[i]).value()...);
   }
   CUDA_ON_CPU_UNSEEN static void call(void** args) { apply(args, std::index_sequence_for<A...>()); }
   template <class P> static char* describe(char* text) {  // "const*float32/4:16 ", "int32:4 "
