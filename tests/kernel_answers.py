@@ -685,7 +685,7 @@ WRONG: dict[str, dict[str, tuple[str, str]]] = {
         ("part too small", ch07.PAST_PART, "float part[64]", "float part[63]"),
         (
             "half of them",
-            ch07.IN_A_BRANCH,
+            "never written",
             "__syncthreads();",
             "if (t >= 32) return;\n  __syncthreads();",
         ),

@@ -45,6 +45,7 @@ NO_AMPERSAND = (
     "An atomic wants the place, and not the number that is there: write & in front, as in "
     "atomicAdd(&total[0], 1)."
 )
+NOT_A_CALL = "Without its parentheses, `__syncthreads;` is no call: write `__syncthreads();`."
 UNUSED_ARRAY = "The array {} is never used."
 UNUSED = "Perhaps: the parameter {} is never used, and a number that fits one launch stands for it."
 _MARK = 0x7FC00BAD  # the bits of one NaN among many: nobody computes it
@@ -167,8 +168,9 @@ class KernelTask:
         try:
             message = self.judge(RawKernel(code, self.kernel), code)
         except CompileError as error:
-            why = f"{NO_AMPERSAND}\n\n" if _atomic_of_a_value(error, code) else ""
-            return f"{why}{NO_COMPILE}\n\n{error}"
+            why = NO_AMPERSAND if _atomic_of_a_value(error, code) else ""
+            why = NOT_A_CALL if re.search(r"\b__syncthreads\s*;", plain(code)) else why
+            return f"{why}\n\n{NO_COMPILE}\n\n{error}".lstrip()
         except NotModeled as error:
             return f"{NOT_HERE}\n\n{error}"
         except (TypeError, ValueError) as error:

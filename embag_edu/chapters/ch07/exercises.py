@@ -14,6 +14,7 @@ from embag_edu.course.kernel_exercise import (
     FIXED_BLOCK,
     NO_AMPERSAND,
     NO_COMPILE,
+    NOT_A_CALL,
     NOT_SOURCE,
     NOT_WRITTEN,
     REFUSED,
@@ -548,7 +549,6 @@ WARP_ONLY = (
     "__syncwarp() waits for the 32 threads of a warp only; the number that a thread wants was "
     "written by the other warp of the block."
 )
-NOT_A_CALL = "Without its parentheses, `__syncthreads;` does nothing: call it, `__syncthreads();`."
 IN_A_BRANCH = "Not all threads of the block come to the barrier: it stands in a branch."
 NOT_TURNED = "The numbers are copied, not turned round."
 PAST_PART = "part has elements 0 to 63, and a thread asks for another one."
@@ -579,8 +579,8 @@ def _reverse_fault(fault: KernelFault, code: str) -> str:
         return PAST_PART
     if fault.kind not in ("race", "uninitialized shared memory") or fault.array != "part":
         return ""
-    if re.search(r"__syncthreads\s*;", code):
-        return NOT_A_CALL
+    if re.search(r"\b(if|else)\b[^;{]*__syncthreads", code):
+        return IN_A_BRANCH
     barrier, write = code.find("__syncthreads"), re.search(r"\bpart\s*\[[^]]*\]\s*=[^=]", code)
     if barrier < 0:
         return WARP_ONLY if "__syncwarp" in code else NO_BARRIER

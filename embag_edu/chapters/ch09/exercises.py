@@ -649,6 +649,7 @@ def _max_launch(lengths: tuple[int, ...], which: int) -> Launch:
     if which:
         wrong[POSITIONS] = right[2]
     places = unwritten(*right[0].shape), np.full(right[0].shape, -7, np.int32)
+    wrong[OVERLAP] = np.where(np.arange(64) < 33, right[which], places[which])
     told = f"bags of {', '.join(map(str, lengths))} ({('output', 'winners')[which]})"
     args = (weight, ids, ends, *places)
     return Launch(told, len(lengths), 32, args, (3 + which, right[which]), wrong)
