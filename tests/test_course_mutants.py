@@ -31,7 +31,7 @@ import mutants as engine  # noqa: E402
 
 BOOK = Path(__file__).parents[1] / "book"
 CALLS = 100  # of the random domain: others than those that the check makes
-SAMPLE = 6  # mutants of each right answer that the test tries
+SAMPLE = 4  # mutants of each right answer that the test tries
 SECONDS = 5  # for one mutant; then it counts as endless
 
 
