@@ -158,6 +158,9 @@ ADVICE = [
     ("scan", "for (int h = 1; h < 128; h *= 2)\n if (t >= h) s[t] += s[t - h];", WITHIN),
     ("shift", "x[t] = x[t + 1];", WITHIN),
     ("neighbor in a tile", "s[t] = y[t];\ny[t] = s[127 - t];", BETWEEN),
+    ("two reductions in one array",
+     "for (int h = 64; h > 0; h /= 2) {\n if (t < h) s[t] += s[t + h];\n __syncthreads();\n}\n"
+     "float a = s[0];\nfor (int h = 0; h < 3; h++) a += h;\ns[t] = a;", BETWEEN),
     ("tile filled again",
      "float a = 0;\nfor (int k = 0; k < 3; k++) {\n s[t] = y[t] + k;\n __syncthreads();\n"
      " a += s[127 - t];\n}\ny[t] = a;", ROUND),

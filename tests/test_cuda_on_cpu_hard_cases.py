@@ -108,8 +108,8 @@ def test_a_kernel_once_reported_is_right(about, body, grid, block, expect, compi
             np.testing.assert_array_equal(y[:8], np.cumsum(np.arange(8)))
 
 
-@pytest.mark.parametrize("name", ["index", "div", "gamma", "y1", "remove"])
-def test_a_kernel_may_be_called_as_a_c_function_is(name):
+@pytest.mark.parametrize("name", ["index", "div", "gamma", "y1", "remove", "Kernel", "launch"])
+def test_a_kernel_may_be_called_as_functions_of_ours_and_of_c_are(name):
     x = np.zeros(4, F32)
     RawKernel(f'extern "C" __global__ void {name}(float* x) {{ x[0] = 7.0f; }}', name)(
         (1,), (1,), (x,)

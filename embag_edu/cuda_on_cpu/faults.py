@@ -220,10 +220,16 @@ def _barrier(f: dict, launched: Launched, touches: Sequence[Touch]) -> str:
         "__syncthreads()" if math.prod(launched.block) > 32 else "__syncthreads() or __syncwarp()"
     )
     one, two = (_touch(f, touches, who) for who in ("other_", ""))
+    between, at_end = f"put {what} between the two lines", "at the end of each round of the loop"
     if one and two and one.round != two.round:
-        return f"put {what} at the end of each round of the loop"
+        first, second = sorted((one, two), key=lambda t: t.round)
+        return (
+            f"{between}, or {at_end} if both lie in it"
+            if first.line < second.line
+            else (f"put {what} {at_end}")
+        )
     if f["line"] != f["other_line"]:
-        return f"put {what} between the two lines"
+        return between
     loops = (
         len({t.round for t in touches if t.line == f["line"] and t.epoch == touches[0].epoch}) > 1
     )

@@ -592,12 +592,16 @@ template <class... A, void (*kernel)(A...)> struct Kernel<kernel> {
 #else
 #define CUDA_ON_CPU_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
+// A kernel may have any name, `Kernel` and `launch` too: behind its source stand only names like these.
+template <auto kernel> const char* cuda_on_cpu_signature() { return cuda_on_cpu::Kernel<kernel>::signature(); }
+template <auto kernel> int cuda_on_cpu_launch(void* given) {
+  cuda_on_cpu::Launch* launch = (cuda_on_cpu::Launch*)given;
+  launch->call = cuda_on_cpu::Kernel<kernel>::call;
+  return cuda_on_cpu::run_blocks(*launch);
+}
 #define CUDA_ON_CPU_KERNEL(ID, ...)                                                                \
-  CUDA_ON_CPU_EXPORT const char* signature_##ID() { return cuda_on_cpu::Kernel<&__VA_ARGS__>::signature(); } \
-  CUDA_ON_CPU_EXPORT int launch_##ID(cuda_on_cpu::Launch* launch) {                                \
-    launch->call = cuda_on_cpu::Kernel<&__VA_ARGS__>::call;                                        \
-    return cuda_on_cpu::run_blocks(*launch);                                                       \
-  }
+  CUDA_ON_CPU_EXPORT const char* signature_##ID() { return cuda_on_cpu_signature<&__VA_ARGS__>(); } \
+  CUDA_ON_CPU_EXPORT int launch_##ID(void* cuda_on_cpu_given) { return cuda_on_cpu_launch<&__VA_ARGS__>(cuda_on_cpu_given); }
 #define CUDA_ON_CPU_GLOBAL(ID, NAME)                                                               \
   CUDA_ON_CPU_EXPORT void* global_##ID() { return (void*)&NAME; }                                  \
   CUDA_ON_CPU_EXPORT unsigned long long global_size_##ID() { return sizeof(NAME); }                \
