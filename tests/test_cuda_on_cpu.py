@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -604,3 +605,48 @@ def test_launch_bounds(name, threads):
     if threads < 1024:
         with pytest.raises(ValueError, match=f"up to {threads} "):
             kernel((1,), (threads + 1,), (y,))
+
+
+COMMA = """
+extern "C" __global__ void pick(const float* matrix, float* y, int r, int c) {
+  float sum;
+  if (r > 100) sum = 1;
+  y[0] = matrix[r, c] + sum;
+}"""
+
+
+@pytest.mark.parametrize("mode", ["fast", "checked"])
+def test_the_compilers_warnings_are_kept(mode):
+    """Also when the library comes from the cache."""
+    for _ in range(2):
+        kernel = RawKernel(COMMA, "pick")
+        with settings(mode=mode):
+            kernel.compile()
+        assert any("line 5" in text and "comma" in text for text in kernel.warnings), (
+            kernel.warnings
+        )
+    with settings(mode=mode):
+        clean = RawKernel(SCALE, "scale")
+        clean.compile()
+    assert clean.warnings == []
+
+
+@pytest.mark.skipif(bool(toolchain.nvrtc.available()), reason=toolchain.nvrtc.available())
+def test_a_gpus_compiler_adds_its_words(monkeypatch, fresh_cache):
+    code = 'extern "C" __global__ void k(float* y) { y[0] = erfinvf(0.5f); }'
+    monkeypatch.setattr(toolchain.host, "refused", lambda *_: [])
+    helper = "float plain(float x) { return x; }\n" + SCALE  # a function of the host
+    kernel = RawKernel(helper, "scale")
+    kernel.compile()
+    assert len(kernel.warnings) == 1
+    assert kernel.warnings[0].startswith(
+        "a GPU's compiler refuses this: line 1: A function without"
+    )
+    x = np.ones(4, np.float32)
+    with pytest.warns(UserWarning, match="a GPU's compiler refuses this: line 1"):
+        kernel((1,), (4,), (x, x.copy(), np.float32(2), 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it is said once
+        kernel((1,), (4,), (x, x.copy(), np.float32(2), 4))
+    with pytest.raises(CompileError, match="erfinvf"):
+        RawKernel(code, "k").compile()

@@ -221,7 +221,8 @@ class KernelTask:
         what = f"On {shown.launch.what}:"
         what += f"\n{shown.fault}" if shown.fault else f" {shown.problem}"
         cause = self._cause(failing, tried, kernel, code)
-        parts = [cause, _unused(kernel, code), what, self._again(shown)]
+        warned = "\n".join(f"The compiler warns: {text}" for text in kernel.warnings[:3])
+        parts = [cause, _unused(kernel, code), what, warned, self._again(shown)]
         return "\n\n".join(filter(None, parts))
 
     def _again(self, attempt: Attempt) -> str:

@@ -18,7 +18,7 @@ Error = tuple[int, int, str]  # line, column, text
 REFUSES = "NVIDIA's compiler refuses"
 # Headers that come with NVRTC, of which native/include has what the CPU needs.
 HEADERS = {file.name for file in (Path(__file__).parent / "native" / "include").glob("*.h")}
-_AS_DEVICE = ("-default-device", "--device-as-default-execution-space")
+AS_DEVICE = ("-default-device", "--device-as-default-execution-space")
 _ON_DEVICE = {"__device__", "__global__", "__constant__", "__managed__", "__shared__"}
 _TYPES = {
     "int8_t": "signed char", "int16_t": "short", "int32_t": "int", "int64_t": "long long",
@@ -53,7 +53,7 @@ def refused(code: str, options: Sequence[str], folders: Sequence[Path] = ()) -> 
     """What in the source belongs to the host: (line, column, what to write). folders: of -I."""
     found = tokens(code, options)
     errors = _includes(code, found, folders) + _names(found)
-    if not any(option in _AS_DEVICE for option in options):
+    if not any(option in AS_DEVICE for option in options):
         visible = [token for token in found if not token.directive]
         errors += _Declarations(visible, _device_macros(found)).errors
     return sorted((token.line, _column(code, token), text) for token, text in errors)

@@ -35,6 +35,8 @@ from embag_edu.cuda_on_cpu.refuse import NotModeled
 from embag_edu.cuda_on_cpu.settings import Settings, current
 from embag_edu.cuda_on_cpu.worker import Control, Launch, prepare
 
+REFUSES_THIS = "a GPU's compiler refuses this:"
+
 
 class RawModule:
     """CUDA source with its kernels, compiled when one is first asked for; as cupy.RawModule.
@@ -75,6 +77,7 @@ class RawModule:
         self._files: dict[tuple[bool, str | None], Path] = {}
         self._fast: list[ctypes.CDLL] = []
         self._lock = threading.Lock()
+        self._told = False
 
     def get_function(self, name: str) -> RawKernel:
         """The kernel `name`: one with extern "C", or one of the name_expressions."""
@@ -119,6 +122,25 @@ class RawModule:
                 self.code, self._names, self.options, checked, self.arch
             )
         return self._files[wanted]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What compilers say of the source, beside the errors that they raise.
+
+        The C++ compiler's warnings of likely mistakes; and where NVRTC is installed and the source
+        was compiled for checked mode, what a GPU's compiler refuses.
+        """
+        said = [toolchain.said(file) for file in self._files.values()]
+        found = [text for one in said for text in one["warnings"]]
+        found += [f"{REFUSES_THIS} {t}" for one in said for t in one["refusals"]]
+        return list(dict.fromkeys(found))
+
+    def _tell_refusals(self) -> None:
+        """Warn once of what a GPU's compiler refuses: what is found here does not depend on it."""
+        refusals = [text for text in self.warnings if text.startswith(REFUSES_THIS)]
+        if refusals and not self._told:
+            self._told = True
+            warnings.warn("\n".join(refusals), stacklevel=5)
 
     def _libraries(self, cores: int) -> list[ctypes.CDLL]:
         """Fast mode: a copy of the library for every core, for its state is the core's own."""
@@ -204,6 +226,11 @@ class RawKernel:
         return bounds() if bounds else int(text) if text.isdecimal() else 1024
 
     @property
+    def warnings(self) -> list[str]:
+        """What compilers say of the module's source: see RawModule.warnings."""
+        return self._module.warnings
+
+    @property
     def attributes(self) -> dict[str, int]:
         """Those of CuPy's kernel attributes that exist on a CPU."""
         return {
@@ -280,6 +307,7 @@ class RawKernel:
     def _run_checked(self, launched: Launched, now: Settings, shared_mem: int) -> None:
         module = self._module
         file, own = module._library_file(checked=True), (module._variables, module._values)
+        module._tell_refusals()
         try:
             found = run(file, self._number, launched, now, int(shared_mem), *own)
         except KernelFault as fault:

@@ -10,6 +10,7 @@ import ctypes
 import functools
 import hashlib
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from embag_edu.cuda_on_cpu import cache, host, preprocessor, source
+from embag_edu.cuda_on_cpu import cache, host, nvrtc, preprocessor, source
 from embag_edu.cuda_on_cpu.refuse import refuse
 from embag_edu.cuda_on_cpu.rewrite import rewrite
 
@@ -168,6 +169,8 @@ class Job:
     compiler: tuple[str, ...]
     arch: str = ARCH
     included: tuple[bytes, ...] = ()  # the texts of the files that the source includes
+    given: tuple[str, ...] = ()  # the options as they were given
+    nvrtc: str = ""  # NVIDIA's compiler, where it is installed: it is asked in checked mode
 
     @property
     def seen(self) -> tuple[str, ...]:
@@ -185,7 +188,13 @@ class Job:
 
     def key(self, *more: object) -> str:
         """A name for what is made of this job (or only of `more`), this compiler and our files."""
-        made_from = more or (self.code, self.expressions, self.seen, self.included)
+        made_from = more or (
+            self.code,
+            self.expressions,
+            self.seen,
+            self.included,
+            self.nvrtc,
+        )
         text = repr((made_from, self.flags, self.compiler, version(self.compiler)))
         return hashlib.sha256(text.encode() + _own_files()).hexdigest()[:24]
 
@@ -209,7 +218,10 @@ def build(
     if errors:
         raise CompileError(errors, "", code)
     texts = tuple(included(code, kept).values())
-    job = Job(code, tuple(expressions), kept, checked, tuple(find_compiler()), arch, texts)
+    theirs = "" if not checked or nvrtc.available() else nvrtc.version()
+    compiler = tuple(find_compiler())
+    names, given = tuple(expressions), tuple(options)
+    job = Job(code, names, kept, checked, compiler, arch, texts, given, theirs)
     return cache.cached(job.key(), lambda folder: _make(folder, job)) / f"kernel{SUFFIX}"
 
 
@@ -285,11 +297,36 @@ def _make(folder: Path, job: Job) -> Path:
     rewritten = rewrite(job.code, job.seen)
     (folder / "kernel.cu").write_text(rewritten, encoding="utf-8")
     (folder / "kernel.cpp").write_text("\n".join([*head, *ends, ""]), encoding="utf-8")
-    with ThreadPoolExecutor(2) as both:  # the runtime and the kernel at the same time
-        runtime = both.submit(_runtime, job)
-        kernel = both.submit(_compile, folder, job)
-        objects = [kernel.result(), *runtime.result()]
-    return _link(folder, objects, job)
+    with ThreadPoolExecutor(3) as pool:  # the runtime, the kernel and NVRTC at the same time
+        runtime = pool.submit(_runtime, job)
+        kernel = pool.submit(_compile, folder, job)
+        refusals = pool.submit(_refusals, job)
+        objects = [folder / "kernel.o", *runtime.result()]
+        said = {"warnings": _warnings(kernel.result()), "refusals": refusals.result()}
+    library = _link(folder, objects, job)
+    (folder / "said.json").write_text(json.dumps(said), encoding="utf-8")
+    return library
+
+
+def _refusals(job: Job) -> list[str]:
+    """What a GPU's compiler says against the source, where NVRTC is installed: words, no more."""
+    if not job.checked or not job.nvrtc:
+        return []
+    options = [*job.options, *(o for o in job.given if o in host.AS_DEVICE)]
+    return nvrtc.compile_check(job.code, job.expressions, f"compute_{job.arch[3:]}", options).errors
+
+
+def _warnings(said: str) -> list[str]:
+    """The compiler's warnings that tell of a likely mistake: "line 3: ..."."""
+    found = re.findall(
+        r"kernel\.cu:(\d+):\d+: warning: (.*) \[-W(?:unused|(?:maybe-)?uninit|sometimes).*\]", said
+    )
+    return list(dict.fromkeys(f"line {line}: {text}" for line, text in found))
+
+
+def said(library: Path) -> dict[str, list[str]]:
+    """What was said when a library was made: "warnings" of its compiler, "refusals" of a GPU's."""
+    return json.loads(library.with_name("said.json").read_text(encoding="utf-8"))
 
 
 def _bounds(job: Job) -> list[str]:
@@ -315,7 +352,8 @@ def _bounds(job: Job) -> list[str]:
     return made
 
 
-def _compile(folder: Path, job: Job) -> Path:
+def _compile(folder: Path, job: Job) -> str:
+    """Make kernel.o; what the compiler says."""
     words = [
         *job.flags,
         *WARNINGS,
@@ -326,22 +364,21 @@ def _compile(folder: Path, job: Job) -> Path:
     ]
     made = folder / "kernel.o"
     if not job.checked:
-        _run(job.command(*words, "-c", "-o", made), job.code)
-        return made
+        return _run(job.command(*words, "-c", "-o", made), job.code)
     own = ONLY_GCC if is_gcc(job.compiler) else ONLY_CLANG
     command = job.command(*words, *WATCHED, *own, "-S", "-o", folder / "kernel.s")
     try:
-        _run(command, job.code)
+        words_of_compiler = _run(command, job.code)
     except CompileError:
         if own is ONLY_GCC or "CUDA_ON_CPU_WHOLE" not in (folder / "kernel.cu").read_text():
             raise
-        _run([*command, "-DCUDA_ON_CPU_IN_PARTS"], job.code)
+        words_of_compiler = _run([*command, "-DCUDA_ON_CPU_IN_PARTS"], job.code)
     # latin-1: clang writes bytes of debug information that are no UTF-8, and they must stay.
     assembly = (folder / "kernel.s").read_text(encoding="latin-1")
     labeled = folder / "labeled.s"
     labeled.write_text("\n".join(_labeled(assembly)) + "\n", encoding="latin-1")
     _run(job.command("-c", labeled, "-o", made), job.code)
-    return made
+    return words_of_compiler
 
 
 def _labeled(assembly: str) -> Iterator[str]:
@@ -402,7 +439,7 @@ def _link(folder: Path, objects: list[Path], job: Job) -> Path:
         command = [*job.compiler[:-1], "cc", "-nostdlib", *command[len(job.compiler) :]]
     _run(command, "")
     for file in folder.iterdir():
-        if file != library:
+        if file != library:  # (and what was said of it, which is written behind)
             file.unlink()
     return library
 
