@@ -30,10 +30,10 @@ class Room:
 
 
 IMPLEMENTATIONS = "loops vectorized cuda"
-LIBRARY = f"spec text data cuda_on_cpu {IMPLEMENTATIONS} api nn check bench gpu train"
+LIBRARY = f"spec arrays text data cuda_on_cpu {IMPLEMENTATIONS} api nn check bench gpu train"
 # From the bottom up: a room may import only rooms above it in this list.
 ROOMS = {
-    "spec": Room("library", "what a call means; raises every argument error"),
+    "spec": Room("library", "what a call means; raises every error about the values of a call"),
     "arrays": Room("library", "tensors as arrays, and back", "spec", "torch cupy ml_dtypes"),
     "text": Room("library", "what commands print: tables, a bar", "", "tqdm"),
     "data": Room("library", "the reviews"),

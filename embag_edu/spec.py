@@ -1,9 +1,10 @@
 """What a call of `embedding_bag` means: the arguments, checked and put into one form.
 
 `make_call` takes the arguments of `torch.nn.functional.embedding_bag` as NumPy arrays and returns a
-`Call`. Every argument error of the project is raised here and nowhere else, in torch's order and
-with torch's exception types, before anything is computed or changed. An implementation gets a
-`Call` and need not look at an argument again: `Implementation` says what it has to offer.
+`Call`. Every error about the values of a call is raised here and nowhere else, in torch's order and
+with torch's exception types, before anything is computed or changed. (`nn` refuses what only a
+tensor can be wrong in, such as a sparse table.) An implementation gets a `Call` and need not look
+at an argument again: `Implementation` says what it has to offer.
 
 Each message starts with torch's own words, so that a search for them finds the same explanations,
 and goes on with what torch leaves out: the value found, the valid range, a likely fix.

@@ -154,10 +154,10 @@ def test_the_kernels_are_shown_whole(file):
         assert f"embag_edu/cuda/{file}.cu:{kernel}" in shown, kernel
 
 
-@pytest.mark.parametrize("rung", ["loops", "vectorized"])
-def test_an_implementation_is_shown_whole(rung):
+@pytest.mark.parametrize("implementation", ["loops", "vectorized"])
+def test_an_implementation_is_shown_whole(implementation):
     """Every function of it stands in some chapter, as it is."""
-    module = importlib.import_module(f"embag_edu.{rung}")
+    module = importlib.import_module(f"embag_edu.{implementation}")
     shown = {param.values[1] for param in shown_code()}
     for function, value in inspect.getmembers(module, inspect.isfunction):
         if value.__module__ == module.__name__:

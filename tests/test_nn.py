@@ -49,7 +49,7 @@ def test_every_clause_holds(name):
 
 @pytest.mark.parametrize("group", ["together", "sparse", "autograd", "backward.max", "max_norm"])
 def test_clauses_with_kernels(group):
-    """A part of the table: the kernels have the whole of it in test_cuda_rung."""
+    """A part of the table: the kernels have the whole of it in test_cuda_implementation."""
     report = check("embag_edu.nn.functional:with_cuda", group, isolate=False, raises=False)
     assert {r.status for r in report.results} == {"holds"}, str(report)
 

@@ -43,7 +43,9 @@ def close(found, expected):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_answer_of_ours_is_yes(name, column):
     if (name, column) == ("cuda", "clauses"):
-        pytest.skip("minutes where kernels must be compiled; test_nn and test_cuda_rung ask them")
+        pytest.skip(
+            "minutes where kernels must be compiled; test_nn and test_cuda_implementation ask them"
+        )
     implementation = transforms.implementations()[name]
     assert transforms.answer(transforms.COLUMNS[column], implementation) == YES
 

@@ -61,7 +61,7 @@ class Probe:
         return self.clock() >= self.until
 
     def attempt(self, name: str, act: Callable[[], Attempt | str]) -> Attempt:
-        """What `act` finds: a Attempt, or a sentence that is '' when all is right.
+        """What `act` finds: an Attempt, or a sentence that is '' when all is right.
 
         An exception is a failed result; but if the device is in an error state DeviceInError is
         raised, since nothing that follows could mean anything.

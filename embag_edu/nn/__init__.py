@@ -1,4 +1,4 @@
-"""torch's EmbeddingBag over every rung: change one import, and keep the code.
+"""torch's EmbeddingBag over every implementation: change one import, and keep the code.
 
     from embag_edu.nn import EmbeddingBag
 
