@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -196,14 +197,14 @@ def global_variables(code: str, options: Sequence[str] | None = None) -> list[Gl
     end = -1
     for i, token in enumerate(found):
         if i > end and token.depth == 0 and token.text in ("__constant__", "__device__"):
-            end = end_of(found, i)
-            statement = bare(found[begin_of(found, i) : end])
-            if not is_function(statement):
+            end, first = i, begin_of(found, i)
+            head = itertools.takewhile(lambda t: t.text not in ("{", ";"), found[i : i + 512])
+            if not is_function(bare([*found[first:i], *head])):
+                end = end_of(found, i)
+                statement = bare(found[first:end])
                 constant = "__constant__" in [t.text for t in statement]
                 names = names_of(statement)
                 result += [GlobalVariable(name.text, constant, name.line) for name in names]
-            else:
-                end = i
     return result
 
 
