@@ -199,7 +199,8 @@ def _cut_off(arena: Arena, launched: Launched, seconds: float) -> KernelFault:
     """Endless; or out of time, where blocks have been ending until now."""
     done, began = (int(n) for n in arena.bytes[24:40].view(np.uint64))
     total, now = math.prod(launched.grid), time.monotonic()  # the clock of the child, too
-    going_on = done and now - began / 1e9 < max(4 * seconds / done, seconds / 4)
+    age = now - began / 1e9  # of the block that was running; the others took the rest of the time
+    going_on = done and age < max(4 * (seconds - age) / done, seconds / 4)
     text = f"{seconds:g} {done} {total}"
     return _lost("time limit" if going_on else "endless", arena, launched, text)
 
