@@ -106,12 +106,11 @@ def test_each_form_of_array_gives_the_same_bits(name, form, mode, dtype):
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 def test_a_table_that_cannot_be_rescaled_in_place_is_refused(name):
     call = dict(max_norm=1.0, implementation=name)
-    for form, words in (("read-only", "weight is read-only"), ("big-endian", "byte order")):
-        weight = FORMS[form](np.full((4, 3), 5.0))
-        with pytest.raises(ValueError, match=words):
-            embag_edu.embedding_bag(np.array([[0, 1]]), weight, **call)
-        assert (weight == 5).all()
-    for strided in ("a column slice", "a subclass"):
+    weight = FORMS["read-only"](np.full((4, 3), 5.0))
+    with pytest.raises(ValueError, match="weight is read-only"):
+        embag_edu.embedding_bag(np.array([[0, 1]]), weight, **call)
+    assert (weight == 5).all()
+    for strided in ("a column slice", "a subclass", "big-endian"):
         weight = FORMS[strided](np.full((4, 3), 5.0))
         embag_edu.embedding_bag(np.array([[0, 1]]), weight, **call)
         assert np.allclose(np.linalg.norm(np.asarray(weight), axis=1), [1, 1, 75**0.5, 75**0.5])
