@@ -650,3 +650,19 @@ def test_a_gpus_compiler_adds_its_words(monkeypatch, fresh_cache):
         kernel((1,), (4,), (x, x.copy(), np.float32(2), 4))
     with pytest.raises(CompileError, match="erfinvf"):
         RawKernel(code, "k").compile()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the mappings of a process on Linux")
+def test_stacks_of_many_threads_are_used_again():
+    """Each stack takes two mappings, and a process has 65,530: launches may not add up."""
+    kernel = RawKernel(
+        'extern "C" __global__ void k(int* x) { x[threadIdx.x] = threadIdx.x; }', "k"
+    )
+    x = np.zeros(1024, np.int32)
+    mappings = lambda: len(open("/proc/self/maps").readlines())  # noqa: E731, SIM115
+    with settings(mode="fast", cores=2):
+        kernel((2,), (1024,), (x,))
+        before = mappings()
+        for _ in range(20):
+            kernel((2,), (1024,), (x,))
+    assert (x == np.arange(1024)).all() and mappings() < before + 2 * 2 * 1024 + 100

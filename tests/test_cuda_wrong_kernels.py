@@ -534,8 +534,8 @@ RENORM = [
         "the norm is not rounded to the dtype of weight",
         "cases",
         passes("forward_tests.test_renorm_is_the_loops", "float16"),
-        "double(A(T(norm_of(row, D, norm_type))))",
-        "norm_of(row, D, norm_type)",
+        "double(A(T(norm_in_range(row, D, norm_type))))",
+        "norm_in_range(row, D, norm_type)",
     ),
     renorm(
         "fmax loses a NaN",

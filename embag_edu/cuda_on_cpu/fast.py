@@ -13,10 +13,13 @@ from typing import Any
 from embag_edu.cuda_on_cpu.worker import Control
 
 SIGNAL = getattr(signal, "SIGURG", None)  # does nothing where nobody asked for it; not on Windows
+MOST_STACKS = 16_384  # of one launch, on all cores
 MOST = 64  # parts that run at the same time, in all threads of this process
 
 _controls = (Control * MOST)()
-_free: queue.SimpleQueue[Control] = queue.SimpleQueue()
+# The one that was used last comes first: each has stacks for up to 1,024 threads, which stay, and
+# two mappings for each of them. Linux gives a process 65,530.
+_free: queue.LifoQueue[Control] = queue.LifoQueue()
 for _control in _controls:
     _free.put(_control)
 _pool: ThreadPoolExecutor | None = None

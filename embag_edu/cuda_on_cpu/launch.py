@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -28,7 +29,7 @@ from embag_edu.cuda_on_cpu import source, toolchain
 from embag_edu.cuda_on_cpu.arguments import SHARED_DEFAULT, check_arguments, check_shape
 from embag_edu.cuda_on_cpu.checked import run
 from embag_edu.cuda_on_cpu.counts import Report, raise_for
-from embag_edu.cuda_on_cpu.fast import run_parts
+from embag_edu.cuda_on_cpu.fast import MOST_STACKS, run_parts
 from embag_edu.cuda_on_cpu.faults import KernelFault, shown_alone
 from embag_edu.cuda_on_cpu.launched import Launched
 from embag_edu.cuda_on_cpu.refuse import NotModeled
@@ -323,7 +324,8 @@ class RawKernel:
     def _run_fast(self, launched: Launched, now: Settings, shared_mem: int) -> None:
         module, total = self._module, int(np.prod(launched.grid, dtype=np.int64))
         writes = any(not v.constant for v in module._variables)  # one copy for the whole launch
-        cores = 1 if writes else min(now.cores, total)
+        threads = math.prod(launched.block)
+        cores = 1 if writes else max(min(now.cores, total, MOST_STACKS // threads), 1)
         pointers, _keep = _pointers(launched.values)
         with module._lock:
             libraries = module._libraries(cores)

@@ -53,7 +53,7 @@ def _(weight: Tensor, psw: Tensor | None, *options: Any) -> tuple[Tensor, Tensor
     bags = Bags(*options)
     same_device(weight, _others(bags, per_sample_weights=psw))
     B, D = _num_bags(bags), weight.shape[-1]
-    shape = {"sum": (0,), "mean": (B,)}.get(bags.mode, (B, D))
+    shape = (B, D) if bags.mode == "max" else (B,)
     return weight.new_empty(B, D), weight.new_empty(shape, dtype=torch.int64)
 
 
