@@ -58,7 +58,7 @@ def tables() -> tuple[Table, ...]:
             f"{folder}/neighbors.cu",
             near,
             tuple(source.instances(near)),
-            tuple(map(as_case, neighbors.NEIGHBORS)),
+            tuple(as_case(row) for row in neighbors.NEIGHBORS if row.fast),
         ),
     )
     return tables + tuple(project_table(path) for path in sorted(launcher.HERE.glob("*.cu")))

@@ -270,7 +270,7 @@ BETWEEN_BLOCKS = [
               (1,), (64,), lambda rng: (floats(1), empty(1)), lambda a: {1: 2 * a[0]}),
     Neighbor("volatile flag", "with fences", "volatile_flag", (3,), (32,),
               lambda rng: (floats(1), empty(1), zeros(1), zeros(1), zeros(3, np.float32)),
-              lambda a: {1: a[0], 2: i32(3), 3: np.ones(1), 4: a[0][0] * np.array([0, 1, 1])}),
+              lambda a: {1: a[0], 2: i32(3), 3: np.ones(1), 4: np.array([0, a[0][0], a[0][0]])}),
     Neighbor("volatile flag of a block", "between warps", "volatile_flag_of_a_block", (1,), (64,),
               lambda rng: (floats(32), empty(32)), lambda a: {1: a[0][::-1]}, fast=False),
     Neighbor("scan in one launch", "a chain of flags", "scan_in_one_launch", (6,), (32,),
