@@ -130,6 +130,16 @@ class _Short:
         return str(self).splitlines()
 
 
+def whole_numbers(mine: Any) -> tuple[int, ...] | None:
+    """A prediction as whole numbers; None for what is no list of them, such as a string."""
+    if isinstance(mine, (str, dict, set)):
+        return None
+    try:
+        return tuple(int(value) for value in mine)
+    except (TypeError, ValueError):
+        return None
+
+
 class ExerciseFailed(_Short, AssertionError):
     """An answer that is not right. Its text says on which call, what was expected, and why."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu.course import draw
-from embag_edu.course.exercise import Case, Exercise, Wrong
+from embag_edu.course.exercise import Case, Exercise, Wrong, whole_numbers
 from embag_edu.course.tools import without_numpy
 
 # -------------------------------------------------------------------------- 01.offsets
@@ -802,11 +802,8 @@ _SAID = {
 
 
 def _judge_prediction(mine: Any) -> str:
-    try:
-        found = tuple(int(start) for start in mine)
-    except (TypeError, ValueError):
-        found = None
-    if found is None or isinstance(mine, (str, dict, set)):
+    found = whole_numbers(mine)
+    if found is None:
         return f"Your answer is {mine!r}; a list of whole numbers is wanted, like [0, 3]."
     if found == tuple(PREDICTED):
         return ""

@@ -12,7 +12,7 @@ from embag_edu.api import embedding_bag
 from embag_edu.check import rounding
 from embag_edu.check.compare import difference
 from embag_edu.course import draw
-from embag_edu.course.exercise import Case, Exercise, Wrong
+from embag_edu.course.exercise import Case, Exercise, Wrong, whole_numbers
 from embag_edu.spec import make_call
 
 NAN, INF = float("nan"), float("inf")
@@ -50,11 +50,8 @@ _SAID = {
 
 def _judge_prediction(mine: Any) -> str:
     mine = mine() if callable(mine) else mine
-    try:
-        found = tuple(int(value) for value in mine)
-    except (TypeError, ValueError):
-        found = None
-    if found is None or isinstance(mine, (str, dict, set)):
+    found = whole_numbers(mine)
+    if found is None:
         return f"Your answer is {mine!r}; a list of whole numbers is wanted, like [0, 3]."
     if found == tuple(PREDICTED):
         return ""
