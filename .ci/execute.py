@@ -2,10 +2,12 @@
 
 Without names: all chapters and solutions. What changes with every run is left out: times, the ids
 of controls, the version of the kernel. The readers' copies of the exercises are made again after.
+In how many minutes a notebook ran is kept in its metadata (see embag_edu/course/minutes.py).
 """
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -29,9 +31,12 @@ def execute(path: Path) -> None:
         store_widget_state=False,
         coalesce_streams=True,
     )
+    begin = time.monotonic()
     client.execute()
+    running = round((time.monotonic() - begin) / 60)
     notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python"}
+    notebook.metadata["embag_edu"] = {"running_minutes": running}
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(CONTROL, None)

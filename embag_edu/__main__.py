@@ -32,6 +32,8 @@ COMMANDS = {  # name: (what it does, where it is done, what it needs: embag_edu[
                "embag_edu.environment:main", "book"),
     "exercises": ("make the readers' copies of the exercises from their solutions",
                   "embag_edu.course.notebooks:main", "book"),
+    "minutes": ("how long each chapter takes to read, and its exercises to do, by one rule",
+                "embag_edu.course.minutes:main", "book"),
     "grade": ("marks for exercise notebooks that were handed in",
               "embag_edu.course.grading:main", "book"),
 }  # fmt: skip

@@ -3,14 +3,12 @@
 import re
 from pathlib import Path
 
-import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
 README = ROOT / "README.md"
 PAGES = [*ROOT.glob("*.md"), *BOOK.glob("**/*.md"), *(ROOT / "embag_edu").glob("**/*.md")]
-CHAPTERS = sorted(BOOK.glob("[0-9][0-9]_*.ipynb"))
 
 
 def name(path):
@@ -44,15 +42,6 @@ def test_links_lead_somewhere(path):
 def test_readme_leads_to_every_page():
     reached = {(ROOT / target).resolve() for target in links(README)}
     assert {*BOOK.glob("pages/*.md"), *ROOT.glob("*.md")} - {README} <= reached
-
-
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_readme_lists_each_chapter_with_its_minutes(path):
-    opening = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells[:3])
-    minutes = re.search(r"\bTime\b.{0,10}?(\d+) minutes", opening, re.S)[1]
-    assert re.search(
-        rf"^\| {path.stem[:2]} .* \| {minutes} \|$", README.read_text(encoding="utf-8"), re.M
-    )
 
 
 def test_every_setting_has_its_place_on_the_page_of_settings():
