@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import embag_edu
-from embag_edu.check import CheckFailed, all_clauses, check, pairs, replay
+from embag_edu.check import CheckFailed, NotSupported, all_clauses, check, pairs, replay
 from embag_edu.check.candidate import PROTOCOLS
 from embag_edu.check.cases import count_bags
 from embag_edu.check.checker import Trial
@@ -18,7 +18,7 @@ from embag_edu.check.clauses import find
 from embag_edu.check.compare import difference
 from embag_edu.check.faults import FAULTS, Steps
 from embag_edu.check.oracle import expect
-from embag_edu.check.report import AS_TORCH, FAILS, NOT_ASKED
+from embag_edu.check.report import AS_TORCH, FAILS, HOLDS, NOT_ASKED, NOT_SUPPORTED
 from embag_edu.check.worker import Local, NotLoadable, Worker
 
 torchs_own = torch.nn.functional.embedding_bag
@@ -296,6 +296,112 @@ def test_a_function_that_cannot_be_sent_is_run_here_and_the_report_says_so():
 
     report = check(locked, "forward.sum")
     assert report.passed and "without protection" in report.notes[0]
+
+
+# ---- what an implementation lacks -----------------------------------------------------------
+
+
+def without(error, where, stage="forward"):
+    """The loops as a pair that raises `error` where where(options) says so."""
+
+    def forward(input, weight, offsets=None, **options):
+        if stage == "forward" and where(options):
+            raise error
+        return embag_edu.embedding_bag(input, weight, offsets, **options)
+
+    def backward(grad_output, input, weight, offsets=None, **options):
+        if stage == "backward" and where(options):
+            raise error
+        return embag_edu.embedding_bag_backward(grad_output, input, weight, offsets, **options)
+
+    return forward, backward
+
+
+def is_max(options):
+    return options.get("mode") == "max"
+
+
+def has_psw(options):
+    return options.get("per_sample_weights") is not None
+
+
+SAID, PLAIN = NotSupported("stage 02: weights"), NotImplementedError("no weights here")
+LACKS = [  # a pair, a clause, its status, the words that stand beside it
+    (without(SAID, is_max), "forward.max", NOT_SUPPORTED, "stage 02: weights"),
+    (without(PLAIN, is_max), "forward.max", NOT_SUPPORTED, "no weights here"),
+    (without(NotSupported(), is_max), "forward.max", NOT_SUPPORTED, "a NotSupported without"),
+    (without(SAID, is_max), "forward.sum", HOLDS, ""),
+    (without(SAID, is_max), "bags.empty", NOT_SUPPORTED, "stage 02"),  # some of its cases
+    (without(SAID, has_psw), "errors.psw_mode", NOT_SUPPORTED, "stage 02"),  # no refusal
+    (without(PLAIN, has_psw), "errors.psw_mode", HOLDS, ""),  # spec 3, row 6
+    (without(PLAIN, has_psw), "errors.psw_dtype", FAILS, ""),  # another is wanted
+    (without(SAID, has_psw), "errors.psw_dtype", NOT_SUPPORTED, "stage 02"),
+    (without(SAID, is_max, "backward"), "backward.max", NOT_SUPPORTED, "stage 02"),
+    (without(SAID, is_max, "backward"), "forward.max", HOLDS, ""),
+    (without(SAID, is_max, "backward"), "always.fresh_output", NOT_SUPPORTED, "stage 02"),
+    (without(PLAIN, is_max, "backward"), "always.fresh_output", NOT_SUPPORTED, "no weights here"),
+    (without(PLAIN, lambda o: o.get("sparse")), "errors.backward.sparse_frequency", NOT_SUPPORTED,
+     "no weights here"),
+    (without(ValueError("no"), is_max), "forward.max", FAILS, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("pair", "clause", "status", "words"), LACKS)
+def test_what_is_not_supported_is_neither_a_failure_nor_a_pass(pair, clause, status, words):
+    report = check(pair, clause, isolate=False, raises=False, explain=False, arrays="numpy")
+    result = next(r for r in report.results if r.clause.name == clause)
+    assert result.status == status and result.note.startswith(words)
+    assert bool(report.failed) == (status == FAILS)
+
+
+def test_a_clause_fails_though_another_of_its_calls_is_not_supported():
+    def wrong(input, weight, offsets=None, **options):
+        if is_max(options):
+            raise NotSupported("later")
+        return embag_edu.embedding_bag(input, weight, offsets, **options) + 1
+
+    report = check(wrong, "bags", isolate=False, raises=False, arrays="numpy")
+    assert "bags.empty" in {r.clause.name for r in report.failed}
+    for (
+        result
+    ) in report.failed:  # nor is a failing call made smaller into one that is not supported
+        assert "later" not in result.failure.message
+
+
+def test_not_supported_is_told_by_every_report():
+    pair = without(SAID, is_max)
+    report = check(pair, "forward.max", raises=False)  # in another process: only names come back
+    assert report.counts() == {NOT_SUPPORTED: 5} and report.passed and not report.failed
+    assert "5 not supported" in report.headline() and "○ not supported forward.max:" in str(report)
+    assert "(stage 02: weights)" in str(report) and "○ not supported" in report._repr_html_()
+    first = json.loads(report.to_json())["results"][0]
+    assert (first["status"], first["note"]) == ("not supported", "stage 02: weights")
+    report = check(without(SAID, has_psw), "errors", isolate=False)
+    assert "○ errors: 24 of 28 clauses hold, 4 not supported" in str(report)
+
+
+def test_torch_functions_may_lack_something_too():
+    def half(input, weight, offsets=None, **options):
+        if options.get("sparse"):
+            raise NotSupported("sparse")
+        return Half.apply(weight, torchs_own(input, weight, offsets, **options))
+
+    class Half(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, weight, output):
+            return output.clone()
+
+        @staticmethod
+        def backward(ctx, grad_output):
+            raise NotSupported("no backward")
+
+    statuses = {
+        name: check(half, name, isolate=False, raises=False).results[0].status
+        for name in ("forward.sum", "backward.sum", "sparse.sum")
+    }
+    assert statuses == {
+        "forward.sum": HOLDS, "backward.sum": NOT_SUPPORTED, "sparse.sum": NOT_SUPPORTED,
+    }  # fmt: skip
 
 
 # ---- forms of an implementation -------------------------------------------------------------

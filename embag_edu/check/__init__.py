@@ -4,9 +4,10 @@
 >>> check(my_embedding_bag, "forward.sum")  # doctest: +SKIP
 """
 
+from embag_edu.check.candidate import NotSupported
 from embag_edu.check.checker import check, replay
 from embag_edu.check.clauses import all_clauses
 from embag_edu.check.ledger import LEDGER
 from embag_edu.check.report import CheckFailed, Report
 
-__all__ = ["LEDGER", "CheckFailed", "Report", "all_clauses", "check", "replay"]
+__all__ = ["LEDGER", "CheckFailed", "NotSupported", "Report", "all_clauses", "check", "replay"]

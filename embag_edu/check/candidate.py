@@ -20,6 +20,14 @@ from embag_edu.check.cases import Arguments, laid_out
 from embag_edu.spec import SparseGradient
 
 
+class NotSupported(NotImplementedError):
+    """Raised by an implementation that lacks what a call asks for: a mode, an option, a dtype.
+
+    The check then says "not supported" of the clause, which is no failure and no pass. A plain
+    NotImplementedError counts as one too, but only where no refusal is expected.
+    """
+
+
 @dataclass(frozen=True)
 class Candidate:
     """The implementation under test, and which arrays it speaks."""
@@ -41,6 +49,11 @@ class Trouble:
     def is_fatal(self) -> bool:
         """The process was lost, not just the call."""
         return self.kinds in (("hung",), ("died",))
+
+    @property
+    def lacks(self) -> bool:
+        """The implementation says that it lacks what the call asks for."""
+        return {"NotSupported", "NotImplementedError"} <= set(self.kinds)
 
     def __str__(self) -> str:
         if self.is_fatal:

@@ -15,12 +15,13 @@ from embag_edu.check.cases import Arguments, Case
 from embag_edu.check.clauses import Clause, find
 from embag_edu.check.compare import difference
 from embag_edu.check.faults import FAULTS, Fault
-from embag_edu.check.oracle import Expected, expect, judge
+from embag_edu.check.oracle import Expected, expect, judge, lack
 from embag_edu.check.report import (
     AS_TORCH,
     FAILS,
     HOLDS,
     NOT_ASKED,
+    NOT_SUPPORTED,
     CheckFailed,
     ClauseResult,
     Failure,
@@ -61,7 +62,8 @@ def check(
 
     Returns the Report. A clause holds if every result lies within the rounding that its sums may
     have, whatever the order of additions. A result that departs from the oracle exactly as the
-    installed torch does is accepted where the ledger has an entry, and the report says so.
+    installed torch does is accepted where the ledger has an entry, and the report says so. A clause
+    is not supported, which is neither, if none of its calls fails and one raises NotSupported.
 
     embag_edu.course.check is another function: it checks an exercise, whose name comes first.
     """
@@ -161,26 +163,32 @@ class Trial:
         reason = self._not_asked(clause)
         if reason:
             return ClauseResult(clause, NOT_ASKED, note=reason)
-        excused, tried = None, 0
-        for case in clause.cases:
+        notes: dict[str, str] = {}  # what was found in one case or more, and the first words for it
+        for tried, case in enumerate(clause.cases):
             try:
-                expected = _expected(case, clause.needs_gradients or case in _of_gradients())
+                status, words = self._verdict(clause, case)
             except ImportError as error:
-                note = f"needs the package {error.name}"
-                return ClauseResult(clause, NOT_ASKED, tried, note)
-            tried += 1
-            outcome = self._outcome(clause, case)
-            message = judge(clause.part, expected, outcome)
-            if not message:
-                continue
-            entry = ledger.covering(clause.name)
-            if entry and _equals_torch(clause, case, expected, outcome):
-                excused = entry
-                continue
-            return ClauseResult(clause, FAILS, tried, failure=self._failure(clause, case, message))
-        if excused:
-            return ClauseResult(clause, AS_TORCH, tried, note=f'ledger: "{excused.name}"')
-        return ClauseResult(clause, HOLDS, tried)
+                return ClauseResult(clause, NOT_ASKED, tried, f"needs the package {error.name}")
+            if status == FAILS:
+                failure = self._failure(clause, case, words)
+                return ClauseResult(clause, FAILS, tried + 1, failure=failure)
+            notes.setdefault(status, words)
+        worst = next((s for s in (NOT_SUPPORTED, AS_TORCH) if s in notes), HOLDS)
+        return ClauseResult(clause, worst, len(clause.cases), notes.get(worst, ""))
+
+    def _verdict(self, clause: Clause, case: Case) -> tuple[str, str]:
+        """The status of one case, and words for it: what departs, or why it is no failure."""
+        outcome = self._outcome(clause, case)
+        if lack(None, outcome):  # what the call should give need not be known
+            return NOT_SUPPORTED, lack(None, outcome)
+        expected = _expected(case, clause.needs_gradients or case in _of_gradients())
+        message = judge(clause.part, expected, outcome)
+        entry = ledger.covering(clause.name) if message else None
+        if entry and _equals_torch(clause, case, expected, outcome):
+            return AS_TORCH, f'ledger: "{entry.name}"'
+        if lack(expected, outcome):
+            return NOT_SUPPORTED, lack(expected, outcome)
+        return (FAILS, message) if message else (HOLDS, "")
 
     def _not_asked(self, clause: Clause) -> str:
         if self.runner.fatal >= FATAL:
@@ -223,7 +231,7 @@ class Trial:
         ):
             return ""  # made smaller than a call of this clause can be
         outcome = self.runner.run(arguments, self._wants_backward(clause))
-        if outcome.trouble is not None and outcome.trouble.is_fatal:
+        if lack(expected, outcome) or (outcome.trouble and outcome.trouble.is_fatal):
             return ""
         return judge(clause.part, expected, outcome)
 

@@ -12,7 +12,7 @@ from embag_edu.text import aligned, progress
 
 
 def main(words: list[str]) -> int:
-    """Exit status: 0 all clauses hold, 1 some fail, 2 the call was wrong."""
+    """Exit status: 0 no clause fails, 1 some fail, 2 the call was wrong."""
     given = _parse(words)
     try:
         if given.list or not given.implementation:

@@ -114,6 +114,25 @@ def _tolerance(call: Call, terms: Any, scale: np.ndarray, value: np.ndarray) -> 
     return rounding.bound(dtype, terms, scale, value, of_rows)
 
 
+# ---- what an implementation lacks -----------------------------------------------------------
+
+
+def lack(expected: Expected | None, outcome: Outcome) -> str:
+    """Why a call is "not supported": what was raised, in one line; '' where it is supported.
+
+    expected: None where it is not known; then only a `NotSupported` counts. A NotImplementedError
+        counts where the call should go through, and in a forward whose backward is to be refused.
+    """
+    trouble = outcome.trouble
+    if trouble is None or "NotImplementedError" not in trouble.kinds:
+        return ""
+    due = expected.trouble if expected else None
+    stages = (trouble.stage, due.stage) if due else ()
+    plain = expected is not None and stages in ((), ("forward", "backward"))
+    text = next(iter(trouble.text.splitlines()), "") or f"a {trouble.kinds[0]} without words"
+    return text if trouble.lacks or plain else ""
+
+
 # ---- one part of an outcome against the oracle ----------------------------------------------
 
 

@@ -17,7 +17,8 @@ from embag_edu.check.cases import Arguments
 from embag_edu.check.clauses import Clause
 
 HOLDS, AS_TORCH, FAILS, NOT_ASKED = "holds", "as torch", "FAILS", "not asked"
-SYMBOLS = {HOLDS: "✓", AS_TORCH: "≈", FAILS: "✗", NOT_ASKED: "–"}
+NOT_SUPPORTED = "not supported"  # the implementation itself says so: see `candidate.NotSupported`
+SYMBOLS = {HOLDS: "✓", AS_TORCH: "≈", FAILS: "✗", NOT_SUPPORTED: "○", NOT_ASKED: "–"}
 IN_FULL = 3  # failures that are shown in full
 
 
@@ -65,7 +66,7 @@ class ClauseResult:
     clause: Clause
     status: str
     tried: int = 0
-    note: str = ""  # the ledger entry, or why the clause was not asked
+    note: str = ""  # the ledger entry, what is not supported, or why the clause was not asked
     failure: Failure | None = None
 
     def line(self) -> str:
@@ -91,7 +92,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether no clause fails."""
+        """Whether no clause fails. One that is not supported, or not asked, does not fail."""
         return not self.failed
 
     def raise_if_failed(self) -> Report:
@@ -165,8 +166,9 @@ def _grouped(results: list[ClauseResult]) -> list[str]:
     lines = []
     for name, members in groups.items():
         number = Counter(r.status for r in members)
-        worst = next(s for s in (FAILS, AS_TORCH, HOLDS, NOT_ASKED) if number[s])
-        others = [f", {number[s]} {s}" for s in (AS_TORCH, FAILS, NOT_ASKED) if number[s]]
+        worst = next(s for s in (FAILS, NOT_SUPPORTED, AS_TORCH, HOLDS, NOT_ASKED) if number[s])
+        told = (AS_TORCH, FAILS, NOT_SUPPORTED, NOT_ASKED)
+        others = [f", {number[s]} {s}" for s in told if number[s]]
         held = f"{number[HOLDS]} of {len(members)} clauses hold"
         lines.append(f"  {SYMBOLS[worst]} {name}: {held}{''.join(others)}")
     return lines
