@@ -92,8 +92,10 @@ def right_answers(exercise: Exercise) -> list[tuple[str, dict]]:
     cells = notebooks.read(path)["cells"]
     at = next(i for i, cell in enumerate(cells) if exercise.name in notebooks.checked_names(cell))
     names: dict = {}
+    code = [cell for cell in cells[: at - 1] if cell["cell_type"] == "code"]
     with contextlib.redirect_stdout(io.StringIO()):
-        exec(notebooks.source(next(c for c in cells if c["cell_type"] == "code")), names)
+        for cell in code[:1] + [c for c in code[1:] if "BEGIN SOLUTION" in notebooks.source(c)]:
+            exec(notebooks.source(cell), names)  # an answer may call one of those before it
     answers.append((notebooks.source(cells[at - 1]), names))
     return answers
 

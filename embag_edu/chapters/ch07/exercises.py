@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from embag_edu.course import draw
 from embag_edu.course.exercise import Case, Exercise, Wrong
 from embag_edu.course.kernel_exercise import (
     ADDED_TO,
@@ -77,11 +78,18 @@ def _grid_cases() -> list[Case]:
     ]
 
 
+def _any_grid(random):
+    block = int(random.choice([1, 2, 7, 32, 128, 1024]))
+    full = draw.size(random, 0, 5) * block
+    return max(full + draw.size(random, -1, 1), 0), block
+
+
 GRID = Exercise(
     "07.grid",
     "the number of blocks for n elements",
     blocks_for,
     _grid_cases,
+    random_call=_any_grid,
     hints=(
         "Every element needs a thread. Threads that are left over do no harm: the kernel guards.",
         "Divide and round up, in whole numbers. And what does a launch say to a grid of 0 blocks?",

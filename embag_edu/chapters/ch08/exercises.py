@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 
+from embag_edu.course import draw
 from embag_edu.course.exercise import Case, Exercise, Wrong
 from embag_edu.course.kernel_exercise import (
     ADDED_TO,
@@ -74,11 +75,17 @@ def _pack_cases() -> list[Case]:
     ]
 
 
+def _any_pack(random):
+    w = int(random.choice([2, 4, 8]))
+    return draw.size(random, 1, 70), w, draw.size(random, 0, 40) * w
+
+
 PACK = Exercise(
     "08.pack",
     "how many elements one load may take",
     pack_for,
     _pack_cases,
+    random_call=_any_pack,
     hints=(
         "A load of k bytes must start at a multiple of k; k is 16 at most. Where do rows start?",
         "Row r starts at address + r * D * w. Try 16 bytes first, then half, then half of that.",
@@ -176,11 +183,16 @@ def _loads_cases() -> list[Case]:
     ]
 
 
+def _any_loads(random):
+    return draw.size(random, 1, 300), int(random.choice([2, 4, 8])), draw.size(random, 0, 9)
+
+
 LOADS = Exercise(
     "08.loads",
     "requests and sectors of version 2 for one row",
     loads_of_row,
     _loads_cases,
+    random_call=_any_loads,
     hints=(
         "First PACK, for that D and w. Then: how many bytes does a warp bring with one request?",
         "A row longer than a tile takes several requests. A request from byte a to byte b touches "
@@ -297,11 +309,18 @@ def _two_pass_cases() -> list[Case]:
     return [Case(what, rows.astype(np.float32), S) for what, rows, S in cases]
 
 
+def _any_two_pass(random):
+    shape = draw.size(random, 0, 40), draw.size(random, 1, 4)
+    rows = random.normal(size=shape) * 10.0 ** random.integers(0, 8, shape)
+    return rows.astype(np.float32), draw.size(random, 1, 9)
+
+
 TWO_PASS = Exercise(
     "08.two_pass",
     "the additions of version 5, bit by bit",
     two_pass,
     _two_pass_cases,
+    random_call=_any_two_pass,
     hints=(
         "Two loops: over the parts, and in each part over its rows. Both go forward.",
         "Part s ends where part s + 1 begins: before row L * (s + 1) // S. Read bag_sum_5.",

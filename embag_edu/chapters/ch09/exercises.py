@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 
+from embag_edu.course import draw
 from embag_edu.course.exercise import Case, Exercise, Wrong
 from embag_edu.course.kernel_exercise import (
     FIXED_BLOCK,
@@ -105,11 +106,18 @@ def _winner_cases() -> list[Case]:
     ]
 
 
+def _any_winner(random):
+    n, V = draw.size(random, 0, 7), draw.size(random, 1, 5)
+    values = random.choice([-INF, -2.0, -0.5, 0.0, 3.0, INF, NAN], n)
+    return values.tolist(), random.integers(0, V, n).tolist(), draw.size(random, 0, V)
+
+
 WINNER = Exercise(
     "09.winner",
     "who wins a maximum",
     winner,
     _winner_cases,
+    random_call=_any_winner,
     hints=(
         "Read bag_max_1. Which comparison is it, and what happens before anybody leads?",
         "The first position that counts always enters; a later one needs to be larger.",
@@ -232,11 +240,30 @@ def _rescaled_cases() -> list[Case]:
     ]
 
 
+EXACT = [[3, 4], [-5, 12], [1, -2, 2], [8, 0, -15], [-7], [2, 3, 6], [0, 0], [1, 1, -1, 1]]
+
+
+def _any_rescaled(random):
+    """Norms that float64 holds exactly, or, for the narrower dtypes, any."""
+    dtype = random.choice([np.float16, np.float32, np.float64])
+    p = float(random.choice([0, 1, 2, INF, -INF]))
+    row = np.array(EXACT[draw.size(random, 0, len(EXACT) - 1)]) * 2.0 ** random.integers(-3, 4)
+    if dtype is not np.float64 and random.random() < 0.6:
+        row = random.normal(size=draw.size(random, 1, 9)) * 8
+        p = float(random.choice([p, 3.5, 0.5, -1.0]))
+    if p and random.random() < 0.1:
+        row[draw.size(random, 0, len(row) - 1)] = random.choice([NAN, INF])
+    norm = float(dtype(_norm(row.astype(dtype), p)))
+    limit = norm if np.isfinite(norm) and random.random() < 0.4 else 5.0
+    return row.astype(dtype), limit * float(random.choice([0, 0.125, 0.5, 1, 2])), p
+
+
 RESCALED = Exercise(
     "09.rescaled",
     "a row under max_norm, to the last bit",
     rescaled,
     _rescaled_cases,
+    random_call=_any_rescaled,
     hints=(
         "Three steps: the norm, the comparison, the scale. Which of them are rounded, and to what?",
         "Sizes are |x|. Three kinds of p are not a sum of powers: 0, inf and -inf. NaN is not "
@@ -325,11 +352,19 @@ def _traffic_cases() -> list[Case]:
     ]
 
 
+def _any_traffic(random):
+    V = draw.size(random, 1, 9)
+    indices = random.integers(0, V, draw.size(random, 0, 12))
+    norms, limit = random.integers(0, 5, V) / 2, float(random.choice([0.0, 0.5, 1.0, 1.7]))
+    return indices, norms, limit, draw.size(random, 1, 99), int(random.choice([1, 2, 4, 8]))
+
+
 TRAFFIC = Exercise(
     "09.traffic",
     "what max_norm costs in memory",
     traffic,
     _traffic_cases,
+    random_call=_any_traffic,
     hints=(
         "Follow one warp through renorm. Which line does every warp reach, and which only some?",
         "Every warp makes one atomic. One warp for each different row goes on, and measures it.",

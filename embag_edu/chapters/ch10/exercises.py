@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu.chapters.detective import Detective, Setting, draw
+from embag_edu.course.draw import size
 from embag_edu.course.exercise import Case, Exercise, Wrong
 from embag_edu.course.kernel_exercise import (
     FIXED_BLOCK,
@@ -89,11 +90,18 @@ def _hits_cases() -> list[Case]:
     ]
 
 
+def _any_hits(random):
+    V = size(random, 1, 6)
+    indices = random.integers(0, V, size(random, 0, 30))
+    return indices, size(random, 0, V), size(random, 1, 9)
+
+
 HITS = Exercise(
     "10.hits",
     "the hits of the hottest address",
     hits,
     _hits_cases,
+    random_call=_any_hits,
     hints=(
         "Take one feature of one row: an address. Which positions send an atomic to it?",
         "Joined: a warp sends one atomic for a row, whether the row stands in it once or 32 times.",

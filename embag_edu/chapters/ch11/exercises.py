@@ -12,6 +12,7 @@ import numpy as np
 
 from embag_edu.bench import traffic
 from embag_edu.chapters.detective import Detective, Setting, draw, row_text
+from embag_edu.course.draw import bags, size
 from embag_edu.course.exercise import Case, Exercise, Wrong
 from embag_edu.course.kernel_exercise import (
     FIXED_BLOCK,
@@ -111,11 +112,18 @@ def _entries_cases() -> list[Case]:
     ]
 
 
+def _any_entries(random):
+    V = size(random, 1, 6)
+    indices, offsets = bags(random, V)
+    return indices, np.append(offsets, len(indices)), size(random, 0, V)
+
+
 ENTRIES = Exercise(
     "11.entries",
     "keys, bags and starts",
     entries,
     _entries_cases,
+    random_call=_any_entries,
     hints=(
         "Three steps: which positions count; in which order; where does a row differ from the one "
         "before?",
@@ -224,11 +232,17 @@ def _partials_cases() -> list[Case]:
     ]
 
 
+def _any_partials(random):
+    keys = np.sort(random.integers(0, size(random, 1, 8), size(random, 0, 30)))
+    return keys + size(random, 0, 3), size(random, 1, 7)
+
+
 PARTIALS = Exercise(
     "11.partials",
     "predict the partial sums of version 6",
     partials,
     _partials_cases,
+    random_call=_any_partials,
     hints=(
         "Look at the borders between pieces. What stands left and right of a border that matters?",
         "A border within a run leaves two partial sums: a tail on its left, a head on its right.",
@@ -762,11 +776,19 @@ def _least_cases() -> list[Case]:
     ]
 
 
+def _any_least(random):
+    V, N = size(random, 1, 900), size(random, 0, 900)
+    U = size(random, min(N, 1), min(V, N))
+    rate = 10.0 ** size(random, 3, 12)
+    return V, size(random, 1, 130), N, size(random, 1, 90), U, 2 ** size(random, 0, 3), rate
+
+
 LEAST = Exercise(
     "11.least_ms",
     "the least time of a dense backward",
     least_ms,
     _least_cases,
+    random_call=_any_least,
     hints=(
         "Which arrays are read, which are written, and which of them is larger than it looks?",
         "Read: grad_output, indices, offsets. Written: the whole gradient, as zeros; then those "
