@@ -1,6 +1,6 @@
 """The two commands of this project, and one for its developers.
 
-    python run.py book      open the book in JupyterLab    (further words go to `jupyter lab`)
+    python run.py book      open your copy of the book     (further words go to `jupyter lab`)
     python run.py test      run every test and notebook    (further words go to `pytest`)
     python run.py lint      check format, style and types
 
@@ -276,9 +276,9 @@ def call(words, cwd=ROOT, environ=None):
 
 
 def book(words):
-    """JupyterLab on the folder book/, opening at the start page unless a notebook is named."""
-    sign_notebooks()
-    folder = ROOT / "book"
+    """JupyterLab on the reader's own copy, at the start page unless a notebook is named."""
+    folder = working_copy()
+    sign_notebooks(folder)
     options = [f"--ServerApp.root_dir={folder}"]
     if not any((folder / word).exists() for word in words):
         options.append("--LabApp.default_url=/lab/tree/00_start_here.ipynb")
@@ -287,10 +287,26 @@ def book(words):
     return call(["-m", "jupyterlab", *options, *words], cwd=folder)
 
 
-def sign_notebooks():
+def working_copy():
+    """The folder my_book/, made or renewed from book/ without touching what the reader wrote."""
+    place = Path(__file__).resolve().parent / "embag_edu" / "course" / "workbook.py"
+    spec = importlib.util.spec_from_file_location("workbook", str(place))
+    workbook = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(workbook)
+    try:
+        for line in workbook.renew(ROOT / "book", workbook.copy_of(ROOT)):
+            say(line)
+    except workbook.NotCopied as error:
+        raise Stop(str(error)) from None
+    return workbook.copy_of(ROOT)
+
+
+def sign_notebooks(folder):
     """Mark the book's notebooks as trusted: Lab hides the pictures and controls of unknown ones."""
-    notebooks = sorted(str(path) for path in (ROOT / "book").glob("**/*.ipynb"))
-    notebooks = [path for path in notebooks if ".ipynb_checkpoints" not in path]
+    book = ROOT / "book"
+    names = sorted(str(path.relative_to(book)) for path in book.glob("**/*.ipynb"))
+    names = [name for name in names if ".ipynb_checkpoints" not in name]
+    notebooks = [str(folder / name) for name in names if (folder / name).exists()]
     command = [str(venv_python()), "-m", "nbformat.sign", *notebooks]
     if notebooks and subprocess.run(command, capture_output=True).returncode:
         say("The notebooks could not be marked as trusted. In Lab: Ctrl-Shift-C, Trust Notebook.")

@@ -30,6 +30,8 @@ COMMANDS = {  # name: (what it does, where it is done, what it needs: embag_edu[
               "embag_edu.cuda_on_cpu.cache:main", "book"),
     "report": ("this machine and its packages, to paste into a bug report",
                "embag_edu.environment:main", "book"),
+    "book": ("make or renew your own copy of the book, and print its folder",
+             "embag_edu.course.workbook:main", "book"),
     "exercises": ("make the readers' copies of the exercises from their solutions",
                   "embag_edu.course.notebooks:main", "book"),
     "minutes": ("how long each chapter takes to read, and its exercises to do, by one rule",

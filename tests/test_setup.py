@@ -39,6 +39,7 @@ def run(tmp_path, monkeypatch):
         "LOG": tmp_path / ".venv" / "embag_edu_setup.log",
     }.items():
         monkeypatch.setattr(module, name, path)
+    monkeypatch.delenv("EMBAG_BOOK", raising=False)
     for name in ("pyproject.toml", "constraints.txt"):
         (tmp_path / name).write_text(f"# {name}\n", encoding="utf-8")
     (tmp_path / "book").mkdir()
@@ -256,14 +257,32 @@ def test_words_pass_through_to_jupyterlab(run, calls):
     (words,) = calls
     assert words[:2] == ["-m", "jupyterlab"] and words[-2:] == ["--no-browser", "--port=9999"]
     assert "--LabApp.default_url=/lab/tree/00_start_here.ipynb" in words
-    assert f"--ServerApp.root_dir={run.ROOT / 'book'}" in words
+    assert f"--ServerApp.root_dir={run.ROOT / 'my_book'}" in words
 
 
 def test_a_notebook_that_is_named_takes_the_place_of_the_start_page(run, calls):
     (run.ROOT / "book" / "01.ipynb").touch()
     run.main(["book", "01.ipynb"])
+    assert (run.ROOT / "my_book" / "01.ipynb").is_file()
     assert calls[0][-1] == "01.ipynb"
     assert not any("default_url" in word for word in calls[0])
+
+
+def test_a_copy_that_cannot_be_written_is_told_in_one_line(run, calls, capsys):
+    (run.ROOT / "my_book").touch()
+    assert run.main(["book"]) == 1
+    assert capsys.readouterr().out.count("\n") == 1 and not calls
+
+
+def test_only_notebooks_of_the_book_are_marked_as_trusted(run, monkeypatch):
+    for name in ("book/01.ipynb", "my_book/01.ipynb", "my_book/from_somebody.ipynb"):
+        (run.ROOT / name).parent.mkdir(exist_ok=True)
+        (run.ROOT / name).touch()
+    signed = []
+    done = subprocess.CompletedProcess([], 0)
+    monkeypatch.setattr(run.subprocess, "run", lambda words, **_: signed.append(words) or done)
+    run.sign_notebooks(run.ROOT / "my_book")
+    assert signed[0][-1:] == [str(run.ROOT / "my_book" / "01.ipynb")] and len(signed[0]) == 4
 
 
 def test_words_pass_through_to_pytest(run, calls):
