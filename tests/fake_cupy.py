@@ -149,7 +149,8 @@ class RawKernel:
                 raise TypeError(f"Expected tuple, got {type(given).__name__}")
         values = [self._value(a) for a in args]
         self._state.launched(self._kernel.name)
-        self._kernel.max_dynamic_shared_size_bytes = self.max_dynamic_shared_size_bytes
+        if "max_dynamic_shared_size_bytes" in vars(self):
+            self._kernel.max_dynamic_shared_size_bytes = self.max_dynamic_shared_size_bytes
         with settings(mode="fast"):
             self._kernel(grid, block, values, shared_mem=shared_mem)
 

@@ -3,11 +3,12 @@
 # ruff: noqa: E501  (a table of kernels: a row stays on its lines)
 
 import pickle
+import re
 
 import numpy as np
 import pytest
 
-from embag_edu.cuda_on_cpu import KernelFault, RawKernel, settings
+from embag_edu.cuda_on_cpu import KernelFault, RawKernel, RawModule, settings
 from embag_edu.cuda_on_cpu.toolchain import compilers
 
 F32, I32 = np.float32, np.int32
@@ -63,10 +64,50 @@ def test_a_parameter_that_is_const_is_not_written():
         kernel("((float*)x)[0] = 1.0f;", "const float* x")((1,), (1,), (np.zeros(4, F32),))
 
 
-def test_static_and_dynamic_memory_are_counted_together():
-    body = "__shared__ float s[8192]; extern __shared__ float d[];\ns[n] = d[n] = x[0];"
-    with pytest.raises(KernelFault, match="shared memory"):
-        kernel(body)((1,), (1,), arrays(), shared_mem=20_000)
+STATIC, MOST = 1024, 227 * 1024  # bytes of the arrays below; of a block at compute capability 9.0
+SHARED_MEMORY = [  # (case, static, dynamic, the raised limit or None, what the message says or None)
+    ("both together at 48 KiB", STATIC, 49_152 - STATIC, None, None),
+    ("one word beyond", STATIC, 49_156 - STATIC, None, "take 1024 bytes.*48132 more: 49156.*= 48132"),
+    ("all of it static", 49_152, 0, None, None),
+    ("all of it dynamic", 0, 49_152, None, None),
+    ("dynamic beyond", 0, 49_156, None, "shared_mem is 49156.*0 to 49152. Set kernel.max_dynamic"),
+    ("dynamic beyond, with static", STATIC, 49_156, None, "shared_mem is 49156.*0 to 49152"),
+    ("raised to what is the default", STATIC, 49_152, 49_152, None),
+    ("raised", STATIC, 49_156, 60_000, None),
+    ("beyond what was raised", STATIC, 60_004, 60_000, "shared_mem is 60004.*0 to 60000. Set"),
+    ("lowered", STATIC, 1028, 1024, "shared_mem is 1028.*0 to 1024"),
+    ("both together at 227 KiB", STATIC, MOST - STATIC, MOST, None),
+    ("one word beyond 227 KiB", STATIC, MOST - STATIC + 4, MOST, "take 1024 .*at most 231424"),
+    ("227 KiB, and static", STATIC, MOST, MOST, "1024 bytes.*232448 more: 233472.*up to 232448"),
+    ("dynamic beyond 227 KiB", 0, MOST + 4, MOST, "shared_mem is 232452.*0 to 232448$"),
+    ("static beyond 48 KiB", 49_156, 0, None, "take 49156 bytes; valid: up to 49152.*smaller"),
+    ("static beyond, raised", 49_156, 16, MOST, "take 49156 bytes; valid: up to 49152.*smaller"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["checked", "fast"])
+def test_shared_memory_at_its_limits(mode):
+    code = """template <int words> __global__ void k(float* x, float* y, int n) {
+      if constexpr (words != 0) { __shared__ float s[words]; s[words - 1] = x[0]; }
+      extern __shared__ float d[];
+      if (n) { d[n - 1] = x[0]; y[0] = d[n - 1]; }
+    }"""
+    names = {row[1]: f"k<{row[1] // 4}>" for row in SHARED_MEMORY}
+    module = RawModule(code=code, name_expressions=list(names.values()))
+    for case, static, dynamic, limit, message in SHARED_MEMORY:
+        k, (x, y, _) = module.get_function(names[static]), arrays()
+        if limit is not None:
+            k.max_dynamic_shared_size_bytes = limit
+        with settings(mode=mode):
+            told = ""
+            try:
+                k((1,), (1,), (x + 7, y, I32(dynamic // 4)), shared_mem=dynamic)
+            except (KernelFault, ValueError) as error:
+                told = str(error)
+        assert bool(told) == bool(message) and re.search(message or "^$", told, re.S), (case, told)
+        assert told or dynamic == 0 or y[0] == 7, case
+    with pytest.raises(ValueError, match="is 232449; valid: 0 to 232448"):
+        k.max_dynamic_shared_size_bytes = MOST + 1
 
 
 RIGHT = [

@@ -21,7 +21,8 @@ _SIXTEEN = {"float16", "bfloat16"}  # may be passed as uint16: their bits
 
 
 GRID, BLOCK = (2**31 - 1, 65535, 65535), (1024, 1024, 64)  # the most along x, y, z
-SHARED_DEFAULT, SHARED_MOST = 48 * 1024, 227 * 1024  # bytes of a block; the most on an H100
+SHARED_DEFAULT = 48 * 1024  # bytes of a block's shared memory, where nothing else is asked
+SHARED_MOST = 227 * 1024  # and the most that may be asked for (compute capability 9.0)
 
 
 def check_shape(
@@ -30,10 +31,11 @@ def check_shape(
     block: tuple,
     shared_mem: int,
     max_threads: int = 1024,
-    max_shared: int = SHARED_DEFAULT,
+    shared_limit: int | None = None,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Grid and block of a launch, checked, with three sizes each.
 
+    shared_mem: bytes of dynamic shared memory; shared_limit: the most, where it was raised.
     Raises TypeError where one is no tuple, ValueError for a size that no GPU takes.
     """
     full_grid, full_block = _sizes(name, "grid", grid, GRID), _sizes(name, "block", block, BLOCK)
@@ -43,12 +45,16 @@ def check_shape(
         raise ValueError(
             f"kernel {name}: block is {block!r}, {threads} threads; valid: up to {max_threads}{why}"
         )
-    most = min(max_shared, SHARED_MOST)
+    most = SHARED_DEFAULT if shared_limit is None else shared_limit
     if not isinstance(shared_mem, (int, np.integer)) or not 0 <= shared_mem <= most:
+        fix = (
+            "Set kernel.max_dynamic_shared_size_bytes first; static and dynamic memory may then "
+            f"have {SHARED_MOST} bytes together"
+        )
+        can_grow = isinstance(shared_mem, (int, np.integer)) and most < shared_mem <= SHARED_MOST
         raise ValueError(
-            f"kernel {name}: shared_mem is {shared_mem!r} bytes; valid: 0 to {most}. Above "
-            f"{SHARED_DEFAULT} set kernel.max_dynamic_shared_size_bytes first "
-            f"(up to {SHARED_MOST} on an H100)"
+            f"kernel {name}: shared_mem is {shared_mem!r} bytes of dynamic shared memory; "
+            f"valid: 0 to {most}" + (f". {fix}" if can_grow else "")
         )
     return full_grid, full_block
 

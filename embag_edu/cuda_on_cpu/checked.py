@@ -126,12 +126,13 @@ def run(
     number: int,
     launched: Launched,
     now: Settings,
-    shared: int,
+    shared: tuple[int, int],
     own: Sequence[GlobalVariable],
     values: dict[str, np.ndarray],
 ) -> dict:
     """Launch kernel `number` of the library; the recorder's report as a dict.
 
+    shared: bytes of dynamic shared memory, and the most with static arrays.
     own, values: the module's variables, and what is known of their values; the launch changes it.
     Raises KernelFault where the launch did not come to an end.
     """

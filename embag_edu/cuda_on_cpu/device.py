@@ -97,7 +97,9 @@ class Device:
             options=kernel.options,
             name_expressions=[kernel.name],
         ).get_function(kernel.name)
-        twin.max_dynamic_shared_size_bytes = max(int(shared_mem), SHARED_DEFAULT)
+        limit = kernel.max_dynamic_shared_size_bytes
+        if getattr(kernel, "shared_limit", None) is not None or limit > SHARED_DEFAULT:
+            twin.max_dynamic_shared_size_bytes = limit
         with settings(mode="checked"):
             twin(grid, block, copies, shared_mem=shared_mem)
         assert twin.report is not None
@@ -193,7 +195,7 @@ class TypedKernel:
         self, grid: tuple, block: tuple, args: Sequence, *, shared_mem: int = 0, **others: Any
     ) -> None:
         """Launch; raises TypeError or ValueError with the parameter's name."""
-        check_shape(self.name, grid, block, shared_mem, max_shared=SHARED_MOST)
+        check_shape(self.name, grid, block, shared_mem, shared_limit=SHARED_MOST)
         usual = self._quick(args)
         if usual is not None:
             self._kernel(grid, block, tuple(usual), shared_mem=shared_mem, **others)

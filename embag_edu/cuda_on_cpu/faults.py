@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from embag_edu.cuda_on_cpu.arguments import SHARED_DEFAULT, SHARED_MOST
 from embag_edu.cuda_on_cpu.launched import DYNAMIC, STATIC, Launched, unravel
 
 READ, WRITE, ATOMIC, STEP = range(4)  # runtime.h: Access
@@ -375,9 +376,23 @@ def _assertion(f, launched):
 
 
 def _too_much_shared(f, launched):
+    static, dynamic, most, names = f["text"].split(" ", 3)
+    arrays = f"static shared arrays up to `{names}` take {static} bytes"
+    if int(static) > SHARED_DEFAULT:
+        return (
+            f"the {arrays}; valid: up to {SHARED_DEFAULT}.",
+            "make them smaller, or make one of them extern __shared__, and set "
+            "kernel.max_dynamic_shared_size_bytes",
+        )
+    both = int(static) + int(dynamic)
+    if both > SHARED_MOST:
+        fix = f"ask for at most {SHARED_MOST - int(static)} bytes with shared_mem="
+    else:
+        fix = f"set kernel.max_dynamic_shared_size_bytes = {dynamic} before the launch"
     return (
-        f"with `{f['text']}` the block's static shared arrays take more than 48 KiB.",
-        "make them smaller, or use extern __shared__ with max_dynamic_shared_size_bytes",
+        f"the {arrays}, and shared_mem= asks for {dynamic} more: {both} bytes in all; "
+        f"valid: up to {most}.",
+        fix,
     )
 
 

@@ -26,7 +26,12 @@ from typing import Any
 import numpy as np
 
 from embag_edu.cuda_on_cpu import source, toolchain
-from embag_edu.cuda_on_cpu.arguments import SHARED_DEFAULT, check_arguments, check_shape
+from embag_edu.cuda_on_cpu.arguments import (
+    SHARED_DEFAULT,
+    SHARED_MOST,
+    check_arguments,
+    check_shape,
+)
 from embag_edu.cuda_on_cpu.checked import run
 from embag_edu.cuda_on_cpu.counts import Report, raise_for
 from embag_edu.cuda_on_cpu.fast import MOST_STACKS, run_parts
@@ -208,9 +213,26 @@ class RawKernel:
             module.get_function(name)  # says which kernels there are
         self.code, self.name, self.options, self.backend = code, name, tuple(options), backend
         self.report: Report | None = None
-        self.max_dynamic_shared_size_bytes = SHARED_DEFAULT
+        self.shared_limit: int | None = None  # of dynamic shared memory, where it was raised
         self._module = module
         self._number = module._names.index(name)
+
+    @property
+    def max_dynamic_shared_size_bytes(self) -> int:
+        """The most bytes of `shared_mem`; who sets it may have up to 227 KiB, with static arrays.
+
+        Raises ValueError for more than that.
+        """
+        return SHARED_DEFAULT if self.shared_limit is None else self.shared_limit
+
+    @max_dynamic_shared_size_bytes.setter
+    def max_dynamic_shared_size_bytes(self, most: int) -> None:
+        if not 0 <= int(most) <= SHARED_MOST:
+            raise ValueError(
+                f"max_dynamic_shared_size_bytes is {most!r}; valid: 0 to {SHARED_MOST}, the most "
+                "of compute capability 9.0. Take smaller pieces"
+            )
+        self.shared_limit = int(most)
 
     def compile(self, log_stream: Any = None) -> None:
         """Compile now; otherwise the first launch does it."""
@@ -290,27 +312,27 @@ class RawKernel:
         """
         if enable_cooperative_groups:
             raise NotModeled(0, "enable_cooperative_groups is not modeled: start a second kernel")
-        limit = int(self.max_dynamic_shared_size_bytes)
         most = self.max_threads_per_block
         try:
-            shape = check_shape(self.name, grid, block, shared_mem, most, limit)
+            shape = check_shape(self.name, grid, block, shared_mem, most, self.shared_limit)
             values = check_arguments(self.name, self.parameters, args)
         except (TypeError, ValueError) as error:
             raise shown_alone(error) from None
         now = current()
+        shared = int(shared_mem), SHARED_DEFAULT if self.shared_limit is None else SHARED_MOST
         launched = Launched(self.code, self.name, self.parameters, values, *shape)
         self.report = None
         if now.mode == "fast":
-            self._run_fast(launched, now, shared_mem)
+            self._run_fast(launched, now, shared)
         else:
-            self._run_checked(launched, now, shared_mem)
+            self._run_checked(launched, now, shared)
 
-    def _run_checked(self, launched: Launched, now: Settings, shared_mem: int) -> None:
+    def _run_checked(self, launched: Launched, now: Settings, shared: tuple[int, int]) -> None:
         module = self._module
         file, own = module._library_file(checked=True), (module._variables, module._values)
         module._tell_refusals()
         try:
-            found = run(file, self._number, launched, now, int(shared_mem), *own)
+            found = run(file, self._number, launched, now, shared, *own)
         except KernelFault as fault:
             self.report = fault.report
             raise
@@ -321,7 +343,7 @@ class RawKernel:
         if self.report.unchecked:
             warnings.warn(f"kernel {self.name}: {self.report.verdict}", stacklevel=3)
 
-    def _run_fast(self, launched: Launched, now: Settings, shared_mem: int) -> None:
+    def _run_fast(self, launched: Launched, now: Settings, shared: tuple[int, int]) -> None:
         module, total = self._module, int(np.prod(launched.grid, dtype=np.int64))
         writes = any(not v.constant for v in module._variables)  # one copy for the whole launch
         threads = math.prod(launched.block)
@@ -338,7 +360,7 @@ class RawKernel:
                     launched.block,
                     total * k // cores,
                     total * (k + 1) // cores,
-                    shared_mem,
+                    shared,
                     now.order,
                     pointers,
                     control,

@@ -66,18 +66,19 @@ class Launch(ctypes.Structure):
         ("first", ctypes.c_ulonglong),
         ("last", ctypes.c_ulonglong),
         ("dynamic_bytes", ctypes.c_ulonglong),
+        ("shared_most", ctypes.c_ulonglong),
         ("order", ctypes.c_uint),
         ("control", ctypes.POINTER(Control)),
     ]
 
 
 def prepare(launch, grid, block, first, last, shared, order, args, control):
-    """Fill a Launch; `args` is a ctypes array of pointers to the values."""
+    """Fill a Launch; shared: dynamic bytes, and the most with static arrays; args: pointers."""
     launch.control = ctypes.pointer(control)
     launch.args = ctypes.addressof(args)
     launch.grid[:], launch.block[:] = grid, block
     launch.first, launch.last = first, last
-    launch.dynamic_bytes, launch.order = shared, order
+    (launch.dynamic_bytes, launch.shared_most), launch.order = shared, order
     return launch
 
 

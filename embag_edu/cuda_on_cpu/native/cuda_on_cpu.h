@@ -548,7 +548,7 @@ struct Launch {
   void** args;
   unsigned grid[3], block[3];
   unsigned long long first, last;  // the blocks to run, counted x first
-  unsigned long long dynamic_bytes;
+  unsigned long long dynamic_bytes, shared_most;  // shared_most: of static and dynamic memory together
   unsigned order;                  // 0: threads in order, else the seed of an order
   Control* control;
 };

@@ -18,7 +18,7 @@
 
 namespace cuda_on_cpu {
 const unsigned MAX_THREADS = 1024, WARPS = MAX_THREADS / 32, MAX_FAULTS = 32, MAX_NOTES = 16;
-const unsigned SHARED_BYTES = 228 * 1024, STATIC_SHARED_BYTES = 48 * 1024;
+const unsigned SHARED_BYTES = 228 * 1024, STATIC_SHARED_BYTES = 48 * 1024;  // room for either kind; the most of static arrays
 
 struct Fiber;
 enum State : uint8_t { READY, AT_BARRIER, AT_WARP, DONE };
@@ -58,7 +58,7 @@ struct Core {
   uint16_t order_of[MAX_THREADS], ready[MAX_THREADS];  // the order of starting; who could go on
   unsigned n_threads, next, done, waiting, ready_first, n_ready;
   unsigned at_warp[WARPS], lanes_done[WARPS];          // one bit for each lane
-  unsigned order, block, dynamic_bytes, static_bytes, static_wanted;
+  unsigned order, block, dynamic_bytes, shared_most, static_bytes, static_wanted;
   uint64_t random, steps;
   bool failed, quick;  // quick: in order, and no thread of the block has waited yet
   char* shared;

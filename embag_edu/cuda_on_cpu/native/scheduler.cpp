@@ -417,9 +417,8 @@ unsigned reserve_shared(size_t bytes, const char* names, int line) {
   const unsigned GAP = CHECKED ? 256 : 0;  // between arrays, so that running over an end is seen
   unsigned at = (core.static_bytes + GAP + 127) / 128 * 128;
   core.static_wanted += (unsigned)bytes;
-  // Dynamic memory above 48 KiB was asked for explicitly; below, both kinds together have 48 KiB.
-  unsigned dynamic = core.dynamic_bytes <= STATIC_SHARED_BYTES ? core.dynamic_bytes : 0;
-  if (core.static_wanted + dynamic > STATIC_SHARED_BYTES) stop("shared memory", line, "%s", names);
+  if (core.static_wanted > STATIC_SHARED_BYTES || core.static_wanted + core.dynamic_bytes > core.shared_most)
+    stop("shared memory", line, "%u %u %u %s", core.static_wanted, core.dynamic_bytes, core.shared_most, names);
   core.static_bytes = (unsigned)(at + bytes);
   if (core.n_arrays < 64) core.arrays[core.n_arrays++] = {at, (unsigned)bytes, names, line};
   return at;
@@ -454,7 +453,8 @@ static void start_launch(const Launch& l) {
   core.n_threads = l.block[0] * l.block[1] * l.block[2];
   core.order = l.order, core.random = 0x9e3779b97f4a7c15ull * (l.order + 1);
   core.failed = false, core.n_faults = core.more_faults = core.n_notes = 0, core.steps = 0;
-  core.static_bytes = core.static_wanted = core.n_arrays = 0, core.dynamic_bytes = (unsigned)l.dynamic_bytes, core.shared = shared;
+  core.static_bytes = core.static_wanted = core.n_arrays = 0, core.shared = shared;
+  core.dynamic_bytes = (unsigned)l.dynamic_bytes, core.shared_most = (unsigned)l.shared_most;
   call = l.call, args = l.args, printed.used = 0;
   launch_number++;
   for (unsigned i = 0; i < core.n_threads; i++) {
