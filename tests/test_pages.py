@@ -3,12 +3,19 @@
 import re
 from pathlib import Path
 
+import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
 README = ROOT / "README.md"
+CHAPTERS = sorted(BOOK.glob("[0-9][0-9]*_*.ipynb"))
 PAGES = [*ROOT.glob("*.md"), *BOOK.glob("**/*.md"), *(ROOT / "embag_edu").glob("**/*.md")]
+
+
+def number_of(path):
+    """Of 08a_fast_forward.ipynb, 08a."""
+    return path.stem.partition("_")[0]
 
 
 def name(path):
@@ -51,3 +58,46 @@ def test_every_setting_has_its_place_on_the_page_of_settings():
     page = (BOOK / "pages" / "settings.md").read_text(encoding="utf-8")
     described = re.findall(r"^## `(EMBAG_[A-Z_]+)`$", page, re.M)
     assert sorted(described) == sorted(read)
+
+
+# ---- The page of words ----
+
+WORDS = BOOK / "pages" / "words.md"
+WORD = re.compile(r'^\| <a id="([^"]+)"></a>([^|(]+?) (?:\([^|]*\) )?\| .+ \| \[(\d\d\w?)\]', re.M)
+TEXT_OF = {
+    number_of(path): "\n".join(
+        cell.source
+        for cell in nbformat.read(path, as_version=4).cells
+        if cell.cell_type == "markdown"
+    )
+    for path in CHAPTERS
+}
+
+
+def test_each_word_is_linked_from_the_chapter_where_it_is_first_explained():
+    words = WORD.findall(WORDS.read_text(encoding="utf-8"))
+    assert len(words) > 50
+    for place, word, chapter in words:
+        link = rf"\]\(pages/words\.md#{place}\)"
+        linked = [number for number, text in TEXT_OF.items() if re.search(link, text)]
+        assert linked[:1] == [chapter], place
+        text = re.sub(r"[*`\[\]]", "", TEXT_OF[chapter]).lower()
+        stem = word.removesuffix(" bytes").removesuffix(" gradient").lower()
+        assert re.search(rf"\b{re.escape(stem)}", text), f"{word} does not occur in {chapter}"
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_links_to_words_lead_to_a_word(path):
+    known = {place for place, _, _ in WORD.findall(WORDS.read_text(encoding="utf-8"))}
+    assert set(re.findall(r"\]\(pages/words\.md#([^)]*)\)", TEXT_OF[number_of(path)])) <= known
+
+
+@pytest.mark.parametrize("path", CHAPTERS[1:7], ids=lambda path: path.stem)
+def test_each_exercise_stands_where_it_can_be_done(path):
+    """Said once in the chapter, by its number, with a link."""
+    solutions = nbformat.read(path.parent / "solutions" / path.name, as_version=4)
+    tasks = "\n".join(cell.source for cell in solutions.cells if cell.cell_type == "markdown")
+    numbers = re.findall(r"^## (\d+)\. ", tasks, re.M)
+    turns = re.findall(r"^\*\*Your turn:\*\* exercises? (.*)$", TEXT_OF[number_of(path)], re.M)
+    assert all(f"](exercises/{path.name})" in turn for turn in turns)
+    assert sorted(re.findall(r"\b(\d+) \(", "\n".join(turns))) == numbers
