@@ -237,6 +237,53 @@ def test_structs_of_other_sizes(name, value, says):
         RawModule(code=BY_VALUE).get_function(name)((1,), (1,), (value, np.zeros(3, np.float32)))
 
 
+# (members, dtype, what is said: "" where it fits)
+MEMBERS = [
+    ("float a, b;", "f4,f4", ""),
+    ("float a, b;", "2f4", ""),
+    ("float a, b;", "V8", ""),
+    ("float a, b;", "c8", ""),
+    ("float a, b;", "f4,i4", "`b` is float32 at byte 4, the dtype's field `f1` there is int32"),
+    ("float a, b;", "2i4", "`a` is float32 at byte 0, the dtype's field `[0]` there is int32"),
+    ("float a, b;", "f8", "member `a` is float32 at byte 0"),
+    ("float a, b;", [("b", "f4"), ("a", "f4")], "the dtype's field `a` at byte 4"),
+    ("float a, b;", ">f4,>f4", "in foreign byte order"),
+    ("long long n; float a;", "i8,f4,V4", ""),
+    ("long long n; float a;", "i8,V4,f4", "member `a` is float32 at byte 8, where none"),
+    ("char c[4]; int n[2][2];", "4i1,(2,2)i4", ""),
+    ("char c[4]; int n[2][2];", "4i1,3i4,f4", "member `n[3]` is int32 at byte 16"),
+    ("unsigned char c; float4 v;", "u1,15u1,4f4", ""),
+    ("unsigned char c; float4 v;", "u1,15u1,4i4", "member `v.x` is float32 at byte 16"),
+    ("Inner in[2]; real r;", "u2,V2,f4,u2,V2,f4,f8", ""),
+    ("Inner in[2]; real r;", "u2,V2,f4,u2,V2,i4,f8", "member `in[1].f` is float32 at byte 12"),
+    ("float* p; int n;", "u8,i4,V4", ""),
+    ("float* p; int n;", "u8,f4,V4", "member `n` is int32 at byte 8"),
+    ("float a, b; __device__ float sum() const { return a + b; }", "2i4", ""),  # not read
+    ("unsigned a : 3, b : 5; float c;", "2i4", ""),
+    ("Any<int> a; float b;", "2f4", ""),
+]  # fmt: skip
+
+
+def test_the_members_of_a_struct_are_compared_with_the_dtype():
+    code = "typedef double real; struct Inner { unsigned short u; float f; };\n"
+    code += "template <class T> struct Any { T t; };\n"
+    for i, (members, _, _) in enumerate(MEMBERS):
+        head = f"typedef struct {{ {members} }} P{i};" if i % 2 else f"struct P{i} {{ {members} }};"
+        code += head + f'\nextern "C" __global__ void k{i}(P{i} p, const P{i}* q, float* o) {{}}\n'
+    module = RawModule(code=code)
+    for i, (members, dtype, says) in enumerate(MEMBERS):
+        kernel, value = module.get_function(f"k{i}"), np.zeros(1, dtype)
+        by_value, by_pointer = (value, np.zeros(8)), (value.view(np.uint8), np.zeros(3, dtype))
+        for p, q in (by_value, by_pointer) if value.dtype.fields else (by_value,):
+            told = ""
+            with settings(mode="fast"):
+                try:
+                    kernel((1,), (1,), (p, q, np.zeros(1, np.float32)))
+                except TypeError as error:
+                    told = str(error)
+            assert bool(told) == bool(says) and says in told, (members, dtype, told)
+
+
 @pytest.mark.parametrize(
     ("written", "array", "fix"),
     [

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from embag_edu.cuda_on_cpu.members import misfit
 from embag_edu.cuda_on_cpu.source import Parameter
 
 _BYTES = {"bool", "int8", "uint8"}  # one byte each, and used for one another in C
@@ -128,6 +129,8 @@ def _checked(place: _Place, arg: Any, bf16_ok: bool) -> Any:
         _check_memory(place, arg)
         if parameter.dtype not in (None, "void"):
             _check_elements(place, arg, bf16_ok)
+        elif arg.dtype.fields:
+            _check_members(place, arg, arg.dtype)
         return arg
     if parameter.pointer:
         raise place.error(TypeError, _given(arg), _wanted(parameter), _fix_for_pointer(place, arg))
@@ -276,10 +279,25 @@ def _struct(place: _Place, array: Any) -> Any:
     if not isinstance(array, np.ndarray):
         fix = f"Pass a value of NumPy, such as {place.name}.get()[0]."
         raise place.error(TypeError, _array(array), _wanted(place.parameter), fix)
+    _check_members(place, array, np.dtype((array.dtype, array.shape)))
     if not place.parameter.size:
         return array  # a GPU: CuPy passes its bytes
     _check_size(place, array)
     return np.frombuffer(array.tobytes(), f"V{array.nbytes}")[0]
+
+
+def _check_members(place: _Place, value: Any, dtype: np.dtype) -> None:
+    """Fields of a dtype and members of a struct: at the same bytes, of the same types."""
+    struct = place.parameter.struct
+    if struct is None or (not place.parameter.pointer and dtype.itemsize != struct.itemsize):
+        return
+    said = misfit(struct, dtype)
+    if not said and dtype.itemsize != struct.itemsize:
+        said = f"the struct has {struct.itemsize} bytes, the dtype {dtype.itemsize}"
+    if said:
+        given = _array(value) if isinstance(value, np.ndarray) else _given(value)
+        wanted = f"{_wanted(place.parameter)}: {said}"
+        raise place.error(TypeError, given, wanted, f"A dtype that fits: np.{struct!r}.")
 
 
 def _check_size(place: _Place, value: Any) -> None:
@@ -296,6 +314,8 @@ def _check_size(place: _Place, value: Any) -> None:
 
 def _check_scalar(place: _Place, arg: np.generic, bf16_ok: bool) -> None:
     parameter = place.parameter
+    if parameter.dtype is None or parameter.lanes > 1:
+        _check_members(place, arg, arg.dtype)
     if parameter.dtype is None:
         _check_size(place, arg)
         return

@@ -22,6 +22,7 @@ from embag_edu.cuda_on_cpu.arguments import (
     quick,
 )
 from embag_edu.cuda_on_cpu.counts import Report
+from embag_edu.cuda_on_cpu.members import with_struct
 from embag_edu.cuda_on_cpu.settings import settings
 from embag_edu.cuda_on_cpu.signature import parameters
 from embag_edu.cuda_on_cpu.source import Parameter
@@ -236,7 +237,7 @@ class TypedKernel:
 @functools.lru_cache(maxsize=512)
 def _parameters(code: str, name: str, options: tuple[str, ...]) -> list[Parameter]:
     """To read a long source takes longer than to launch a kernel of it."""
-    return parameters(code, name, options)
+    return [with_struct(code, p, options) for p in parameters(code, name, options)]
 
 
 def _typed_kernel(

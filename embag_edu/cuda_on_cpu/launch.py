@@ -37,6 +37,7 @@ from embag_edu.cuda_on_cpu.counts import Report, raise_for
 from embag_edu.cuda_on_cpu.fast import MOST_STACKS, run_parts
 from embag_edu.cuda_on_cpu.faults import KernelFault, shown_alone
 from embag_edu.cuda_on_cpu.launched import Launched
+from embag_edu.cuda_on_cpu.members import with_struct
 from embag_edu.cuda_on_cpu.refuse import NotModeled
 from embag_edu.cuda_on_cpu.settings import Settings, current
 from embag_edu.cuda_on_cpu.worker import Control, Launch, prepare
@@ -287,7 +288,9 @@ class RawKernel:
             kernel = self._declaration
             unnamed = (source.Parameter("", "?"),) * len(types)
             read = kernel.parameters if kernel else unnamed
-            known[self.name] = [_typed(p, t) for p, t in zip(read, types, strict=True)]
+            typed = [_typed(p, t) for p, t in zip(read, types, strict=True)]
+            seen = toolchain.seen(self.options, self._module.arch)
+            known[self.name] = [with_struct(self.code, p, seen) for p in typed]
         return known[self.name]
 
     @property

@@ -57,7 +57,7 @@ for _lanes in (1, 2, 3, 4):
 
 
 @dataclass(frozen=True)
-class _Type:
+class TypeRead:
     """`const float* const` is base "float", const, and one star that is const itself."""
 
     base: str
@@ -79,7 +79,7 @@ class _Type:
         return (None, 1) if unknown else (dtype, lanes)
 
 
-def _resolve(part: Sequence[Token], scope: dict[str, _Type]) -> _Type:
+def resolve(part: Sequence[Token], scope: dict[str, TypeRead]) -> TypeRead:
     """The type that `part` writes, where `scope` says what the names of types stand for."""
     texts = [t.text for t in part if t.text not in EMPTY | {"volatile"}]
     if "(" in texts and texts[texts.index("(") + 1 :][:3] == ["*", ")", "["]:
@@ -88,7 +88,7 @@ def _resolve(part: Sequence[Token], scope: dict[str, _Type]) -> _Type:
     levels = list(nesting([Token(text, 0, 0) for text in texts]))
     stars = [i for i, text in enumerate(texts) if text == "*" and levels[i] == 0]
     if {"(", "&", "["} & set(texts) or "..." in texts:
-        return _Type(written(part))
+        return TypeRead(written(part))
     first = stars[0] if stars else len(texts)
     base = [text for text in texts[:first] if text != "const"]
     base = base[1:] if base[:1] == ["::"] else base[2:] if base[:2] == ["std", "::"] else base
@@ -96,23 +96,23 @@ def _resolve(part: Sequence[Token], scope: dict[str, _Type]) -> _Type:
     outer = tuple(texts[i + 1 : i + 2] == ["const"] for i in stars)
     inner = scope.get(base[0]) if len(base) == 1 else None
     if inner is None:
-        return _Type(written([Token(text, 0, 0) for text in base]), const, outer)
+        return TypeRead(written([Token(text, 0, 0) for text in base]), const, outer)
     if not inner.stars:
         return replace(inner, const=inner.const or const, stars=outer)
     return replace(inner, stars=(*inner.stars[:-1], inner.stars[-1] or const, *outer))
 
 
-def _aliases(code: str, options: Sequence[str] | None) -> dict[str, _Type]:
+def aliases(code: str, options: Sequence[str] | None) -> dict[str, TypeRead]:
     """What `typedef`, `using`, `#define NAME type` and -DNAME=type say at the level of the file.
 
     A name that the file defines in two ways (in two branches of an #if) is taken as unknown.
     """
-    scope: dict[str, _Type] = {}
+    scope: dict[str, TypeRead] = {}
     for name, part in _definitions(code, options):
-        found = _resolve(part, scope)
-        scope[name] = found if scope.get(name, found) == found else _Type("?")
+        found = resolve(part, scope)
+        scope[name] = found if scope.get(name, found) == found else TypeRead("?")
     for name, text in macros(options or ()).items():
-        scope[name] = _resolve(cut(text), scope)
+        scope[name] = resolve(cut(text), scope)
     return scope
 
 
@@ -147,15 +147,15 @@ def parameters(code: str, expression: str, options: Sequence[str] | None = None)
         raise ValueError(
             f"the source has no __global__ function `{name}`; it has {', '.join(known) or 'none'}"
         )
-    kernel, scope = known[name], _aliases(code, options)
+    kernel, scope = known[name], aliases(code, options)
     opened = len(before(found, "<"))
     scope |= _template_scope(kernel, expression, split(found[opened + 1 : -1]), scope)
     return [_resolved(parameter, scope) for parameter in kernel.parameters]
 
 
 def _template_scope(
-    kernel: Kernel, expression: str, given: list[list[Token]], scope: dict[str, _Type]
-) -> dict[str, _Type]:
+    kernel: Kernel, expression: str, given: list[list[Token]], scope: dict[str, TypeRead]
+) -> dict[str, TypeRead]:
     """What the template's parameters stand for in this instance."""
     wanted = kernel.template_parameters
     listed = ", ".join(f"{p.kind} {p.name}".strip() for p in wanted)
@@ -167,10 +167,10 @@ def _template_scope(
             f"`{expression}` does not fit: `{kernel.name}` {says}, so name it "
             + (f"such as {kernel.name}<{_example(wanted)}>" if wanted else f"`{kernel.name}`")
         )
-    found: dict[str, _Type] = {}
+    found: dict[str, TypeRead] = {}
     for i, parameter in enumerate(wanted):
         here = scope if i < len(given) else scope | found
-        found[parameter.name] = _resolve(
+        found[parameter.name] = resolve(
             given[i] if i < len(given) else cut(parameter.default), here
         )
     return found
@@ -180,8 +180,8 @@ def _example(wanted: Sequence[TemplateParameter]) -> str:
     return ", ".join(p.default or ("float" if p.kind == "typename" else "4") for p in wanted)
 
 
-def _resolved(parameter: Parameter, scope: dict[str, _Type]) -> Parameter:
-    found = _resolve(cut(parameter.type), scope)
+def _resolved(parameter: Parameter, scope: dict[str, TypeRead]) -> Parameter:
+    found = resolve(cut(parameter.type), scope)
     dtype, lanes = found.element
     const = found.const if len(found.stars) < 2 else found.stars[-2]
     pointer = bool(found.stars)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from embag_edu.cuda_on_cpu.tokens import (
     ATTRIBUTES,
@@ -45,6 +45,7 @@ class Parameter:
     dtype:   NumPy's name of the value or of what is pointed to ("float32", "bfloat16", "void");
              None when unknown. lanes: 4 for float4 (whose dtype is "float32"), else 1.
     size:    its bytes, where the compiler has told them; else 0.
+    struct:  NumPy's dtype of a struct, or of what is pointed to, where its members can be read.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Parameter:
     dtype: str | None = None
     lanes: int = 1
     size: int = 0
+    struct: Any = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
