@@ -1,6 +1,7 @@
 """The pictures and the control of chapter 08."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +10,20 @@ pytest.importorskip("ipywidgets", reason="the controls are made with ipywidgets"
 
 from compiler import needs_compiler  # noqa: E402
 
+from embag_edu.bench.recorded import recorded  # noqa: E402
 from embag_edu.chapters.ch08 import figures as ladder  # noqa: E402
+from embag_edu.chapters.ch08 import verdicts  # noqa: E402
 from embag_edu.chapters.ch08.figures import flight_picture, lanes_picture  # noqa: E402
-from embag_edu.chapters.ch08.widgets import WIDTHS, lanes_control  # noqa: E402
+from embag_edu.chapters.ch08.widgets import (  # noqa: E402
+    WIDTHS,
+    cut_control,
+    lanes_control,
+    times_control,
+)
 from embag_edu.cuda.counting import count_sum  # noqa: E402
 from embag_edu.spec import make_call  # noqa: E402
+
+RECORD = Path(__file__).parents[1] / "book" / "results" / "gpu.json"
 
 
 def even(D, L, B=8, **options):
@@ -70,6 +80,86 @@ def test_a_ring_asks_when_a_place_is_free(U):
         for r, before in enumerate(free):
             assert before < 0 or flight.asked[r] >= flight.added[before]
     assert ladder.fly(13, U, True).added[-1] <= ladder.fly(13, U, False).added[-1]
+
+
+def test_a_batch_drains_and_a_ring_does_not():
+    for U in (4, 8):
+        batch, ring = (ladder.fly(96, U, ring=ring).average() for ring in (False, True))
+        assert 1 < batch < ring < U
+    assert ladder.fly(5, 1, ring=True).average() == ladder.fly(5, 1, ring=False).average() < 1
+
+
+LENGTHS = {
+    "a piece with two long bags": ((3, 8, 7, 0, 2, 4), 4),
+    "bags that begin with a piece": ((4, 8, 0, 5), 4),
+    "all short": ((3, 4, 0, 1), 4),
+    "one bag": ((23,), 3),
+    "pieces of one": ((2, 0, 3), 1),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", LENGTHS)
+def test_the_picture_cuts_as_version_7_does(name):
+    lengths, P = LENGTHS[name]
+    offsets = np.cumsum([0, *lengths])[:-1]
+    weight = np.ones((sum(lengths), 32), np.float32)
+    call = make_call(np.arange(len(weight)), weight, offsets, mode="sum")
+    cuts = ladder.cuts_of(lengths, P)
+    counted = count_sum(call, 7, piece=P)
+    assert counted.total("moved", "parts", "write") == len(cuts) * 32 * 4
+    assert len({(cut.piece, cut.row) for cut in cuts}) == len(cuts)
+    long = sum(length for length in lengths if length > P)
+    assert sum(cut.end - cut.begin for cut in cuts) == long
+
+
+def test_cut_picture_says_what_is_cut_and_refuses_what_it_cannot_show():
+    alt = ladder.cut_picture((3, 8, 7, 0, 2, 4), 4).alt
+    assert "output of the short bags at once: 0, 3, 4, 5." in alt
+    assert "positions 8 to 10 of bag 1 in row 0 of piece 2" in alt
+    assert "positions 11 to 11 of bag 2 in row 1 of piece 2" in alt
+    assert "partial sums: none" in ladder.cut_picture((2, 2), 4).alt
+    for lengths, P in (((0, 0), 4), ((25,), 4), ((3, -1), 4), ((3,), 0)):
+        with pytest.raises(ValueError, match="valid: 1 to 24 positions"):
+            ladder.cut_picture(lengths, P)
+
+
+def test_the_control_of_cuts_redraws_in_all_corners():
+    *sliders, picture = cut_control().children
+    for at in ("min", "max"):
+        for slider in sliders:
+            slider.value = getattr(slider, at)
+            assert '<img alt="Bags of' in picture.value
+
+
+def test_the_table_of_verdicts_follows_the_record():
+    times = recorded(RECORD)
+    found = list(verdicts.verdicts(times))
+    rows = verdicts.table(times).splitlines()[2:]
+    assert len(rows) == len(found) == len(verdicts.PREDICTIONS)
+    for row, verdict, prediction in zip(rows, found, verdicts.PREDICTIONS, strict=True):
+        assert f"**{verdict}**" in row and prediction.said in row and row.count("|") == 5
+
+
+@pytest.mark.parametrize(
+    "ratios, verdict, told",
+    [
+        ([0.5, 0.9], "right", "0.50 to 0.90 of it"),
+        ([0.5, 1.2], "partly right", "0.50 to 1.20 of it"),
+        ([1.1], "wrong", "1.10 of it"),
+        ([], "not judged", "not recorded"),
+        ([float("nan")], "wrong", "nan of it"),
+    ],
+)
+def test_a_verdict(ratios, verdict, told):
+    one = verdicts.Prediction("it gets faster", lambda times: ratios, "of it", "", high=1)
+    assert (one.verdict(None), one.recorded(None)) == (verdict, told)
+
+
+def test_the_control_of_times_shows_each_skew_and_dtype():
+    skew, dtype, picture = times_control(recorded(RECORD)).children
+    skew.value, dtype.value = "zipf 1.15", "bfloat16"
+    assert "bfloat16, zipf 1.15 ids" in picture.value
 
 
 def test_ring_picture_tells_when_nothing_is_under_way():

@@ -88,8 +88,9 @@ def right_answers(exercise: Exercise) -> list[tuple[str, dict]]:
     answers = []
     if exercise.name != "13.repair":  # its reference only calls another function
         answers.append((inspect.getsource(exercise.reference), exercise.reference.__globals__))
-    path = next((BOOK / "solutions").glob(f"{exercise.name[:2]}_*.ipynb"))
-    cells = notebooks.read(path)["cells"]
+    paths = (BOOK / "solutions").glob(f"{exercise.name[:2]}*_*.ipynb")  # 08a, 08b, ...
+    parts = [notebooks.read(path) for path in paths]
+    cells = next(p for p in parts if exercise.name in notebooks.exercise_names(p))["cells"]
     at = next(i for i, cell in enumerate(cells) if exercise.name in notebooks.checked_names(cell))
     names: dict = {}
     code = [cell for cell in cells[: at - 1] if cell["cell_type"] == "code"]

@@ -11,12 +11,12 @@ from embag_edu.bench.recorded import SKEWS, TORCH, Recorded
 from embag_edu.chapters import style
 
 
-def forward_bars(times: Recorded, dtype: str = "float32") -> style.Picture:
-    """Each version's share of the copy rate at shapes A and B, uniform ids."""
+def forward_bars(times: Recorded, dtype: str = "float32", skew: str = "uniform") -> style.Picture:
+    """Each version's share of the copy rate at shapes A and B."""
     figure, axes = style.figure(9.0, 4.2, 1, 2)
     said = []
     for ax, shape in zip(axes, ("A", "B"), strict=True):
-        found = times.times("forward", shape, "uniform", dtype)
+        found = times.times("forward", shape, skew, dtype)
         shares = {name: row["of_copy_rate"] for name, row in found.items()}
         ceiling = times.copy_rate_at(shape, dtype) / times.copy_rate
         _bars(ax, shares)
@@ -28,7 +28,8 @@ def forward_bars(times: Recorded, dtype: str = "float32") -> style.Picture:
             + ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
             + f"; a copy of as many bytes {ceiling:.2f}"
         )
-    alt = f"Bars: logical bytes a second as a share of the copy rate, {dtype}. " + "; ".join(said)
+    kind = f"{dtype}, {skew} ids"
+    alt = f"Bars: logical bytes a second as a share of the copy rate, {kind}. " + "; ".join(said)
     return style.Picture(figure, alt + ". The dashed line: a copy that moves as many bytes.")
 
 

@@ -216,7 +216,7 @@ def written(notebook: Notebook) -> str:
 def copies(book_dir: str | Path = BOOK) -> Iterator[tuple[Path, str]]:
     """For each notebook in book/solutions: the path of its reader's copy, and that copy's text."""
     book = Path(book_dir)
-    for path in sorted((book / "solutions").glob("[0-9][0-9]_*.ipynb")):
+    for path in sorted((book / "solutions").glob("[0-9][0-9]*_*.ipynb")):
         try:
             yield book / "exercises" / path.name, written(student_copy(read(path)))
         except ReleaseError as error:

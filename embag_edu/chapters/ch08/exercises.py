@@ -839,4 +839,87 @@ RING = Exercise(
     judge=KernelTask("08.repair_ring", "bag_sum", _ring_launches, _ring_fault, _ring_counts),
 )
 
-EXERCISES = (PACK, LOADS, TWO_PASS, REPAIR, BUDGET, RING)
+# ---- 08.under_way ---------------------------------------------------------------------------
+
+
+def rows_needed(rate, latency, bags, processors, row):
+    """How many rows each warp must have under way, by Little's law."""
+    warps = min(bags, 64 * processors)
+    return -(-rate * latency // (warps * row))
+
+
+def _rounded_down(rate, latency, bags, processors, row):
+    warps = min(bags, 64 * processors)
+    return max(rate * latency // (warps * row), 1)
+
+
+def _one_more(rate, latency, bags, processors, row):
+    warps = min(bags, 64 * processors)
+    return rate * latency // (warps * row) + 1
+
+
+def _all_bags(rate, latency, bags, processors, row):
+    return -(-rate * latency // (bags * row))
+
+
+def _always_full(rate, latency, bags, processors, row):
+    return -(-rate * latency // (64 * processors * row))
+
+
+def _one_processor(rate, latency, bags, processors, row):
+    return -(-rate * latency // (min(bags, 64) * row))
+
+
+def _in_bytes(rate, latency, bags, processors, row):
+    return -(-rate * latency // min(bags, 64 * processors))
+
+
+def _under_way_cases() -> list[Case]:
+    return [
+        Case("an H200, 2,048 bags, rows of 512 bytes", 4800, 500, 2048, 132, 512),
+        Case("the same with rows of 256 bytes", 4800, 500, 2048, 132, 256),
+        Case("more bags than warps fit", 4800, 500, 65_536, 132, 512),
+        Case("one bag", 4800, 500, 1, 132, 512),
+        Case("it comes out even", 512, 100, 100, 10, 256),
+        Case("a small GPU", 300, 400, 500, 20, 64),
+        Case("just as many bags as warps fit", 1000, 640, 640, 10, 100),
+        Case("one row each is more than enough", 100, 100, 6400, 100, 512),
+    ]
+
+
+def _any_under_way(random):
+    rate, latency = draw.size(random, 1, 5000), draw.size(random, 1, 900)
+    bags, processors = draw.size(random, 1, 12_000), draw.size(random, 1, 150)
+    return rate, latency, bags, processors, 16 * draw.size(random, 1, 64)
+
+
+UNDER_WAY = Exercise(
+    "08.under_way",
+    "how many rows each warp must have under way",
+    rows_needed,
+    _under_way_cases,
+    random_call=_any_under_way,
+    hints=(
+        "Little's law: what is under way = what comes in a unit of time × the time of waiting.",
+        "rate * latency bytes must be under way on the whole GPU. How many warps share that?",
+        "There are as many warps as bags, but no more than 64 * processors. Divide the bytes by "
+        "those warps and by the bytes of a row, and round up.",
+    ),
+    wrong=(
+        Wrong(_rounded_down, "Rounded down, a little less is under way than needed. Round up."),
+        Wrong(_one_more, "Where the division comes out even, that is one row too many."),
+        Wrong(
+            _all_bags,
+            "No more than 64 warps fit on a multiprocessor at a time; the other bags wait their "
+            "turn, and have nothing under way.",
+        ),
+        Wrong(_always_full, "With few bags there are fewer warps than fit: a warp for each bag."),
+        Wrong(_one_processor, "rate is that of the whole GPU, so all its multiprocessors count."),
+        Wrong(_in_bytes, "Those are bytes for each warp. How many rows are they?"),
+    ),
+    points=1,
+    unproved="that a real GPU waits as long as you have put in; the record of the chapter says so.",
+)
+
+
+EXERCISES = (PACK, LOADS, TWO_PASS, REPAIR, BUDGET, RING, UNDER_WAY)

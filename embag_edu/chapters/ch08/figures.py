@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -116,6 +116,11 @@ class Flight(NamedTuple):
         at = times[:-1, None]
         return times, ((self.asked <= at) & (at < self.come)).sum(axis=1)
 
+    def average(self) -> float:
+        """How many rows are under way on average, from the first asking to the last addition."""
+        times, under = self.under_way()
+        return float((under * np.diff(times)).sum() / (times[-1] - times[0]))
+
 
 def fly(rows: int, U: int, ring: bool) -> Flight:
     """Rows asked for U at a time, each U after all of the last are added; or in a ring of U places.
@@ -142,17 +147,18 @@ def ring_picture(rows: int = 12, U: int = 4) -> style.Picture:
         style.note(ax, x, -0.7, name, align="left", weight="bold")
         _draw_flight(ax, flight, x, U)
         _, under = flight.under_way()
-        told.append((int((under[:-1] == 0).sum()), float(flight.added[-1])))
+        told.append((int((under[:-1] == 0).sum()), float(flight.added[-1]), flight.average()))
     note = "hatched: the row is under way; solid: it is added. Drawn, not measured."
     style.note(ax, 1, -rows * 0.7 - 6.9, note, align="left", size=style.SMALL, color=style.QUIET)
-    (gaps, end), (none, earlier) = told
+    (gaps, end, few), (none, earlier, more) = told
     return style.Picture(
         figure,
         f"Two time lines for {rows} rows, drawn and not measured; below each, how many rows are "
         f"under way. {U} at a time: the next {U} are asked for when the last {U} are added. "
         f"Moments with nothing under way, before the end: {gaps}. In a ring of {U} places a row is "
         f"asked for whenever one has been added. Such moments: {none}. The last row is added after "
-        f"{earlier / end:.0%} of the time.",
+        f"{earlier / end:.0%} of the time. On average {few:.1f} rows are under way in batches, and "
+        f"{more:.1f} in the ring.",
     )
 
 
@@ -169,10 +175,126 @@ def _draw_flight(ax: Axes, flight: Flight, x: float, U: int) -> None:
     for begin, end, n in zip(times[:-1], times[1:], under, strict=True):
         ax.add_patch(Rectangle((x + begin * wide, low), (end - begin) * wide, n * high,
                                fc=style.AMBER, lw=0))  # fmt: skip
-    style.note(ax, x, low + U * high + 0.7, "rows under way", align="left", size=style.SMALL)
+    mean = low + flight.average() * high
+    ax.plot([x, x + times[-1] * wide], [mean, mean], color=style.INK, lw=1.2, ls=(0, (4, 2)))
+    told = f"rows under way; dashed: {flight.average():.1f} on average"
+    style.note(ax, x, low + U * high + 0.7, told, align="left", size=style.SMALL)
     style.arrow(ax, (x, low), (x + 16.4, low))
     style.note(ax, x + 16.2, low - 0.6, "time", align="right", size=style.SMALL)
 
+
+# ---- bags and pieces -------------------------------------------------------------------------
+
+MOST_POSITIONS = 24
+
+
+class Cut(NamedTuple):
+    """A long bag's positions within one piece: the partial sum in row 0 or 1 of the piece."""
+
+    piece: int
+    row: int
+    bag: int
+    begin: int
+    end: int
+
+
+def cuts_of(lengths: Sequence[int], P: int) -> list[Cut]:
+    """The partial sums that version 7 writes for bags of these lengths, cut at multiples of P."""
+    ends = np.cumsum(lengths)
+    cuts = []
+    for bag, (begin, end) in enumerate(zip(ends - lengths, ends, strict=True)):
+        if end - begin > P:
+            for piece in range(begin // P, (end - 1) // P + 1):
+                first, last = piece * P, min(piece * P + P, int(ends[-1]))
+                row = int(begin > first)  # row 0: the bag of the piece's first position
+                cuts.append(Cut(piece, row, bag, max(int(begin), first), min(int(end), last)))
+    return cuts
+
+
+def cut_picture(lengths: Sequence[int], P: int = 4) -> style.Picture:
+    """Version 7: a team for each short bag; the long ones cut at the multiples of P.
+
+    lengths: of the bags, together 1 to 24 positions; P: 1 or more. ValueError else.
+    """
+    N = sum(lengths)
+    if not 1 <= N <= MOST_POSITIONS or min(lengths) < 0 or P < 1:
+        raise ValueError(
+            f"lengths is {list(lengths)} and P is {P}; valid: 1 to {MOST_POSITIONS} positions, "
+            "no length below 0, and P from 1 on"
+        )
+    bag_of = np.repeat(np.arange(len(lengths)), lengths)
+    cuts = cuts_of(lengths, P)
+    figure, ax = style.board(N + 7.0, 9.6)
+    x, y = 6.4, -2.2
+    style.side_note(ax, x, y + 0.9, "team for each bag", mono=False)
+    _bag_teams(ax, lengths, P, x, y + 0.15)
+    style.cells(ax, bag_of.tolist(), x, y, fill=[style.bag_color(int(bag)) for bag in bag_of])
+    style.side_note(ax, x, y - 0.5, "bag of each position", mono=False)
+    style.side_note(ax, x, y - 1.9, f"team for each {P}", mono=False)
+    for piece in range(-(-N // P)):
+        _draw_piece(ax, piece, P, N, [c for c in cuts if c.piece == piece], x, y - 1.15)
+    style.side_note(ax, x, y - 3.3, "row 0, row 1", mono=False)
+    sums = _second_pass(cuts)
+    for line, told in enumerate(sums or ["No bag is cut: the second kernel finds nothing."]):
+        style.note(ax, x, y - 5.2 - 0.8 * line, told, align="left", size=style.SMALL)
+    return style.Picture(figure, _cut_alt(lengths, P, cuts, sums))
+
+
+def _bag_teams(ax: Axes, lengths: Sequence[int], P: int, x: float, y: float) -> None:
+    """A bracket for each bag that is not empty; dashed where the bag is cut."""
+    begin = 0
+    for length in lengths:
+        if length:
+            xs = x + np.array(
+                [begin + 0.1, begin + 0.1, begin + length - 0.1, begin + length - 0.1]
+            )
+            cut = length > P
+            ax.plot(xs, [y, y + 0.3, y + 0.3, y], color=style.QUIET if cut else style.INK,
+                    lw=1.3, ls=(0, (3, 2)) if cut else "-")  # fmt: skip
+            told = f"{length} > {P}: cut" if cut else str(length)
+            style.note(ax, x + begin + length / 2, y + 0.75, told, size=style.SMALL)
+        begin += length
+
+
+def _draw_piece(
+    ax: Axes, piece: int, P: int, N: int, cuts: Sequence[Cut], x: float, y: float
+) -> None:
+    begin, end = piece * P, min(piece * P + P, N)
+    xs = x + np.array([begin + 0.1, begin + 0.1, end - 0.1, end - 0.1])
+    ax.plot(xs, [y, y - 0.3, y - 0.3, y], color=style.INK, lw=1.3)
+    middle, width = x + (begin + end) / 2, min(1.3, (end - begin) / 2)
+    style.note(ax, middle, y - 0.75, f"piece {piece}" if P > 2 else str(piece), size=style.SMALL)
+    for row in (0, 1):
+        bags = [cut.bag for cut in cuts if cut.row == row]
+        fill = style.bag_color(bags[0]) if bags else style.FAINT
+        left = middle - width + width * row
+        style.cells(ax, [bags[0] if bags else "–"], left, y - 1.65, width=width, fill=[fill])
+
+
+def _second_pass(cuts: Sequence[Cut]) -> list[str]:
+    """What the second kernel adds for each long bag, in words."""
+    told = []
+    for bag in dict.fromkeys(cut.bag for cut in cuts):
+        terms = [f"(piece {c.piece}, row {c.row})" for c in cuts if c.bag == bag]
+        terms[3:-1] = ["..."] if len(terms) > 5 else terms[3:-1]
+        told.append(f"output of bag {bag} = {' + '.join(terms)}")
+    return told
+
+
+def _cut_alt(lengths: Sequence[int], P: int, cuts: Sequence[Cut], sums: Sequence[str]) -> str:
+    told = "; ".join(
+        f"positions {c.begin} to {c.end - 1} of bag {c.bag} in row {c.row} of piece {c.piece}"
+        for c in cuts
+    )
+    short = [str(bag) for bag, length in enumerate(lengths) if length <= P]
+    return (
+        f"Bags of {', '.join(map(str, lengths))} positions, and pieces of {P}. Teams write the "
+        f"output of the short bags at once: {', '.join(short) or 'there is none'}. The long bags "
+        f"leave partial sums: {told or 'none'}. {'. '.join(sums) or 'Nothing is added after'}."
+    )
+
+
+# ---- the ladder ------------------------------------------------------------------------------
 
 PARTS = (  # array, its color and hatch
     ("weight", style.BLUE, ""),
