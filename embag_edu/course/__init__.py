@@ -9,5 +9,8 @@ solutions, grading.py marks them. The exercises stand with their chapters, which
 """
 
 from embag_edu.course.exercise import Case, Exercise, ExerciseFailed, Wrong, check, exercises, hint
+from embag_edu.course.unrun import watch_names
 
 __all__ = ["Case", "Exercise", "ExerciseFailed", "Wrong", "check", "exercises", "hint"]
+
+watch_names()

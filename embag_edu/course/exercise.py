@@ -152,6 +152,10 @@ class UnknownExercise(_Short, LookupError):
     """There is no exercise of this name."""
 
 
+class WrongArgument(_Short, ValueError):
+    """A number of a hint, or of a launch, that does not exist."""
+
+
 # -------------------------------------------------------------------------- finding exercises
 
 
@@ -226,7 +230,7 @@ def hint(name: str | Exercise, number: int | None = None) -> None:
     if number is None:
         number = min(_given.get(exercise.name, 0) + 1, count)
     if number not in range(1, count + 1):
-        raise ValueError(f"number is {number!r}; the hints of {exercise.name} are 1 to {count}")
+        raise WrongArgument(f"number is {number!r}; the hints of {exercise.name} are 1 to {count}")
     _given[exercise.name] = max(number, _given.get(exercise.name, 0))
     print(f"{exercise.name}, hint {number} of {count}: {exercise.hints[number - 1]}")
 

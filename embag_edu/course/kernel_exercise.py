@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu.check.compare import difference
-from embag_edu.course.exercise import find
+from embag_edu.course.exercise import WrongArgument, find
 from embag_edu.cuda_on_cpu import (
     CompileError,
     KernelFault,
@@ -304,10 +304,14 @@ def arguments(exercise: str, at: int = 0) -> tuple[Any, ...]:
     """The arguments, made anew, of one launch of an exercise: arguments("07.axpy", 2)."""
     task = find(exercise).judge
     if not isinstance(task, KernelTask):
-        raise ValueError(f"exercise is {exercise!r}; its answer is no kernel, so it has no launch")
+        raise WrongArgument(
+            f"exercise is {exercise!r}; its answer is no kernel, so it has no launch"
+        )
     launches = task.launches()
     if not 0 <= at < len(launches):
-        raise ValueError(f"at is {at!r}; the launches of {exercise} are 0 to {len(launches) - 1}")
+        raise WrongArgument(
+            f"at is {at!r}; the launches of {exercise} are 0 to {len(launches) - 1}"
+        )
     return launches[at].args
 
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from embag_edu.cuda_on_cpu.arena import MAX_ARENA, Arena, Layout
 from embag_edu.cuda_on_cpu.counts import Report, fault_of
-from embag_edu.cuda_on_cpu.faults import KernelFault, Touch
+from embag_edu.cuda_on_cpu.faults import KernelFault, Touch, shown_alone
 from embag_edu.cuda_on_cpu.launched import Launched
 from embag_edu.cuda_on_cpu.settings import Settings
 from embag_edu.cuda_on_cpu.source import GlobalVariable
@@ -48,10 +48,11 @@ class Child:
             self.close()
             self._start()
         if size > MAX_ARENA:
-            raise MemoryError(
+            too_large = MemoryError(
                 f"the arrays of this launch take {size / 2**30:.1f} GiB with their guard pages; "
                 "checked mode takes up to 4 GiB. Launch on less data, or with settings(mode='fast')"
             )
+            raise shown_alone(too_large)
         if self.arena is None or self.arena.size < size:
             if self.arena is not None:
                 self.arena.close()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from embag_edu.cuda_on_cpu import source, tokens
-from embag_edu.cuda_on_cpu.faults import STEP, KernelFault, tell, tell_note
+from embag_edu.cuda_on_cpu.faults import STEP, KernelFault, shown_alone, tell, tell_note
 from embag_edu.cuda_on_cpu.launched import Launched, unravel
 
 KINDS = ("read", "write", "atomic")
@@ -417,9 +417,8 @@ def compare(a: Report | object, b: Report | object) -> Comparison:
     for which, given in (("a", a), ("b", b)):
         report = given if isinstance(given, Report) else getattr(given, "report", None)
         if not isinstance(report, Report):
-            raise ValueError(
-                f"{which}: {given!r} has no report yet; launch it once in checked mode"
-            )
+            said = f"{which}: {given!r} has no report yet; launch it once in checked mode"
+            raise shown_alone(ValueError(said))
         reports.append(report)
     return Comparison(*reports)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,15 @@ def shown_alone(error: Exception) -> Exception:
     """The error; a notebook shows its text, without the way through the package's own code."""
     error._render_traceback_ = lambda: f"{type(error).__name__}: {error}".splitlines()  # type: ignore[attr-defined]
     return error
+
+
+@contextlib.contextmanager
+def told_in_short() -> Iterator[None]:
+    """What is wrong with a call goes on, to be shown alone. Also a decorator."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, MemoryError) as error:
+        raise shown_alone(error) from None
 
 
 class Touch(NamedTuple):

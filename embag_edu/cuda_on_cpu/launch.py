@@ -35,7 +35,7 @@ from embag_edu.cuda_on_cpu.arguments import (
 from embag_edu.cuda_on_cpu.checked import run
 from embag_edu.cuda_on_cpu.counts import Report, raise_for
 from embag_edu.cuda_on_cpu.fast import MOST_STACKS, run_parts
-from embag_edu.cuda_on_cpu.faults import KernelFault, shown_alone
+from embag_edu.cuda_on_cpu.faults import KernelFault, told_in_short
 from embag_edu.cuda_on_cpu.launched import Launched
 from embag_edu.cuda_on_cpu.members import with_struct
 from embag_edu.cuda_on_cpu.refuse import NotModeled
@@ -53,6 +53,7 @@ class RawModule:
     The other parameters of CuPy's class must have their defaults.
     """
 
+    @told_in_short()
     def __init__(
         self,
         code: str | None = None,
@@ -67,6 +68,8 @@ class RawModule:
     ):
         if code is None or path is not None:
             raise ValueError("path: compiled GPU code cannot run here; pass the source as code=")
+        if not isinstance(code, str):
+            raise TypeError(f"code is {code!r}; it must be a string, the CUDA source")
         if translate_cucomplex or enable_cooperative_groups or jitify:
             raise NotModeled(
                 0, "translate_cucomplex, enable_cooperative_groups and jitify are not modeled"
@@ -86,6 +89,7 @@ class RawModule:
         self._lock = threading.Lock()
         self._told = False
 
+    @told_in_short()
     def get_function(self, name: str) -> RawKernel:
         """The kernel `name`: one with extern "C", or one of the name_expressions."""
         if name not in self._names:
@@ -106,6 +110,7 @@ class RawModule:
         """Compile now, for the mode that is set; otherwise the first launch does it."""
         self._library_file(current().mode == "checked")
 
+    @told_in_short()
     def get_global(self, name: str) -> np.ndarray:
         """The memory of a __constant__ or __device__ variable, as bytes: `.view(dtype)` it.
 
@@ -188,6 +193,7 @@ class RawKernel:
     After a checked launch, `report` tells what was counted and found (a `counts.Report`).
     """
 
+    @told_in_short()
     def __init__(
         self,
         code: str,
@@ -262,6 +268,7 @@ class RawKernel:
             "max_dynamic_shared_size_bytes": self.max_dynamic_shared_size_bytes,
         }
 
+    @told_in_short()
     def __getattr__(self, name: str) -> Any:
         if name in (
             "num_regs",
@@ -316,11 +323,9 @@ class RawKernel:
         if enable_cooperative_groups:
             raise NotModeled(0, "enable_cooperative_groups is not modeled: start a second kernel")
         most = self.max_threads_per_block
-        try:
+        with told_in_short():
             shape = check_shape(self.name, grid, block, shared_mem, most, self.shared_limit)
             values = check_arguments(self.name, self.parameters, args)
-        except (TypeError, ValueError) as error:
-            raise shown_alone(error) from None
         now = current()
         shared = int(shared_mem), SHARED_DEFAULT if self.shared_limit is None else SHARED_MOST
         launched = Launched(self.code, self.name, self.parameters, values, *shape)

@@ -10,6 +10,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from embag_edu.cuda_on_cpu.faults import told_in_short
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -60,10 +62,11 @@ _current: ContextVar[Settings] = ContextVar("settings", default=_DEFAULT)
 def settings(**changes: Any) -> Iterator[Settings]:
     """Run the kernels of a `with` block with other `Settings`: settings(mode="fast", order=3)."""
     known = [f.name for f in fields(Settings)]
-    for name in changes:
-        if name not in known:
-            raise TypeError(f"there is no setting {name!r}; there are {', '.join(known)}")
-    token = _current.set(replace(_current.get(), **changes))
+    with told_in_short():
+        for name in changes:
+            if name not in known:
+                raise TypeError(f"there is no setting {name!r}; there are {', '.join(known)}")
+        token = _current.set(replace(_current.get(), **changes))
     try:
         yield _current.get()
     finally:

@@ -24,6 +24,10 @@ class SourceError(ValueError):
         super().__init__(f"line {line}: {text}" if line else text)
         self.line = line
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the text, without the way through the package's own code."""
+        return f"{type(self).__name__}: {self}".splitlines()
+
 
 # ---- From text to tokens ----
 

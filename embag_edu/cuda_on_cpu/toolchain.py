@@ -72,6 +72,10 @@ ARCH = "sm_90"  # the GPU that a source is compiled for, where nothing else is a
 class CompilerMissing(RuntimeError):
     """No C++ compiler was found on this machine."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the text, without the way through the package's own code."""
+        return f"CompilerMissing: {self}".splitlines()
+
 
 class CompileError(RuntimeError):
     """The source is not valid. errors: (line, column, text); log: the compiler's own words."""
@@ -82,9 +86,9 @@ class CompileError(RuntimeError):
         told = []
         for line, column, text in errors[:3]:
             shown = lines[line - 1] if 0 < line <= len(lines) else ""
-            told.append(
-                f"line {line}: {text}\n  {line:4} | {shown}\n       | {' ' * (column - 1)}^"
-            )
+            told.append(f"line {line}: {text}\n  {line:4} | {shown}")
+            if column <= len(shown) + 1:  # else the place is one in the translated line
+                told[-1] += f"\n       | {' ' * (column - 1)}^"
         super().__init__("the kernel source does not compile\n" + ("\n".join(told) or log))
 
     def _render_traceback_(self) -> list[str]:
@@ -416,6 +420,7 @@ def _labeled(assembly: str) -> Iterator[str]:
 # A compiler makes calls of these from loops and copies of structs: they are watched as well.
 _LIBRARY_CALL = re.compile(r"^(\s*(?:callq?|bl)\s+_?)(memcpy|memmove|memset)\b")
 _CALLED = re.compile(r"__tsan_|__sanitizer_cov|11cuda_on_cpu")
+_OURS = re.compile(r"\bcuda_(kernel|shared)_")  # names in the translated source
 
 
 def _runtime(job: Job) -> list[Path]:
@@ -453,5 +458,6 @@ def _run(command: list[str], code: str) -> str:
     if not done.returncode:
         errors = [e for e in errors if host.REFUSES in e[2]]
     if done.returncode or errors:
-        raise CompileError(errors, done.stderr, code)
+        own = [e for e in errors if not _OURS.search(e[2])]  # ours follow from the reader's
+        raise CompileError(own or errors, done.stderr, code)
     return done.stderr
