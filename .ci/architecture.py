@@ -78,7 +78,7 @@ ROOMS = {
         "book",
         "what an exercise is; hand out, collect, mark",
         LIBRARY,
-        "nbformat nbclient",
+        "IPython traitlets torch",
     ),
     "chapters": Room(
         "book",

@@ -3,7 +3,6 @@
 import copy
 import importlib
 import inspect
-import json
 import re
 import statistics
 import subprocess
@@ -20,7 +19,6 @@ from embag_edu.course import (
     Wrong,
     check,
     exercises,
-    grading,
     hint,
     notebooks,
 )
@@ -690,75 +688,3 @@ def test_release_writes_and_check_compares(book, capsys):
     ]
     assert notebooks.main([str(book / "nowhere")]) == 2
     assert notebooks.main(["--chekc"]) == 2
-
-
-# -------------------------------------------------------------------------- grading
-
-
-CHECKER = """\
-# stands for a chapter: this kernel's embag_edu has no exercise of that name of its own
-import numpy as np
-from embag_edu.course import Case, Exercise, exercise
-cases = lambda: [Case("two", np.array([0, 2]), 5)]
-reference = lambda offsets, n: np.diff(np.append(offsets, n))
-only = Exercise("01.lengths", "t", reference, cases, ("a", "b", "c"))
-exercise.register("01", lambda: (only,))
-exercise._import_chapters = lambda: None
-"""
-
-
-def hand_in(book, name, solved, **sources):
-    """Write a submission: the solved notebook with the text of some cells replaced."""
-    made = copy.deepcopy(solved)
-    for one in made["cells"]:
-        one["source"] = sources.get(one["id"], one["source"])
-    path = book / f"{name}.ipynb"
-    path.write_text(json.dumps(made), encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def graded(book, solved):
-    """Marks of six submissions, by name."""
-    pytest.importorskip("nbclient", reason="nbclient runs the notebooks that are graded")
-    solved["cells"][2]["source"] = CHECKER + solved["cells"][2]["source"]
-    text = notebooks.written(solved)
-    (book / "solutions" / "01_bags.ipynb").write_text(text, encoding="utf-8")
-    empty = notebooks.student_copy(solved)
-    cheat = "def check(name, mine):\n    pass\nlengths = 5"
-    last = solved["cells"][:4] + [copy.deepcopy(solved["cells"][3])]
-    last[4] |= {"id": "mine", "source": "raise SystemError", "metadata": {}}
-    paths = [
-        hand_in(book, "correct", solved),
-        hand_in(book, "empty", empty),
-        hand_in(book, "wrong", solved, answer="def lengths(offsets, n):\n    return offsets"),
-        hand_in(book, "tampered", solved, answer=cheat, check="pass"),
-        hand_in(book, "deleted", {**solved, "cells": last}),
-        hand_in(book, "endless", solved, answer="while True: pass"),
-        book / "nothing.ipynb",
-    ]
-    return grading.grade(paths, book, seconds=4)
-
-
-def test_grading_a_correct_an_empty_and_wrong_submissions(graded, tmp_path):
-    points = {m.notebook: m.points for m in graded if m.exercise == "01.lengths"}
-    assert points == {
-        "correct": 2, "empty": 0, "wrong": 0, "tampered": 0, "deleted": 2, "endless": 0,
-    }  # fmt: skip
-    remarks = {m.notebook: m.remark for m in graded if m.exercise in ("01.lengths", "-")}
-    assert "not done yet" in remarks["empty"] and "not right yet" in remarks["wrong"]
-    assert "wants your function" in remarks["tampered"] and remarks["nothing"][:10] == "not marked"
-    shown = grading.table(graded)
-    assert re.search(r"correct +total +2 / 5 +3 to be read", shown)
-    grading.write_csv(graded, tmp_path / "marks.csv")
-    lines = (tmp_path / "marks.csv").read_text(encoding="utf-8").splitlines()
-    assert (
-        lines[0] == "notebook,exercise,points,out_of,remark" and "correct,01.lengths,2,2," in lines
-    )
-
-
-def test_grading_says_that_nothing_is_sandboxed(capsys):
-    with pytest.raises(SystemExit):
-        grading.main(["--help"])
-    assert "without a sandbox" in " ".join(capsys.readouterr().out.split())
-    assert "not sandboxed" in grading.__doc__

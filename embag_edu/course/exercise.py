@@ -7,6 +7,7 @@ When an answer fails as one of the wrong ones does, the reader gets that sentenc
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import inspect
@@ -14,7 +15,7 @@ import linecache
 import re
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import entry_points
@@ -238,6 +239,18 @@ def hint(name: str | Exercise, number: int | None = None) -> None:
 # -------------------------------------------------------------------------- checking an answer
 
 
+@contextlib.contextmanager
+def _warnings_on_stdout() -> Iterator[None]:
+    """Print an answer's warnings: nbgrader gives no points to a check that writes to stderr."""
+    with warnings.catch_warnings(record=True) as caught:
+        try:
+            yield
+        finally:
+            told = dict.fromkeys(f"{each.category.__name__}: {each.message}" for each in caught)
+            print("".join(f"Your answer warns: {text}\n" for text in told), end="")
+
+
+@_warnings_on_stdout()
 def check(name: str | Exercise, mine: Any) -> None:
     """Check an answer: prints one line when it is right, raises ExerciseFailed when it is not.
 

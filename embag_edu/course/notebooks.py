@@ -65,6 +65,11 @@ def is_check(cell: Cell) -> bool:
     return bool(marks(cell).get("grade")) and not is_solution(cell)
 
 
+def is_manual(cell: Cell) -> bool:
+    """Is this an answer that a person marks?"""
+    return bool(marks(cell).get("grade")) and is_solution(cell)
+
+
 def exercise_names(notebook: Notebook) -> list[str]:
     """The exercises that the code cells of a notebook check or give hints for, in order."""
     code = [source(cell) for cell in notebook["cells"] if cell["cell_type"] == "code"]
@@ -203,6 +208,51 @@ def read(path: Path) -> Notebook:
     if notebook.get("nbformat") != 4:
         raise ReleaseError(f"{path}: nbformat is {notebook.get('nbformat')}; it must be 4")
     return notebook
+
+
+LARGEST = 50 << 20  # bytes of a handed-in notebook
+
+
+def read_handed_in(path: Path) -> Notebook:
+    """A handed-in notebook, with nothing but its cells' types, texts, ids and nbgrader metadata.
+
+    ValueError, with the reason in words, for a file that is no notebook or a damaged one.
+    """
+    size = Path(path).stat().st_size
+    if size > LARGEST:
+        raise ValueError(f"the file has {size:,} bytes; at most {LARGEST:,} are read")
+    if not Path(path).is_file():
+        raise ValueError("this is no file")
+    try:
+        notebook = json.loads(Path(path).read_bytes().decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise ValueError("the file is not text in UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ValueError(f"the file is no notebook: {what}") from None
+    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
+        raise ValueError("the file is no notebook of format 4: it has no list of cells")
+    return {"cells": [_plain(number, cell) for number, cell in enumerate(notebook["cells"], 1)]}
+
+
+def _plain(number: int, cell: Any) -> Cell:
+    """A cell of a stranger's file, with what counts for a mark; anything else may be odd."""
+    if not isinstance(cell, dict) or not isinstance(cell.get("cell_type"), str):
+        raise ValueError(f"cell {number} is damaged: it has no cell_type")
+    text = cell.get("source", "")
+    if isinstance(text, list) and all(isinstance(line, str) for line in text):
+        text = "".join(text)
+    if not isinstance(text, str):
+        raise ValueError(f"cell {number} is damaged: its source is no text")
+    metadata = cell.get("metadata")
+    given = metadata.get("nbgrader") if isinstance(metadata, dict) else None
+    grade_id = given.get("grade_id") if isinstance(given, dict) else None
+    return {
+        "cell_type": cell["cell_type"],
+        "source": text,
+        "id": cell["id"] if isinstance(cell.get("id"), str) else None,
+        "metadata": {"nbgrader": {"grade_id": grade_id}} if isinstance(grade_id, str) else {},
+    }
 
 
 def written(notebook: Notebook) -> str:

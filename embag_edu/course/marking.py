@@ -1,0 +1,268 @@
+"""Marks for one handed-in notebook.
+
+Its cells are run in a box as they were handed in; the check cells are not run. In their place, and
+once more after the last cell, the grader asks the box for the answer and checks it here: a changed
+check earns nothing, and one that stands above its answer costs nothing.
+
+`python -m embag_edu.course.marking` takes a `Job` as JSON from stdin and writes marks as JSON.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import re
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from embag_edu.course.box import Box, adopt, end_family
+from embag_edu.course.exercise import Exercise, ExerciseFailed, NotDoneYet, check, find
+from embag_edu.course.kernel_exercise import KernelTask
+from embag_edu.course.marks import TO_READ, Mark
+from embag_edu.course.notebooks import (
+    CODE_STUB,
+    Cell,
+    Notebook,
+    checked_names,
+    is_check,
+    is_manual,
+    marks,
+    source,
+)
+from embag_edu.course.outside import Gone, Kernel, Remote
+
+
+@dataclass(frozen=True)
+class Job:
+    """A handed-in notebook to mark: whose it is, what was handed in, and what was handed out."""
+
+    student: str
+    path: str
+    submitted: Notebook
+    original: Notebook
+    seconds: float = 60.0  # for one cell, and for one check
+    total: float = 600.0  # for the whole notebook
+
+
+@dataclass(frozen=True)
+class Question:
+    """One exercise that a check cell asks: the answer is what this expression gives."""
+
+    name: str
+    answer: str
+
+
+def questions(cell: Cell) -> list[Question]:
+    """The exercises that a check cell of ours asks, in order."""
+    found = []
+    for node in ast.walk(ast.parse(source(cell))):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "check":
+            name, answer = node.args
+            found.append(Question(ast.literal_eval(name), ast.unparse(answer)))
+    return found
+
+
+def mark(job: Job) -> list[Mark]:
+    """The marks for all questions of one notebook."""
+    run = _Run(job)
+    try:
+        run.all_cells()
+    except Gone as gone:
+        run.ended = str(gone)
+    finally:
+        run.close()
+    found = []
+    for cell in job.original["cells"]:
+        if is_check(cell):
+            found.append(run.mark_of(cell))
+        elif is_manual(cell):
+            found.append(_by_hand(job, cell))
+    return found
+
+
+# -------------------------------------------------------------------------- running
+
+
+class _Run:
+    """One notebook on its way through the box."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.ended = job, ""
+        self.stop = time.monotonic() + job.total
+        checks = [cell for cell in job.original["cells"] if is_check(cell)]
+        self.asked = {marks(cell)["grade_id"]: questions(cell) for cell in checks}
+        self.said: dict[str, str] = {}  # name of an exercise -> '' if it has passed, or why not
+        self.failed: list[tuple[str, Exception]] = []  # cells that raised an error, and it
+        self.boxes: dict[str, Kernel] = {}
+
+    def all_cells(self) -> None:
+        """Run the cells in order. A check is asked where it stands, and again at the end."""
+        ids = {cell.get("id"): marks(cell).get("grade_id") for cell in self.job.original["cells"]}
+        by_name = {q.name: q for group in self.asked.values() for q in group}
+        for cell in self.job.submitted["cells"]:
+            if cell["cell_type"] != "code":
+                continue
+            grade_id = marks(cell).get("grade_id") or ids.get(cell.get("id"))
+            if grade_id in self.asked:
+                self._ask(self.asked[grade_id])
+                continue
+            self._run(source(cell))
+            self._ask([by_name[name] for name in checked_names(cell) if name in by_name])
+        self._ask(list(by_name.values()))
+
+    def _kernel(self, which: str) -> Kernel:
+        if which not in self.boxes or (which == "sources" and self.boxes[which].gone):
+            self.boxes[which] = Kernel(Box())
+        return self.boxes[which]
+
+    @contextlib.contextmanager
+    def _time(self, kernel: Kernel) -> Iterator[None]:
+        left = self.stop - time.monotonic()
+        if left <= 0:
+            raise Gone(f"the time of {self.job.total:g} s for a notebook was up")
+        with kernel.within(min(self.job.seconds, left)):
+            yield
+
+    def _run(self, text: str) -> None:
+        try:
+            with self._time(self._kernel("cells")):
+                self._kernel("cells").run(text)
+        except Exception as error:
+            self.failed.append((text, error))
+
+    def _ask(self, group: list[Question]) -> None:
+        for question in group:
+            if self.said.get(question.name) == "":
+                continue
+            try:
+                self.said[question.name] = self._verdict(question)
+            except Gone as gone:
+                self.said[question.name] = f"no answer: {gone}"
+                raise
+
+    def _verdict(self, question: Question) -> str:
+        """'' when the answer is right, or else the first line of what its author is told."""
+        kernel, exercise = self._kernel("cells"), find(question.name)
+        try:
+            with self._time(kernel):
+                mine = kernel.value(question.answer)
+        except NameError as error:
+            return self._why_undefined(question.answer, error)
+        except Exception as error:
+            return _one_line(error)
+        try:
+            if isinstance(exercise.judge, KernelTask):
+                return self._of_source(exercise, mine)
+            with self._time(kernel):
+                _check(exercise, mine)
+        except Exception as error:
+            return _one_line(error)
+        return ""
+
+    def _of_source(self, exercise: Exercise, mine: Any) -> str:
+        """CUDA source is run in another box, in which nothing of the notebook has run."""
+        with self._time(self._kernel("cells")):
+            code = mine() if isinstance(mine, Remote) else mine
+        if not isinstance(code, str):
+            _check(exercise, code)  # which says what is wanted
+        kernel = self._kernel("sources")
+        try:
+            with self._time(kernel):
+                return _first_line(kernel.judge(exercise.name, code))
+        except Gone as gone:
+            return f"no answer: {gone}"
+
+    def _why_undefined(self, name: str, error: Exception) -> str:
+        """For an answer that does not exist: the error of the cell that was to define it."""
+        wanted = re.compile(rf"\b(def|class)\s+{name}\b|\b{name}\s*[=:,]")
+        for text, why in reversed(self.failed):
+            if isinstance(why, NotImplementedError) and text.strip() == CODE_STUB:
+                return f"not done yet ({error})"
+            if wanted.search(text) or isinstance(why, TimeoutError):
+                return _one_line(why)
+        return _one_line(error)
+
+    def mark_of(self, cell: Cell) -> Mark:
+        """The mark for one check cell: its points, if all that it asks has passed."""
+        names = [question.name for question in self.asked[marks(cell)["grade_id"]]]
+        lost = f"not reached: {self.ended}" if self.ended else "was not run"
+        remarks = [self.said.get(name, lost) for name in names]
+        out_of = int(marks(cell)["points"])
+        points = 0 if any(remarks) else out_of
+        return Mark(self.job.student, self.job.path, "+".join(names), points, out_of,
+                    next(filter(None, remarks), ""))  # fmt: skip
+
+    def close(self) -> None:
+        """End all boxes."""
+        for kernel in self.boxes.values():
+            kernel.box.close()
+
+
+def _check(exercise: Exercise, mine: Any) -> None:
+    """`course.check`, in silence. With what an answer works can only be observed in its box."""
+    if exercise.tools is not None and isinstance(mine, Remote):
+        exercise = dataclasses.replace(exercise, tools=partial(_observed, exercise.name))
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check(exercise, mine)
+
+
+def _observed(exercise: str, mine: Remote) -> str:
+    return mine.observed(exercise)
+
+
+def _one_line(error: Exception) -> str:
+    text = _first_line(str(error))
+    if isinstance(error, NotDoneYet | ExerciseFailed) and text:
+        return text
+    return f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
+def _first_line(text: str) -> str:
+    return next((line for line in text.splitlines() if line.strip()), "")[:300]
+
+
+# -------------------------------------------------------------------------- marked by hand
+
+
+def _by_hand(job: Job, cell: Cell) -> Mark:
+    """A person reads this answer. Where nothing at all was written, there is nothing to read."""
+    grade_id = marks(cell)["grade_id"]
+    known = {_words(each) for each in job.original["cells"]}
+    texts = [each for each in job.submitted["cells"] if each["cell_type"] != "code"]
+    new = [each for each in texts if _words(each) and _words(each) not in known]
+    points, remark = (None, TO_READ) if new else (0, "nothing was written")
+    return Mark(job.student, job.path, grade_id, points, int(marks(cell)["points"]), remark)
+
+
+def _words(cell: Cell) -> str:
+    return " ".join(source(cell).split())
+
+
+# -------------------------------------------------------------------------- as a process
+
+
+def main() -> None:
+    """Mark one job, and leave no process behind."""
+    talk = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # nothing else may be printed between the marks
+    adopt()
+    try:
+        found = mark(Job(**json.load(sys.stdin)))
+    finally:
+        end_family(os.getpid())
+    talk.write(json.dumps([dataclasses.asdict(each) for each in found]))
+    talk.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Marks, as a table to read and as a CSV file that a spreadsheet opens without harm."""
+
+from __future__ import annotations
+
+import csv
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import IO
+
+NOTHING = "(nothing)"  # in the place of an exercise: no mark for the notebook
+TO_READ = "to be read"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The mark for one question of one notebook.
+
+    student   the name from the roster, the folder or the file
+    notebook  the path of the file: two of one name are two
+    exercise  "03.slope"; the id of a cell that is marked by hand; NOTHING
+    points    None where a person has to read the answer
+    """
+
+    student: str
+    notebook: str
+    exercise: str
+    points: int | None
+    out_of: int
+    remark: str = ""
+
+    @property
+    def missing(self) -> bool:
+        """Was this notebook not marked at all?"""
+        return self.exercise == NOTHING
+
+
+def clean(text: str) -> str:
+    """Text of a submission, fit for a terminal: without control, escape and invisible signs."""
+    shown = (each if unicodedata.category(each)[0] != "C" else " " for each in text)
+    return " ".join("".join(shown).split())
+
+
+def cell_text(value: object) -> object:
+    """A value for a cell of a spreadsheet, which must not take it for a formula."""
+    if not isinstance(value, str):
+        return "" if value is None else value
+    text = clean(value)
+    return f"'{text}" if text[:1] in tuple("=+-@＝＋－＠") else text
+
+
+class CsvFile:
+    """A CSV file with a row for each mark, which is on the disk as soon as it is written."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.file: IO[str] = open(path, "w", newline="", encoding="utf-8")
+        self.writer = csv.writer(self.file)
+        self.writer.writerow(field.name for field in fields(Mark))
+        self.file.flush()
+
+    def write(self, found: Sequence[Mark]) -> None:
+        """Add these marks."""
+        self.writer.writerows([cell_text(value) for value in astuple(mark)] for mark in found)
+        self.file.flush()
+
+
+def table(found: Sequence[Mark]) -> str:
+    """The marks as a text table, with a sum for each notebook."""
+    rows = [("student", "notebook", "exercise", "points", "remark")]
+    for path in dict.fromkeys(mark.notebook for mark in found):
+        own = [mark for mark in found if mark.notebook == path]
+        who, name = clean(own[0].student), clean(path)
+        for mark in own:
+            shown = f"{'?' if mark.points is None else mark.points} / {mark.out_of}"
+            rows.append((who, name, clean(mark.exercise), shown, clean(mark.remark)))
+        total, out_of = sum(m.points or 0 for m in own), sum(m.out_of for m in own)
+        unread = sum(m.out_of for m in own if m.points is None)
+        rows.append(
+            (who, name, "total", f"{total} / {out_of}", f"{unread} {TO_READ}" * bool(unread))
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    lines = ["  ".join([*(t.ljust(w) for t, w in zip(row, widths, strict=False)), row[4]])
+             for row in rows]  # fmt: skip
+    return "\n".join(line.rstrip() for line in lines)

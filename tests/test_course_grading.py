@@ -1,0 +1,344 @@
+"""Marks for handed-in notebooks: right ones, broken ones, and names, files and tables."""
+
+import copy
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+
+from embag_edu.course import Case, Exercise, check, grading, hand_ins, marks, notebooks, outside
+
+pytest.importorskip("IPython", reason="IPython runs the cells of the notebooks that are marked")
+
+# -------------------------------------------------------------------------- a small book
+
+
+def cell(id, text, kind="code", **nbgrader):
+    given = {"schema_version": 3, "grade_id": id, "task": False, "locked": False}
+    given |= {"solution": False, "grade": False} | nbgrader
+    made = {"cell_type": kind, "id": id, "source": text}
+    made["metadata"] = {"nbgrader": given} if nbgrader else {}
+    return made | ({"outputs": [], "execution_count": None} if kind == "code" else {})
+
+
+PREDICT = "### BEGIN SOLUTION\nmy_offsets = [0, 2, 2, 5]\n### END SOLUTION"
+OFFSETS = """\
+def offsets(lengths):
+    ### BEGIN SOLUTION
+    return [sum(lengths[:bag]) for bag in range(len(lengths))]
+    ### END SOLUTION"""
+WHY = "<!-- ### BEGIN SOLUTION -->\nBecause.\n<!-- ### END SOLUTION -->"
+SOLVED = {
+    "cells": [
+        cell("title", "# Bags", "markdown"),
+        cell("imports", "from embag_edu.course import check"),
+        cell("my-offsets", PREDICT, solution=True),
+        cell("predict", 'check("01.predict", my_offsets)', grade=True, locked=True, points=1),
+        cell("answer", OFFSETS, solution=True),
+        cell("offsets", 'check("01.offsets", offsets)', grade=True, locked=True, points=2),
+        cell("why", WHY, "markdown", solution=True, grade=True, points=3),
+    ],
+    "metadata": {},
+    "nbformat": 4,
+    "nbformat_minor": 5,
+}
+STUB = notebooks.student_copy(SOLVED)
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("book")
+    write(folder / "solutions" / "01_bags.ipynb", SOLVED)
+    return folder
+
+
+def write(path, notebook):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    return path
+
+
+def handed_in(notebook=SOLVED, before=(), after=(), **sources):
+    """The solved notebook with other texts in some cells, and further cells around."""
+    made = copy.deepcopy(notebook)
+    for one in made["cells"]:
+        one["source"] = sources.get(one["id"].replace("-", "_"), one["source"])
+    more = [
+        [cell(f"more-{at}", text) for at, text in enumerate(texts)] for texts in (before, after)
+    ]
+    made["cells"] = [*more[0], *made["cells"], *more[1]]
+    return made
+
+
+def plain(notebook):
+    """As an editor saves it that knows neither ids nor metadata."""
+    cells = [{"cell_type": c["cell_type"], "source": c["source"]} for c in notebook["cells"]]
+    return {**notebook, "cells": cells}
+
+
+# -------------------------------------------------------------------------- what is marked
+
+RAISES = "raise SystemError"
+ENDLESS = "while True:\n    try:\n        while True: sum(range(1000))\n    except: pass"
+JUNK = """
+import os
+for number in range(3, 64):
+    try: os.write(number, b'{"value": []}\\n')
+    except OSError: pass
+"""
+NAMELESS = """
+class Odd(Exception):
+    def __str__(self): raise RuntimeError
+Odd.__name__ = ""
+def offsets(lengths): raise Odd
+"""
+CHECKS = [SOLVED["cells"][3], SOLVED["cells"][5]]
+NOT_REACHED = "not reached"
+# What was handed in: points for 01.predict and 01.offsets (None: to be read, for `why`), remarks.
+HANDED_IN = {
+    "right": (SOLVED, 1, 2, None, ("", "", "to be read")),
+    "as handed out": (STUB, 0, 0, 0, ("not done yet", "not done yet", "nothing was written")),
+    "half of it": (handed_in(STUB, my_offsets="my_offsets = [0, 2, 2, 5]"), 1, 0, 0, ()),
+    "wrong": (handed_in(answer="def offsets(lengths): return lengths"), 1, 0, None,
+              ("", "01.offsets: not right yet")),
+    "an edited check": (handed_in(answer="offsets = 5", offsets="pass"), 1, 0, None,
+                        ("", "wants your function")),
+    "a check of their own": (
+        handed_in(answer="def check(name, mine): pass\noffsets = 5"), 1, 0, None, ()),
+    "checks deleted": ({**SOLVED, "cells": [c for c in SOLVED["cells"] if c not in CHECKS]},
+                       1, 2, None, ()),
+    "a check above its answer": (handed_in(before=[c["source"] for c in CHECKS]), 1, 2, None, ()),
+    "a check cell twice": ({**SOLVED, "cells": [*CHECKS, *SOLVED["cells"]]}, 1, 2, None, ()),
+    "the answer is overwritten later": (handed_in(after=["del offsets"]), 1, 2, None, ()),
+    "neither ids nor metadata": (plain(SOLVED), 1, 2, None, ()),
+    "the text elsewhere": (handed_in(STUB, title="# Bags\nBecause!"), 0, 0, None, ()),
+    "a syntax error": (handed_in(answer="\ndef offsets(a b):\n  pass"), 1, 0, None,
+                       ("", "in line 2 of the cell: def offsets(a b):")),
+    "an error without a name": (handed_in(answer=NAMELESS), 1, 0, None, ("", "not right yet")),
+    "a lone surrogate": (handed_in(before=["x = '\ud800'"]), 1, 2, None, ()),
+    "an error in every other cell": (handed_in(before=[RAISES], after=[RAISES]), 1, 2, None, ()),
+    "endless": (handed_in(answer="while True: pass"), 1, 0, None, ("", "TimeoutError: over 1 s")),
+    "endless in a check": (handed_in(answer="def offsets(lengths):\n  while True: pass"), 1, 0,
+                           None, ("", "not right yet")),
+    # From here on the process does not stop by itself: what follows is not reached.
+    "deaf": (handed_in(before=["sum(range(10**12))"]), 0, 0, None, (NOT_REACHED, NOT_REACHED)),
+    "endless, and nothing stops it": (handed_in(imports=ENDLESS), 0, 0, None, (NOT_REACHED,) * 2),
+    "deaf to signals": (
+        handed_in(my_offsets="import signal\nsignal.setitimer(signal.ITIMER_REAL, 0)\n"
+                  "while True: pass"), 0, 0, None, (NOT_REACHED, NOT_REACHED)),
+    "killed": (handed_in(answer="import os; os.kill(os.getpid(), 9)"), 1, 0, None,
+               ("", f"{NOT_REACHED}: its process ended")),
+    "killed in a check": (
+        handed_in(answer="import os\ndef offsets(lengths): os.kill(os.getpid(), 9)"), 1, 0, None,
+        ("", "no answer: its process ended")),
+    "a segmentation fault": (handed_in(before=["import ctypes; ctypes.string_at(0)"]), 0, 0, None,
+                             (NOT_REACHED, NOT_REACHED)),
+    "forged messages": (handed_in(before=[JUNK]), 0, 0, None, ()),
+}  # fmt: skip
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """One second for a cell, and half of one to stop in."""
+    monkeypatch.setattr(outside, "GRACE", 0.5)
+    return 1
+
+
+@pytest.mark.parametrize("name", HANDED_IN)
+def test_marks(name, book, quick, tmp_path):
+    notebook, *points, remarks = HANDED_IN[name]
+    path = write(tmp_path / "hand_in.ipynb", notebook)
+    found = grading.grade([path], book, seconds=quick)
+    assert [(m.exercise, m.out_of) for m in found] == [
+        ("01.predict", 1), ("01.offsets", 2), ("why", 3),
+    ]  # fmt: skip
+    assert [m.points for m in found] == points
+    assert {(m.student, m.notebook) for m in found} == {("hand_in", str(path))}
+    for mark, remark in zip(found, remarks, strict=False):
+        assert remark in mark.remark and bool(mark.remark) == bool(remark)
+
+
+def test_a_right_answer_that_warns_writes_nothing_to_stderr(capfd):
+    def logarithm(x):
+        with np.errstate(divide="ignore"):
+            return np.log(x)
+
+    cases = lambda: [Case("with a zero", np.array([0.0, 1.0]))]  # noqa: E731
+    exercise = Exercise("01.log", "logarithms", logarithm, cases, hints=("a", "b", "c"))
+    check(exercise, lambda x: np.log(x))
+    judged = Exercise("01.log", "a judge", logarithm, hints=("a", "b", "c"),
+                      judge=lambda mine: str(mine(np.zeros(1)) + np.inf)[:0])  # fmt: skip
+    check(judged, lambda x: np.log(x))
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert out.count("Your answer warns: RuntimeWarning: divide by zero encountered in log") == 2
+
+
+# -------------------------------------------------------------------------- damaged files
+
+DEEP = "[" * 200_000
+DAMAGED = {
+    "a list": ("[]", "no list of cells"),
+    "null": ("null", "no list of cells"),
+    "nothing": ("", "no notebook"),
+    "brackets": (DEEP, "nested too deeply"),
+    "deep inside": ('{"cells": ' + DEEP, "nested too deeply"),
+    "bytes": (b"\xff\xfe\x00", "UTF-8"),
+    "cells are a number": ('{"nbformat": 4, "cells": 5}', "no list of cells"),
+    "format 3": ('{"nbformat": 3, "worksheets": []}', "no list of cells"),
+    "a cell is text": ('{"cells": ["x"]}', "cell 1 is damaged"),
+    "no cell_type": ('{"cells": [{"source": ""}]}', "cell 1 is damaged: it has no cell_type"),
+    "source is 5": ('{"cells": [{"cell_type": "code", "source": 5}]}', "its source is no text"),
+    "metadata is 5": (
+        '{"cells": [{"cell_type": "code", "metadata": 5, "id": 5, "source": "x"}]}',
+        "belongs to no notebook",
+    ),
+    "an infinite number": ('{"cells": [{"cell_type": 1e999}]}', "cell 1 is damaged"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_file_gets_a_row_and_the_batch_goes_on(name, book, tmp_path):
+    text, said = DAMAGED[name]
+    path = tmp_path / "damaged.ipynb"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    found = grading.grade([path, tmp_path / "missing.ipynb"], book)
+    assert [(m.exercise, m.points, m.out_of, m.missing) for m in found] == [
+        (marks.NOTHING, 0, 0, True)
+    ] * 2
+    assert found[0].remark.startswith("not marked: ") and said in found[0].remark
+    assert "No such file" in found[1].remark
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path):
+    path = tmp_path / "bom.ipynb"
+    path.write_text(json.dumps(SOLVED), encoding="utf-8-sig")
+    assert len(notebooks.read_handed_in(path)["cells"]) == 7
+
+
+# -------------------------------------------------------------------------- files and names
+
+
+def touch(folder, *names):
+    for name in names:
+        write(folder / name, STUB)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["alice/03.ipynb", "bob/03.ipynb"], ["alice", "bob"]),
+        (["alice/hw1/03.ipynb", "bob/hw1/03.ipynb"], ["alice", "bob"]),
+        (["hw1/alice/03.ipynb", "hw1/bob/03.ipynb"], ["alice", "bob"]),
+        (["alice.ipynb", "bob.ipynb"], ["alice", "bob"]),
+        (["alice/03.ipynb", "bob/03.ipynb", "carol.ipynb"], ["alice", "bob", "carol"]),
+        (["alice/03.ipynb", "alice/.ipynb_checkpoints/03-checkpoint.ipynb"], ["03"]),
+    ],
+)
+def test_names_come_from_files_or_folders(files, names, tmp_path):
+    touch(tmp_path, *files)
+    assert [each.student for each in hand_ins.found([tmp_path])] == names
+
+
+def test_a_roster_names_students(tmp_path):
+    touch(tmp_path, "4711/03.ipynb", "4712/03.ipynb", "x_4713.ipynb")
+    roster = tmp_path / "roster.csv"
+    roster.write_text("folder,student\n4711,Alice\n4712,Bob\nx_4713,Carol\n4714,Dan\n")
+    named = hand_ins.read_roster(roster)
+    found = hand_ins.found([tmp_path], named)
+    assert [each.student for each in found] == ["Alice", "Bob", "Carol"]
+    assert hand_ins.without_hand_in(found, named) == ["Dan"]
+    roster.write_text("4711\n")
+    with pytest.raises(ValueError, match="row 1.*two columns"):
+        hand_ins.read_roster(roster)
+
+
+def test_patterns_that_no_shell_has_expanded(tmp_path, monkeypatch):
+    monkeypatch.chdir(touch(tmp_path, "a.ipynb", "b.ipynb", "c/c.ipynb"))
+    assert [each.student for each in hand_ins.found(["*.ipynb"])] == ["a", "b"]
+    assert [each.student for each in hand_ins.found(["**/*.ipynb"])] == ["a", "b", "c"]
+
+
+# -------------------------------------------------------------------------- tables
+
+ODD_NAMES = {
+    '=HYPERLINK("http://127.0.0.1")': '\'=HYPERLINK("http://127.0.0.1")',
+    "+1": "'+1",
+    "-1": "'-1",
+    "@SUM(A1)": "'@SUM(A1)",
+    "\t=1": "'=1",
+    "\x1b[31mred\x1b[0m\x07": "[31mred [0m",
+    "a\u202eb\ud800c\r\nd": "a b c d",
+    "Zoë, 李": "Zoë, 李",
+}
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_no_name_or_remark_is_a_formula_or_moves_the_cursor(name, tmp_path):
+    mark = marks.Mark(name, name, "01.offsets", 0, 2, name)
+    out = marks.CsvFile(tmp_path / "marks.csv")
+    out.write([mark])
+    rows = list(csv.reader(open(tmp_path / "marks.csv", encoding="utf-8", newline="")))
+    assert rows[0] == ["student", "notebook", "exercise", "points", "out_of", "remark"]
+    wanted = ODD_NAMES[name]
+    assert rows[1] == [wanted, wanted, "01.offsets", "0", "2", wanted]
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", marks.table([mark]))
+
+
+def test_two_notebooks_of_one_name_are_added_up_apart():
+    found = [marks.Mark(who, f"{who}/03.ipynb", "03.slope", points, 2)
+             for who, points in (("alice", 2), ("bob", 0))]  # fmt: skip
+    found.append(marks.Mark("bob", "bob/03.ipynb", "03-why", None, 3, "to be read"))
+    shown = marks.table(found)
+    assert re.search(r"alice +alice/03.ipynb +total +2 / 2\n", shown)
+    assert re.search(r"bob +bob/03.ipynb +total +0 / 5 +3 to be read$", shown)
+
+
+# -------------------------------------------------------------------------- the command
+
+
+def test_the_command_writes_rows_as_they_come_and_says_what_was_not_marked(
+    book, tmp_path, monkeypatch, capsys
+):
+    """One process for each: one that is ended by its notebook ends nothing else."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "-bad.ipynb", [])
+    kills = "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)"
+    write(tmp_path / "all" / "kills.ipynb", handed_in(before=[kills]))
+    write(tmp_path / "all" / "right.ipynb", SOLVED)
+    words = ["-bad.ipynb", "all", "--csv", "marks.csv", "--book", str(book)]
+    assert grading.main(words) == 1
+    said = capsys.readouterr()
+    assert "2 of 3: " in said.err and "3 of 3: all/right.ipynb: 3 of 6" in said.err
+    rows = list(csv.reader(open("marks.csv", encoding="utf-8", newline="")))
+    assert [row[:5] for row in rows if row[0] == "right"] == [
+        ["right", "all/right.ipynb", "01.predict", "1", "1"],
+        ["right", "all/right.ipynb", "01.offsets", "2", "2"],
+        ["right", "all/right.ipynb", "why", "", "3"],
+    ]
+    assert rows[1][0] == "'-bad" and "not marked" in rows[1][-1]
+    assert "right" in said.out and grading.main(["all/right.ipynb", "--book", str(book)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["x.ipynb", "--book", "nowhere"], "no notebook in nowhere"),
+        (["x.ipynb", "--csv", "nowhere/marks.csv"], "Not started: "),
+        (["x.ipynb", "--roster", "nowhere.csv"], "Not started: "),
+    ],
+)
+def test_wrong_calls_of_the_command(words, said, book, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = words if "--book" in words else [*words, "--book", str(book)]
+    assert grading.main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_help_says_what_protects(capsys):
+    with pytest.raises(SystemExit):
+        grading.main(["--help"])
+    assert "virtual machine that holds nothing else" in " ".join(capsys.readouterr().out.split())
