@@ -3,11 +3,11 @@
 import json
 import os
 import sys
-import time
 
 import numpy as np
 import pytest
 import torch
+import troubles
 
 import embag_edu
 from embag_edu.check import CheckFailed, NotSupported, all_clauses, check, pairs, replay
@@ -94,15 +94,18 @@ def test_every_fault_is_rejected_by_the_clauses_that_name_it(fault):
     assert not accepted
 
 
-def test_the_likely_cause_is_named_for_most_faults():
+@pytest.mark.parametrize(
+    "faults", [FAULTS[::6], pytest.param(FAULTS, marks=pytest.mark.adversary)], ids=["some", "all"]
+)
+def test_the_likely_cause_is_named_for_most_faults(faults):
     """Some faults give one and the same answer in every case, so that not all can be told apart."""
     named = 0
-    for fault in FAULTS:
+    for fault in faults:
         wrong = fault()
         report = check((wrong.forward, wrong.backward), fault.caught_by[0], isolate=False,
                        raises=False)  # fmt: skip
         named += any(r.failure.cause == fault.mistake() for r in report.failed)
-    assert named >= 100, named
+    assert named >= len(faults) * 2 / 3, named
 
 
 def numpy_bag(input, weight, offsets=None, **options):
@@ -174,30 +177,12 @@ def test_a_truth_too_large_for_the_dtype_must_be_infinite():
 # ---- raising, hanging, dying ----------------------------------------------------------------
 
 
-def raises_on_empty_bags(input, weight, offsets=None, **options):
-    if offsets is not None and (np.diff(np.append(offsets, len(input))) == 0).any():
-        raise ZeroDivisionError("empty bag")
-    return embag_edu.embedding_bag(input, weight, offsets, **options)
-
-
-def hangs_on_empty_bags(input, weight, offsets=None, **options):
-    while offsets is not None and (np.diff(np.append(offsets, len(input))) == 0).any():
-        time.sleep(0.1)
-    return embag_edu.embedding_bag(input, weight, offsets, **options)
-
-
-def dies_on_empty_bags(input, weight, offsets=None, **options):
-    if offsets is not None and (np.diff(np.append(offsets, len(input))) == 0).any():
-        os._exit(11)
-    return embag_edu.embedding_bag(input, weight, offsets, **options)
-
-
 @pytest.mark.parametrize(
     "function, words",
     [
-        (raises_on_empty_bags, "raised ZeroDivisionError"),
-        (hangs_on_empty_bags, "did not return"),
-        (dies_on_empty_bags, "brought the process down"),
+        (troubles.raises_on_empty_bags, "raised ZeroDivisionError"),
+        (troubles.hangs_on_empty_bags, "did not return"),
+        (troubles.dies_on_empty_bags, "brought the process down"),
     ],
 )
 def test_trouble_fails_its_clause_and_the_rest_goes_on(function, words):
@@ -222,17 +207,8 @@ def test_prints_and_exits_of_the_candidate_do_no_harm():
     assert not check(leaves, "forward.sum", raises=False).passed
 
 
-def returns_what_breaks_when_unpickled(*arguments, **options):
-    return Breaks()
-
-
-class Breaks:
-    def __reduce__(self):
-        return int, ("no number",)
-
-
 def test_results_that_cannot_be_read_do_not_hang_the_check():
-    report = check(returns_what_breaks_when_unpickled, "forward.mean", limit=5, raises=False)
+    report = check(troubles.returns_what_breaks_when_unpickled, "forward.mean", limit=5, raises=False)
     assert not report.passed
 
 

@@ -169,17 +169,22 @@ class Worker(Runner):
             return answers[0]
         try:
             code = self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired:  # it lives, and has closed its end of the pipe
             self._process.kill()
-            return Trouble("call", ("died",), "gave results that can't be sent between processes")
+            return Trouble("call", ("died",), "gave no answer")
         return Trouble("call", ("died",), f"brought the process down (exit status {code})")
 
     def _exchange(self, request: bytes, answers: list[Any]) -> None:
         try:
             _write(self._process.stdin, request)
-            answers.append(pickle.loads(_read(self._process.stdout)))
-        except Exception:  # the child is gone, or has sent what can't be read: no answer
-            pass
+            answer = _read(self._process.stdout)
+        except (OSError, EOFError, ValueError):  # the child is gone: no answer
+            return
+        try:
+            answers.append(pickle.loads(answer))
+        except Exception:
+            words = "gave results that can't be sent between processes"
+            answers.append(Trouble("call", ("died",), words))
 
 
 def _pack(source: Source) -> bytes:
