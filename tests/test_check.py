@@ -208,7 +208,9 @@ def test_prints_and_exits_of_the_candidate_do_no_harm():
 
 
 def test_results_that_cannot_be_read_do_not_hang_the_check():
-    report = check(troubles.returns_what_breaks_when_unpickled, "forward.mean", limit=5, raises=False)
+    report = check(
+        troubles.returns_what_breaks_when_unpickled, "forward.mean", limit=5, raises=False
+    )
     assert not report.passed
 
 
