@@ -158,6 +158,40 @@ def test_a_kernel_may_be_called_as_functions_of_ours_and_of_c_are(name):
     assert x[0] == 7.0
 
 
+MATH = {  # computed with 120 digits
+    "erfinv": {0.5: 0.4769362762044699, 0.9: 1.1630871536766743, 0.999999: 3.458910737275499,
+               1e-5: 8.86226925475959406e-06, -0.1: -0.0888559904942576861, 0.0: 0.0, 1.0: np.inf},
+    "erfcinv": {1e-10: 4.572824967389486, 0.1: 1.163087153676674, 0.3: 0.7328690779592169,
+                1e-18: 6.247366043746464, 1.5: -0.4769362762044699, 2.0: -np.inf},
+    "normcdfinv": {0.975: 1.9599639845400538, 0.3: -0.5244005127080408, 0.0: -np.inf},
+    "erfcx": {0.5: 0.6156903441929259, 3: 0.17900115118138996, -2: 108.94090438997797,
+              10: 0.05614099274382259, 5: 0.11070463773306863, 30: 0.01879588886141675},
+    "cyl_bessel_i0": {0.5: 1.0634833707413236, 3: 4.8807925858650245, 12.5: 30596.335155785153,
+                      -19.9: 39513376.52006682, 25: 5774560606.4663105,
+                      100: 1.0737517071310738e42, 700: 1.5295933476718737e302},
+    "cyl_bessel_i1": {0.5: 0.2578943053908963, 3: 3.9533702174026093, 12.5: 29345.74964207113,
+                      -19.9: -38507423.87486228, 25: 5657865129.878701,
+                      100: 1.0683693903381625e42, 700: 1.5285003902339006e302},
+    "__double2ll_rd": {-1.5: -2, 1e30: 2.0**63}, "__double2ull_ru": {0.1: 1, -3.0: 0},
+    "__double2int_rn": {2.5: 2, -1e30: -(2.0**31), np.nan: -(2.0**31)},
+}  # fmt: skip
+
+
+def test_functions_that_the_c_library_has_not():
+    rows = [(name, x, y) for name in MATH for x, y in MATH[name].items()]
+    calls = "".join(f"y[{i}] = {name}(x[{i}]);" for i, (name, _, _) in enumerate(rows))
+    calls += "z[0] = rnorm4df(1, 2, 3, 4); z[1] = rnormf(3, z + 2); z[2] = erfinvf(0.5f);"
+    calls += "z[3] = __dp4a(0x01ff03, 0x020304, 100);"
+    x, y = np.array([row[1] for row in rows], float), np.zeros(len(rows))
+    z = np.array([0, 0, 2, 3, 6], F32)
+    with settings(mode="fast"):
+        kernel(calls, "double* x, double* y, float* z")((1,), (1,), (x, y, z))
+    for (name, at, wanted), got in zip(rows, y, strict=True):
+        assert got == wanted or abs(got - wanted) <= 1e-15 * 4 * abs(wanted), (name, at, got)
+    wanted = [30**-0.5, 1 / 7, 0.47693628, 100 + 2 - 3 + 12]
+    np.testing.assert_allclose(z[:4], wanted, rtol=2e-7, equal_nan=False)
+
+
 def test_the_element_of_a_race_in_a_shared_array():
     body = "__shared__ float a[100]; __shared__ float s[32];\na[threadIdx.x] = 0; s[5] = threadIdx.x; y[0] = a[0];"
     with pytest.raises(KernelFault, match="element 5 of `s`"):

@@ -25,6 +25,12 @@ INSIDE = [  # of a kernel: what NVIDIA's compiler refuses, and what is said
     ("f[0] = M_PI;", "3.14159"),
     ("f[0] = std::max(f[0], f[1]);", "need no std::"),
     ("i[0] = __builtin_popcount(3);", "host compiler's own"),
+    ("thread_local int a; i[0] = a;", "host compiler's own"),
+    ("auto g = [=] __device__ (int a) { return f[a]; }; f[0] = g(1);", "leave it out"),
+    ("i[0] = i[1] ?: 3;", "write the value between"),
+    ("f[0] = 1e40f;", "too large for its type"),
+    ("struct P { int a; int g() { return a; } } p{3}; i[0] = p.g();", "`g`"),
+    ("struct P { virtual int g() { return 1; } } p; i[0] = p.g();", "`g`"),
 ]
 OUTSIDE = [
     ("float f(float a) { return a; }", "`f`"),
@@ -33,6 +39,7 @@ OUTSIDE = [
     ("__host__ void f() {}", "__host__"),
     ("int g = 3;", "global variable `g`"),
     ("namespace a { static float g[3]; }", "global variable `g`"),
+    ("__global__ void f(int a, ...) {}", "all named"),
     ("#include <cmath>", "needs no header"),
     ("#include <cstdio>", "printf needs no header"),
     ("#include <vector>", "a header of the host"),
@@ -47,6 +54,8 @@ TAKEN = [
     "#define INFINITY __int_as_float(0x7f800000)\n__device__ float f() { return INFINITY; }",
     "namespace std { template <class T> __device__ T max(T a, T b) { return a < b ? b : a; } }",
     "union U { float4 v; float a[4]; }; template <int N> struct S { int x[N]; };",
+    "struct P { static __device__ int f() { struct Q { int a; } q{3}; return q.a; } };",
+    "template <class... T> __global__ void f(T... values) {}",
     "#include <math_constants.h>\n__device__ float f() { return CUDART_INF_F; }",
 ]
 CODES = [(KERNEL.format(code), says) for code, says in INSIDE]

@@ -22,10 +22,10 @@ FEW = ["int", "unsigned", "long long", "float", "double"]
 HALVES = ["__half", "__nv_bfloat16", "__half2", "__nv_bfloat162"]
 OTHERS = ["float2", "float4", "float*", "unsigned char", "signed char", "unsigned short"]
 TYPES = ["void", *NUMBERS, *HALVES, *OTHERS]
-BOTH = """acos acosh asin asinh atan atanh cbrt ceil cos cosh cospi erf erfc exp exp10 exp2 expm1
+BOTH = """acos acosh asin asinh atan atanh cbrt ceil cos cosh cospi cyl_bessel_i0
+cyl_bessel_i1 erf erfc erfcinv erfcx erfinv exp exp10 exp2 expm1
 fabs floor ilogb j0 j1 lgamma llrint llround log log10 log1p log2 logb lrint lround nearbyint
-normcdf
-rcbrt rint round rsqrt sin sinh sinpi sqrt tan tanh tgamma trunc y0 y1""".split()
+normcdf normcdfinv rcbrt rint round rsqrt sin sinh sinpi sqrt tan tanh tgamma trunc y0 y1""".split()
 BOTH_OF_TWO = """atan2 copysign fdim fdivide fmod hypot nextafter remainder rhypot scalbn scalbln
 jn yn""".split()
 ONE = """abs labs llabs isnan isinf isfinite signbit __popc __popcll __clz __clzll __ffs __ffsll

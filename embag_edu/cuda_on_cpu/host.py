@@ -62,8 +62,18 @@ def refused(code: str, options: Sequence[str], folders: Sequence[Path] = ()) -> 
 def _names(found: Sequence[Token]) -> list[tuple[Token, str]]:
     """Names of the host's compiler that NVIDIA's does not know."""
     builtin = [t for t in found if t.text.startswith("__builtin_") and t.text not in _BUILTINS]
-    wide = [t for t in found if t.text in ("__int128", "__float128")]
-    return [(t, f"{REFUSES} {t.text}: it is the host compiler's own") for t in builtin + wide]
+    wide = [t for t in found if t.text in ("__int128", "__float128", "thread_local", "__thread")]
+    pairs = list(zip(found, found[1:], strict=False))
+    short = [
+        (a, f"{REFUSES} `?:`: write the value between") for a, b in pairs if a.text + b.text == "?:"
+    ]
+    lambdas = [
+        (b, f"{REFUSES} {b.text} at a lambda: leave it out")
+        for a, b in pairs
+        if a.text == "]" and b.text in ("__device__", "__host__") and b.depth and not b.directive
+    ]
+    own = [(t, f"{REFUSES} {t.text}: it is the host compiler's own") for t in builtin + wide]
+    return own + short + lambdas
 
 
 def _column(code: str, token: Token) -> int:
@@ -197,6 +207,7 @@ class _Declarations:
         while i < len(self.found):
             if self.found[i].text == "{":
                 last = close(self.found, i)
+                self._local_structs(i + 1, last)
                 after = self.found[last + 1].text if last + 1 < len(self.found) else ""
                 if after not in (",", "{"):
                     return last + 1
@@ -205,6 +216,14 @@ class _Declarations:
                 return i + 1
             i += 1
         return i
+
+    def _local_structs(self, i: int, end: int) -> None:
+        """The members of structs that a body declares."""
+        for k in range(i, end - 1):
+            head = [t.text for t in self.found[k : k + 3]]
+            opened = k + head.index("{") if "{" in head else 0
+            if head[0] in ("struct", "class", "union") and opened:
+                self._scope(opened + 1, close(self.found, opened), head[1])
 
     def _device(self, texts: Sequence[str]) -> bool:
         """Whether a declaration says __device__, or may say so by a macro that is not known."""
@@ -219,6 +238,9 @@ class _Declarations:
         shown = "this operator" if texts[at] == "operator" else f"the function `{name.text}`"
         if "__global__" in texts[:at] and not {"void", "auto"} & set(texts[:at]):
             self.errors.append((name, f"{REFUSES} {shown}: a kernel returns nothing. Write void"))
+        dots = [i for i, text in enumerate(texts) if text == "..." and texts[i - 1] in ("(", ",")]
+        if "__global__" in texts[:at] and dots:
+            self.errors.append((name, f"{REFUSES} {shown}: a kernel's parameters are all named"))
         if self._device(texts[: at + 1]) or {"default", "delete", "friend"} & set(texts):
             return
         called = texts[at] == "(" and (at < 2 or not WORD.fullmatch(name.text))
@@ -251,6 +273,10 @@ _UNKNOWN = re.compile(
 )
 _SAID = [  # a compiler's words, and what to write
     (r"'std'|‘std’", "without its headers std is empty. min, max, sqrtf need no std::"),
+    (
+        r"constant exceeds range|magnitude of floating.point constant too large",
+        "the number is too large for its type",
+    ),
     (r"ambiguous", "cast the arguments to one type, as in max(x, 0.0f) for a float x"),
     (
         r"variable.length array|array bound is not|not an integral constant",

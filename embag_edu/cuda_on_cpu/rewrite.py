@@ -47,9 +47,11 @@ def rewrite(code: str, options: Sequence[str] | None = None) -> str:
 
 def _shared(code: str, found: list[Token], i: int, count: int) -> list[tuple[int, int, str]]:
     """The edits (start, end, new text) of the declaration around the `__shared__` at `i`."""
-    first, last = begin_of(found, i), end_of(found, i)
-    statement, line = found[first:last], found[i].line
-    _check_place(found[i], [t.text for t in found[first:i]])
+    first, last, line = begin_of(found, i), end_of(found, i), found[i].line
+    labels = [k for k in range(first, i) if found[k].text == ":"]
+    first = labels[-1] + 1 if labels else first  # `case 1: __shared__ float a;`
+    statement = found[first:last]
+    _check_place(found[i], found[first:i])
     if found[last].text != ";":
         raise SourceError(line, "this __shared__ declaration has no end: is a semicolon missing?")
     begin, end = found[first].start, found[last].start
@@ -95,7 +97,8 @@ def _references(statement: list[Token], count: int, line: int) -> str:
     return f" auto& {at} = {place};" + "".join(f" auto& {name} = {at}.{name};" for name in names)
 
 
-def _check_place(token: Token, prefix: list[str]) -> None:
+def _check_place(token: Token, before_it: list[Token]) -> None:
+    prefix = [t.text for t in before_it]
     if prefix.count("(") > prefix.count(")"):
         raise SourceError(
             token.line,
@@ -106,14 +109,24 @@ def _check_place(token: Token, prefix: list[str]) -> None:
         raise SourceError(
             token.line, "__shared__ outside of a function: declare it inside the kernel"
         )
-    if not set(prefix) <= {"static", "extern", "volatile", "const"}:
+    texts = {t.text for t in bare(before_it)}
+    if texts & _NO_TYPES or {"(", ")", "=", "["} & texts:
         raise SourceError(
-            token.line, "__shared__ must begin its declaration: `__shared__ float tile[32];`"
+            token.line, "__shared__ stands before a declaration: `__shared__ float tile[32];`"
         )
+
+
+_NO_TYPES = {"if", "else", "for", "while", "do", "return", "goto", "new", "delete", "using"}
 
 
 def _check_no_value(statement: list[Token], line: int) -> None:
     plain = bare(statement)
+    head = [t.text for t in before(split(plain)[0], "[")] if plain else []
+    behind = head[len(head) - head[::-1].index("*") :] if "*" in head else head
+    if "const" in behind and not {"<", "("} & set(head):
+        raise SourceError(
+            line, "a __shared__ variable that is const has no value for ever: take const away"
+        )
     for i, (token, level) in enumerate(zip(plain, nesting(plain), strict=True)):
         function = (
             token.text == "(" and plain[i - 1].text != "decltype" and plain[i + 1].text != "*"

@@ -69,6 +69,62 @@ extern "C" { double j0(double); double j1(double); double jn(int, double); doubl
   CUDA_ON_CPU_MATH double LETTER##n(int n, double x) { return cuda_on_cpu::LETTER##n(n, x); }
 CUDA_ON_CPU_BESSEL(j)
 CUDA_ON_CPU_BESSEL(y)
+namespace cuda_on_cpu {  // what the C library has not: to a few units in the last place of a double
+inline double erfc_scaled(double x) {  // exp(x * x) * erfc(x)
+  if (x < 25.0) {  // x * x is taken in two parts: exp would enlarge the error of one
+    double square = x * x, rest = __builtin_fma(x, x, -square), e = __builtin_exp(square);
+    return x < -26.7 ? __builtin_inf() : (e + e * rest) * __builtin_erfc(x);
+  }
+  double sum = 1.0, term = 1.0;
+  for (int n = 1; n < 9; n++) sum += term *= (0.5 - n) / x / x;
+  return 0.56418958354775628695 / x * sum;
+}
+inline double erf_inverse(double x) {
+  double a = __builtin_fabs(x);
+  if (!(a < 1.0)) return a == 1.0 ? x * __builtin_inf() : __builtin_nan("");
+  double z, w = __builtin_log1p(-a * a), t = 4.3307467508 + 0.5 * w;  // Winitzki's formula to begin with
+  z = __builtin_sqrt(__builtin_sqrt(t * t - w * 6.8027210884) - t);
+  if (a < 1e-8) return 0.88622692545275801365 * x;
+  for (int n = 0; n < 4; n++)
+    if (a < 0.5) z -= (__builtin_erf(z) - a) * 0.88622692545275801365 * __builtin_exp(z * z);
+    else z += __builtin_log(__builtin_erfc(z) / (1.0 - a)) * erfc_scaled(z) * 0.88622692545275801365;
+  return __builtin_copysign(z, x);
+}
+inline double erfc_inverse(double y) {
+  if (!(y > 0.0 && y < 2.0)) return y == 0.0 ? __builtin_inf() : y == 2.0 ? -__builtin_inf() : __builtin_nan("");
+  if (y >= 0.5) return y > 1.5 ? -erfc_inverse(2.0 - y) : erf_inverse(1.0 - y);
+  double l = __builtin_log(y), z = __builtin_sqrt(__builtin_fmax(-l - 0.5 * __builtin_log(-3.1 * l + 1.0), 0.05));
+  for (int n = 0; n < 6; n++) z += (__builtin_log(erfc_scaled(z)) - z * z - l) * erfc_scaled(z) * 0.88622692545275801365;
+  return z;
+}
+inline double bessel_i(int n, double x) {  // n: 0 or 1
+  double a = __builtin_fabs(x), sum = 1.0, term = 1.0;
+  if (a < 20.0) {
+    for (int k = 1; k < 60; k++) sum += term *= 0.25 * a * a / k / (k + n);
+    return n ? 0.5 * x * sum : sum;
+  }
+  for (int k = 1; k < 40; k++) sum += term *= ((2 * k - 1.0) * (2 * k - 1.0) - 4.0 * n) / (8.0 * k) / a;
+  double e = __builtin_exp(0.5 * a), value = e * (sum / __builtin_sqrt(6.28318530717958647693 * a)) * e;
+  return n && x < 0 ? -value : value;
+}
+template <class T> CUDA_ON_CPU_HERE inline double length(int n, const T* p) {
+  double sum = 0;
+  for (int i = 0; i < n; i++) sum = __builtin_hypot(sum, (double)p[i]);
+  return sum;
+}
+}  // namespace cuda_on_cpu
+#define CUDA_ON_CPU_WIDE(NAME, FUNCTION) CUDA_ON_CPU_ONE(CUDA_ON_CPU_SAME, NAME, cuda_on_cpu::FUNCTION, cuda_on_cpu::FUNCTION)
+CUDA_ON_CPU_WIDE(erfcx, erfc_scaled(x)) CUDA_ON_CPU_WIDE(erfinv, erf_inverse(x)) CUDA_ON_CPU_WIDE(erfcinv, erfc_inverse(x))
+CUDA_ON_CPU_WIDE(cyl_bessel_i0, bessel_i(0, x)) CUDA_ON_CPU_WIDE(cyl_bessel_i1, bessel_i(1, x))
+CUDA_ON_CPU_ONE(CUDA_ON_CPU_SAME, normcdfinv, -1.41421356237309504880 * cuda_on_cpu::erfc_inverse(2.0 * (double)x), -1.41421356237309504880 * cuda_on_cpu::erfc_inverse(2.0 * x))
+CUDA_ON_CPU_MATH float norm4df(float x, float y, float z, float w) { return (float)__builtin_sqrt((double)x * x + (double)y * y + (double)z * z + (double)w * w); }
+CUDA_ON_CPU_MATH double norm4d(double x, double y, double z, double w) { return __builtin_hypot(__builtin_hypot(x, y), __builtin_hypot(z, w)); }
+CUDA_ON_CPU_MATH float rnorm4df(float x, float y, float z, float w) { return (float)(1.0 / norm4d(x, y, z, w)); }
+CUDA_ON_CPU_MATH double rnorm4d(double x, double y, double z, double w) { return 1.0 / norm4d(x, y, z, w); }
+CUDA_ON_CPU_MATH float normf(int n, const float* p) { return (float)cuda_on_cpu::length(n, p); }
+CUDA_ON_CPU_MATH double norm(int n, const double* p) { return cuda_on_cpu::length(n, p); }
+CUDA_ON_CPU_MATH float rnormf(int n, const float* p) { return (float)(1.0 / cuda_on_cpu::length(n, p)); }
+CUDA_ON_CPU_MATH double rnorm(int n, const double* p) { return 1.0 / cuda_on_cpu::length(n, p); }
 CUDA_ON_CPU_MATH float fdividef(float x, float y) { return x / y; }
 CUDA_ON_CPU_MATH double fdivide(double x, double y) { return x / y; }
 CUDA_ON_CPU_MATH float fmaf(float x, float y, float z) { return __builtin_fmaf(x, y, z); }

@@ -480,27 +480,29 @@ inline float __powf(float x, float y) { return powf(x, y); }
 inline float __sinf(float x) { return sinf(x); }
 inline float __cosf(float x) { return cosf(x); }
 inline float __frsqrt_rn(float x) { return (float)(1.0 / sqrt((double)x)); }
-// A float that does not fit an int becomes the nearest int; NaN becomes 0, and 0x8000000000000000 in
-// 64 bits. C++ leaves all of it undefined.
+// A float that does not fit an int becomes the nearest int; NaN becomes 0; 0x80... where
+// one of the two has 64 bits. C++ leaves all of it undefined.
 #define CUDA_ON_CPU_TO_INTEGER(NAME, FROM, TO, ROUND)                                              \
   inline TO NAME(FROM x) {                                                                         \
     double y = ROUND((double)x), low = std::is_signed<TO>::value ? -ldexp(1.0, 8 * sizeof(TO) - 1) : 0.0; \
     double high = ldexp(1.0, 8 * sizeof(TO) - (std::is_signed<TO>::value ? 1 : 0));                \
     TO largest = std::is_signed<TO>::value ? (TO)(~(TO)0 ^ (TO)((TO)1 << (8 * sizeof(TO) - 1))) : (TO)~(TO)0; \
-    return y != y ? (sizeof(TO) == 8 ? (TO)((TO)1 << 63) : (TO)0) : y < low ? (TO)low : y >= high ? largest : (TO)y;                       \
+    return y != y ? (sizeof(TO) == 8 || sizeof(FROM) == 8 ? (TO)((TO)1 << (8 * sizeof(TO) - 1)) : (TO)0) : y < low ? (TO)low : y >= high ? largest : (TO)y;                       \
   }
-CUDA_ON_CPU_TO_INTEGER(__float2int_rz, float, int, trunc)
-CUDA_ON_CPU_TO_INTEGER(__float2int_rn, float, int, nearbyint)
-CUDA_ON_CPU_TO_INTEGER(__float2int_rd, float, int, floor)
-CUDA_ON_CPU_TO_INTEGER(__float2int_ru, float, int, ceil)
-CUDA_ON_CPU_TO_INTEGER(__float2uint_rz, float, unsigned, trunc)
-CUDA_ON_CPU_TO_INTEGER(__float2uint_rn, float, unsigned, nearbyint)
-CUDA_ON_CPU_TO_INTEGER(__float2uint_rd, float, unsigned, floor)
-CUDA_ON_CPU_TO_INTEGER(__float2uint_ru, float, unsigned, ceil)
-CUDA_ON_CPU_TO_INTEGER(__float2ll_rn, float, long long, nearbyint)
-CUDA_ON_CPU_TO_INTEGER(__float2ll_rz, float, long long, trunc)
-CUDA_ON_CPU_TO_INTEGER(__double2int_rz, double, int, trunc)
-CUDA_ON_CPU_TO_INTEGER(__double2int_rn, double, int, nearbyint)
+#define CUDA_ON_CPU_TO_INTEGERS(NAME, FROM, TO)                                                     \
+  CUDA_ON_CPU_TO_INTEGER(NAME##_rn, FROM, TO, nearbyint) CUDA_ON_CPU_TO_INTEGER(NAME##_rz, FROM, TO, trunc) \
+  CUDA_ON_CPU_TO_INTEGER(NAME##_rd, FROM, TO, floor) CUDA_ON_CPU_TO_INTEGER(NAME##_ru, FROM, TO, ceil)
+#define CUDA_ON_CPU_TO_ALL(NAME, FROM)                                                              \
+  CUDA_ON_CPU_TO_INTEGERS(NAME##int, FROM, int) CUDA_ON_CPU_TO_INTEGERS(NAME##uint, FROM, unsigned) \
+  CUDA_ON_CPU_TO_INTEGERS(NAME##ll, FROM, long long) CUDA_ON_CPU_TO_INTEGERS(NAME##ull, FROM, unsigned long long)
+CUDA_ON_CPU_TO_ALL(__float2, float)
+CUDA_ON_CPU_TO_ALL(__double2, double)
+template <class T> CUDA_ON_CPU_HERE T cuda_on_cpu_dot(unsigned a, unsigned b, T sum) {
+  for (int i = 0; i < 32; i += 8) sum += std::is_signed<T>::value ? (T)(signed char)(a >> i) * (signed char)(b >> i) : (a >> i & 255) * (b >> i & 255);
+  return sum;
+}
+inline int __dp4a(int a, int b, int c) { return cuda_on_cpu_dot((unsigned)a, (unsigned)b, c); }
+inline unsigned __dp4a(unsigned a, unsigned b, unsigned c) { return cuda_on_cpu_dot(a, b, c); }
 inline float __int2float_rn(int i) { return (float)i; }
 inline float __uint2float_rn(unsigned i) { return (float)i; }
 inline float __ll2float_rn(long long i) { return (float)i; }
