@@ -124,7 +124,6 @@ def set_up():
     STAMP.write_text(UNFINISHED, encoding="utf-8")
     install_project()
     install_cupy()
-    quiet_lab()
     STAMP.write_text(wanted, encoding="utf-8")
     say(f"Ready, after {time.time() - start:.0f} s. The next start takes seconds.\n")
 
@@ -200,12 +199,14 @@ def cupy_package(system, driver):
 
 
 def quiet_lab():
-    """No question about news over the first page of the book."""
+    """No question about news over the first page, and pages of text as they look, not as source."""
     settings = VENV / "share" / "jupyter" / "lab" / "settings"
     settings.mkdir(parents=True, exist_ok=True)
     (settings / "overrides.json").write_text(
         '{"@jupyterlab/apputils-extension:notification":'
-        ' {"fetchNews": "false", "checkForUpdates": false}}\n',
+        ' {"fetchNews": "false", "checkForUpdates": false},'
+        ' "@jupyterlab/docmanager-extension:plugin":'
+        ' {"defaultViewers": {"markdown": "Markdown Preview"}}}\n',
         encoding="utf-8",
     )
 
@@ -278,6 +279,7 @@ def call(words, cwd=ROOT, environ=None):
 def book(words):
     """JupyterLab on the reader's own copy, at the start page unless a notebook is named."""
     folder = working_copy()
+    quiet_lab()
     sign_notebooks(folder)
     options = [f"--ServerApp.root_dir={folder}"]
     if not any((folder / word).exists() for word in words):

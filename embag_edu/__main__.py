@@ -32,6 +32,8 @@ COMMANDS = {  # name: (what it does, where it is done, what it needs: embag_edu[
                "embag_edu.environment:main", "book"),
     "book": ("make or renew your own copy of the book, and print its folder",
              "embag_edu.course.workbook:main", "book"),
+    "progress": ("how far you are: exercises passed, and what comes next",
+                 "embag_edu.course.progress:main", "book"),
     "exercises": ("make the readers' copies of the exercises from their solutions",
                   "embag_edu.course.notebooks:main", "book"),
     "minutes": ("how long each chapter takes to read, and its exercises to do, by one rule",

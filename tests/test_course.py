@@ -186,7 +186,7 @@ LENGTHS = Exercise(
 def chapter(monkeypatch):
     """A book whose only chapter is 01, with one exercise."""
     monkeypatch.setattr(machinery, "_registered", {"01": lambda: (LENGTHS,)})
-    monkeypatch.setattr(machinery, "_import_chapters", lambda: None)
+    monkeypatch.setattr(machinery, "import_chapters", lambda: None)
     monkeypatch.setattr(machinery, "_given", {})
     monkeypatch.setattr(notebooks, "find", machinery.find)
 

@@ -268,6 +268,13 @@ def test_a_notebook_that_is_named_takes_the_place_of_the_start_page(run, calls):
     assert not any("default_url" in word for word in calls[0])
 
 
+def test_pages_of_text_are_shown_as_they_look(run, calls):
+    run.main(["book"])
+    (text,) = [path.read_text() for path in run.VENV.rglob("overrides.json")]
+    viewers = json.loads(text)["@jupyterlab/docmanager-extension:plugin"]["defaultViewers"]
+    assert viewers == {"markdown": "Markdown Preview"}
+
+
 def test_a_copy_that_cannot_be_written_is_told_in_one_line(run, calls, capsys):
     (run.ROOT / "my_book").touch()
     assert run.main(["book"]) == 1

@@ -3,14 +3,17 @@
 check("01.lengths", mine)   is my answer right? If not: the smallest call that shows it, and why
 hint("01.lengths")          the next of three hints
 exercises("01")             the exercises of a chapter
+progress()                  how far I am
 
 exercise.py says what an exercise is, notebooks.py makes the readers' notebooks out of the
-solutions, grading.py marks them. The exercises stand with their chapters, which register here.
+solutions, grading.py marks them. workbook.py keeps the reader's own copy of the book, progress.py
+what was passed in it. The exercises stand with their chapters, which register here.
 """
 
 from embag_edu.course.exercise import Case, Exercise, ExerciseFailed, Wrong, check, exercises, hint
+from embag_edu.course.progress import progress
 from embag_edu.course.unrun import watch_names
 
-__all__ = ["Case", "Exercise", "ExerciseFailed", "Wrong", "check", "exercises", "hint"]
+__all__ = ["Case", "Exercise", "ExerciseFailed", "Wrong", "check", "exercises", "hint", "progress"]
 
 watch_names()

@@ -80,6 +80,7 @@ class Exercise:
     tools      where the task excludes a tool: tools(mine) is called for an answer that passes all
                cases, and returns '' when it was done as asked, else what to say
     unproved   a sentence: what an answer may still do wrong when it passes
+    otherwise  a sentence for who has passed: what the model answer does, perhaps otherwise
     judge      for an exercise that is not "the same as reference" (write a test; find a counter-
                example): judge(mine) returns '' when mine is right, else what to say. `cases` is
                not used then, and an answer need not be a function
@@ -101,6 +102,7 @@ class Exercise:
     same_ints: bool = False
     tools: Callable[[Any], str] | None = None
     unproved: str = "other inputs than these cases."
+    otherwise: str = ""
     judge: Callable[[Any], str] | None = None
 
     def __post_init__(self) -> None:
@@ -183,18 +185,19 @@ def register(chapter: str, load: Callable[[], Sequence[Exercise]]) -> None:
 
 
 @functools.cache
-def _import_chapters() -> None:
+def import_chapters() -> None:
+    """Have every package of chapters register itself."""
     for point in entry_points(group="embag_edu.course"):
         point.load()
 
 
 def _chapters() -> list[str]:
-    _import_chapters()
+    import_chapters()
     return sorted(_registered)
 
 
 def _chapter(number: str) -> tuple[Exercise, ...]:
-    _import_chapters()
+    import_chapters()
     return tuple(_registered[number]()) if number in _registered else ()
 
 
@@ -285,7 +288,7 @@ def check(name: str | Exercise, mine: Any) -> None:
         passed += [f"{len(tried)} {kind}" if len(tried) > 1 else "1 case"] if tried else []
     if exercise.tools is not None:
         _refuse(exercise, exercise.tools(mine))
-    _print_passed(exercise, f"{' and '.join(passed)} passed.")
+    _pass(exercise, mine, f"{' and '.join(passed)} passed.")
 
 
 def _calls(exercise: Exercise) -> dict[str, list[_Call]]:
@@ -325,7 +328,7 @@ def _check_by_judge(exercise: Exercise, mine: Any) -> None:
     except Exception as error:
         message = f"it raised {_raised(error, mine)}"
     _refuse(exercise, message)
-    _print_passed(exercise, "")
+    _pass(exercise, mine, "")
 
 
 def _refuse(exercise: Exercise, message: str) -> None:
@@ -333,8 +336,13 @@ def _refuse(exercise: Exercise, message: str) -> None:
         raise ExerciseFailed(f"{exercise.name}: not right yet.\n\n{message}\n\n{_help(exercise)}")
 
 
-def _print_passed(exercise: Exercise, passed: str) -> None:
+when_passed: list[Callable[[Exercise, Any], None]] = []  # called with each answer that has passed
+
+
+def _pass(exercise: Exercise, mine: Any, passed: str) -> None:
     print(f"{exercise.name}: right. {passed}".rstrip(), f"Not shown by this: {exercise.unproved}")
+    for call in when_passed:
+        call(exercise, mine)
 
 
 def _not_done(exercise: Exercise) -> str:

@@ -193,12 +193,13 @@ def _deliver(source: Path, copy: Path, place: str, record: Record) -> bool:
     same = path.is_file() and path.read_bytes() == data
     if not same:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, data)
+        replace(path, data)
     record[place]["book"] = _hash(data)
     return not same
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, whoever else writes it at the same time."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(data)
@@ -226,7 +227,7 @@ def _read_record(copy: Path) -> Record:
 
 def _write_record(copy: Path, record: Record) -> None:
     text = json.dumps({"about": ABOUT, "files": record}, indent=1, sort_keys=True)
-    _replace(copy / RECORD, text.encode())
+    replace(copy / RECORD, text.encode())
 
 
 # -------------------------------------------------------------------------- what is told

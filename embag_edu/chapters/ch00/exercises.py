@@ -91,6 +91,7 @@ EXERCISES = (
         first_mean,
         _cases,
         random_call=_any_first_mean,
+        otherwise="It adds whole rows, `total += weight[row]`, so it needs no loop over features.",
         hints=(
             "The tour in chapter 00 adds up the rows of a bag. A mean is one step more.",
             "Add up the rows as in the tour. By what number do you divide the total?",

@@ -43,14 +43,13 @@ def _draw_step(
     style.note(ax, middle, top - 0.5, what, weight="bold", color=ink, size=12)
     style.note(ax, middle, top - 1.15, how, color=ink, size=style.SMALL)
     style.note(ax, middle, top - 1.75, chapters, color=ink, size=style.SMALL)
-    said = "▶ here now" if here else "planned"
-    style.note(ax, middle, top + 0.35, said, weight="bold" if here else "normal",
-               color=style.INK if here else style.QUIET)  # fmt: skip
+    if not here:
+        style.note(ax, middle, top + 0.35, "planned", color=style.QUIET)
 
 
 def _alt() -> str:
     steps = "; ".join(
-        f"{what} ({chapters}, {'here now' if here else 'planned'}): {how}"
+        f"{what} ({chapters}{'' if here else ', planned'}): {how}"
         for what, chapters, how, here in STEPS
     )
     return (

@@ -84,6 +84,8 @@ OFFSETS = Exercise(
     offsets,
     _offsets_cases,
     random_call=_any_offsets,
+    otherwise="It notes the position first and adds the length afterwards, so no bag is a "
+    "special case.",
     hints=(
         "Where does the first bag begin? Where does the second?",
         "A bag begins where the one before it ends. Walk through the bags and keep count of the "
@@ -227,6 +229,8 @@ BAG_OF = Exercise(
     bag_of,
     _bag_of_cases,
     random_call=_any_bag_of,
+    otherwise="It has no loop: `np.repeat` repeats the number of each bag as often as the "
+    "bag is long.",
     hints=(
         "Draw the cuts below the positions. What changes at a cut?",
         "Each bag's number stands there as often as the bag is long. How long is a bag, seen from "
@@ -391,6 +395,8 @@ FLATTEN = Exercise(
     flatten,
     _flatten_cases,
     random_call=_any_flatten,
+    otherwise="It takes the number of ids so far as a bag's start, before the bag's own ids "
+    "are added.",
     hints=(
         "Go through the array row by row. What has to be noted when a row begins?",
         "A bag's offset is the number of ids that stand before it. How many are there in your list "
@@ -550,6 +556,8 @@ EMPTY_BUG = Exercise(
     bag_sums,
     _empty_bug_cases,
     random_call=_any_empty_bug,
+    otherwise="It gives up `reduceat` and loops over the bags. Chapter 04 keeps `reduceat`, "
+    "and leaves empty bags out.",
     hints=(
         "Call the function on input [1, 3] and offsets [0, 1, 1]. What should bag 1 be, and what "
         "is it?",
@@ -731,6 +739,7 @@ MEANS = Exercise(
     means,
     _means_cases,
     random_call=_any_means,
+    otherwise="It divides by `max(len(bag), 1)`, so an empty bag needs no `if`.",
     hints=(
         "Three loops stand inside each other: over bags, over the rows of a bag, over features.",
         "Begin each bag with a total of zeros, one for each feature. By what do you divide, and "
@@ -815,6 +824,7 @@ PREDICT = Exercise(
     "01.predict",
     "predict the offsets of four bags",
     PREDICTED,
+    otherwise="It is the list alone: the empty bag begins where the next one does.",
     hints=(
         "Write the ids of all bags in one line. Number the positions from 0.",
         "Four bags have four offsets. Which position does the empty bag begin at?",

@@ -656,6 +656,8 @@ EXERCISES = (
         padded_mean,
         _mean_cases,
         random_call=_any_padded_mean,
+        otherwise="It turns a negative `padding_idx` round once, with `%`, before it looks at "
+        "any bag.",
         hints=(
             "Which positions belong in the sum, and which in the number it is divided by?",
             "Make the list of the rows that count first; then the number is its length.",
@@ -713,6 +715,8 @@ EXERCISES = (
         tfidf,
         _tfidf_cases,
         random_call=_any_tfidf,
+        otherwise="It has no loop: `np.repeat(lengths, lengths)` gives each position the length "
+        "of its bag.",
         hints=(
             "A weight belongs to a position. What do you know of position i? Its word, input[i], "
             "and its bag.",
@@ -765,6 +769,8 @@ EXERCISES = (
         winners,
         _winners_cases,
         random_call=_any_winners,
+        otherwise="It compares with `>` alone, which is false for NaN, so ties and NaN need no "
+        "lines of their own.",
         hints=(
             "The first row of the bag always enters, whatever it holds.",
             "Go through the rows in order and remember, for each feature, the row that leads. "
@@ -820,6 +826,8 @@ EXERCISES = (
         rescaled,
         _rescaled_cases,
         random_call=_any_rescaled,
+        otherwise="It rounds the norm and the factor to the dtype of the row on the way, as "
+        "torch does.",
         hints=(
             "In which dtype do you add up the squares? float16 ends at 65504.",
             "Measure in float64 and compare with >. A row that is not longer than max_norm comes "
@@ -851,6 +859,8 @@ EXERCISES = (
         "02.refusals",
         "what does each call raise?",
         _refusals(),
+        otherwise="In its dict e differs from a, although both have an index too large: "
+        "`max_norm` looks at the rows first.",
         hints=(
             "Section 7 of the chapter lists the order in which arguments are looked at.",
             "Call f: draw the bags. Call g: of two faults, the one that is looked at first is "
@@ -867,6 +877,7 @@ EXERCISES = (
         "02.bug_in_max",
         "a call that shows the bug in a given max",
         _bug_call([0], [[-INF]]),
+        otherwise="It is one bag of one row that holds −∞: the smallest call there is.",
         hints=(
             "Look at the last line before return. How does it know that a bag is empty?",
             "It takes a value for a sign: wherever the output holds -inf, it concludes that "
@@ -882,6 +893,7 @@ EXERCISES = (
         "02.roundings",
         "five totals in float16",
         ROUNDINGS,
+        otherwise="It needs one fact: from 2048 on, float16 goes in steps of 2.",
         hints=(
             "np.spacing(np.float16(x)) is the distance from x to the next float16.",
             "In a and d the total itself is a float16: ask where an addition is no longer seen. "

@@ -480,6 +480,8 @@ EXERCISES = (
     Exercise(
         "03.slope", "a slope by central difference", slope, _slope_cases,
         random_call=_any_slope,
+        otherwise="It puts back the value that it has kept. Adding and subtracting h would leave "
+        "a rounding error in the table.",
         hints=(
             "Which single number of the table do you have to move, and in which two directions?",
             "Call the loss twice: once with that number a little larger, once a little smaller. "
@@ -527,6 +529,8 @@ EXERCISES = (
     Exercise(
         "03.mean_backward", "the gradient of a mean with padding", mean_backward, _mean_cases,
         random_call=_any_mean_backward,
+        otherwise="It adds with `np.add.at`, so no row that comes twice is lost, and divides by "
+        "1 at least.",
         hints=(
             "How many positions of a bag share its gradient?",
             "For each bag, collect the rows that are not padding first. Their number is what you "
@@ -569,6 +573,8 @@ EXERCISES = (
     Exercise(
         "03.max_backward", "the gradient of a maximum", max_backward, _max_cases,
         random_call=_any_max_backward,
+        otherwise="It has no loop: `np.nonzero` finds the winners that exist, and `np.add.at` "
+        "adds at all of them.",
         hints=(
             "Each value of the output has one winner. How many values of the table does one value "
             "of grad_output reach?",
@@ -606,6 +612,8 @@ EXERCISES = (
         "03.weights_gradient", "two mistakes in a gradient of weights",
         weights_gradient, _weights_cases,
         random_call=_any_weights_gradient,
+        otherwise="It takes `side=\"right\"`, which steps over empty bags too, so it needs no "
+        "`max(..., 0)`.",
         hints=(
             "Print what the broken function gives for two bags of one position each. Which bag's "
             "gradient does position 1 use?",
@@ -649,6 +657,7 @@ EXERCISES = (
     Exercise(
         "03.frequency", "gradients by frequency, with pencil and paper", frequency_by_hand,
         judge=_judge_frequency,
+        otherwise="It counts each row over both bags together, and leaves the padding row at 0.",
         hints=(
             "First write down the gradient as if the option were off. Then count.",
             "Count each row over all seven positions, whichever bag they are in.",
@@ -660,6 +669,7 @@ EXERCISES = (
     ),
     Exercise(
         "03.detective", "four wrong gradients, four faults", detective, judge=_judge_detective,
+        otherwise="Its comments say which row gives each piece of evidence away.",
         hints=(
             "Write down the right gradient first. It is short work: three rows, two features.",
             "Ask of each piece: which rows are wrong, and only those? One bag's rows, a repeated "

@@ -63,6 +63,8 @@ PREDICT = Exercise(
     "04.predict",
     "what reduceat gives",
     PREDICTED,
+    otherwise="It is the list alone: where the next start is not larger, reduceat gives the "
+    "one value there.",
     hints=(
         "There is one value for each offset. Mark the four cuts below the five values.",
         "Where the next offset is larger, reduceat adds up to it. What can it do where it is not?",
@@ -199,6 +201,8 @@ MATRIX = Exercise(
     bag_matrix,
     _matrix_cases,
     random_call=_any_bag_matrix,
+    otherwise="It counts the kept positions with one `np.cumsum`, and looks the new `indptr` "
+    "up in it.",
     hints=(
         "Which positions remain? One array of True and False answers it for weights and ids alike.",
         "A bag that lost a position ends earlier, and so does every bag behind it. How many "
@@ -333,6 +337,8 @@ TOTAL = Exercise(
     "04.running_total",
     "a call that shows the bug of the running total",
     _total_call([0, 1], [[1e8], [1.0]], [0, 1]),
+    otherwise="It has a large value in one bag and a small one in the next: the running "
+    "total loses the small one.",
     hints=(
         "The total goes through all bags. Which bags can it carry something into?",
         "A float32 has 24 significant bits. A small number that is added to a large total is "
@@ -484,6 +490,8 @@ MERGE = Exercise(
     merge,
     _merge_cases,
     random_call=_any_merge,
+    otherwise="It decides once, in a mask, who takes over, and uses the mask for values and "
+    "winners alike.",
     hints=(
         "Feature by feature there are two candidates. When does the later one win?",
         "Two questions decide: is there a later candidate at all, and does it beat the first one, "
@@ -813,6 +821,8 @@ BREAK_IT = Exercise(
     "04.break_it",
     "a test that finds eleven faulty bags",
     thorough_test,
+    otherwise="It makes one random call with an empty bag, a long bag and a row twice, and "
+    "tries it with several tables.",
     hints=(
         "Compare with embag_edu.embedding_bag in all three modes, and let `difference` with a "
         "small tolerance do the comparing: right bags may add in another order.",

@@ -443,6 +443,8 @@ EXERCISES = (
     Exercise(
         "05.sorted_backward", "a scatter-add by sorting", sorted_backward, _sorted_cases,
         random_call=_any_sorted_backward,
+        otherwise="It finds the starts with `np.diff(rows, prepend=-1)`, so the first row is no "
+        "special case.",
         hints=(
             "Which line of grad_output belongs to which position? Answer that first, before you "
             "sort anything.",
@@ -486,6 +488,8 @@ EXERCISES = (
     Exercise(
         "05.frequency_shares", "shares divided by frequency", frequency_shares, _frequency_cases,
         random_call=_any_frequency_shares,
+        otherwise="It leaves padding out before it counts, so nothing infinite is multiplied by "
+        "zero.",
         hints=(
             "Padding first: which positions stay? After that, nothing needs to know of it.",
             "np.bincount counts each row. How does a position get the count of its own row?",
@@ -523,6 +527,7 @@ EXERCISES = (
     Exercise(
         "05.coalesce", "a coalesced sparse gradient", coalesce, _coalesce_cases,
         random_call=_any_coalesce,
+        otherwise="It lets `np.unique` sort and number the rows, and adds with `np.add.at`.",
         hints=(
             "How many rows does the result have? Not V, and not N.",
             "np.unique gives each row once, in rising order; with return_inverse it also tells "
@@ -557,6 +562,7 @@ EXERCISES = (
     ),
     Exercise(
         "05.float32_sums", "four sums in float32, by hand", float32_sums, judge=_judge_sums,
+        otherwise="Its comments say, for each order, where a 1 is lost.",
         hints=(
             "Which whole numbers does a float32 still hold just above 2**24 = 16,777,216?",
             "Write down the running sum after each term. Only even numbers exist up there; a tie "
@@ -570,6 +576,7 @@ EXERCISES = (
     Exercise(
         "05.counter_example", "a call that a function gets wrong", counter_example,
         judge=_judge_counter_example,
+        otherwise="It has one empty bag: two marks fall on one place, and `+=` keeps one of them.",
         hints=(
             "The function is right for bags that all hold something. Try it, then break that.",
             "marks[...] += 1 with the same place twice: what did the chapter say about it?",
@@ -589,6 +596,7 @@ EXERCISES = (
     ),
     Exercise(
         "05.better_order", "an order with a smaller error", better_order, judge=_judge_order,
+        otherwise="It sorts from small to large, and stably, so equal terms stay in their order.",
         hints=(
             "All terms are positive, so the running sum only grows. When does a small term lose "
             "its digits?",

@@ -142,6 +142,7 @@ BYTES = Exercise(
     forward_bytes,
     _bytes_cases,
     random_call=_any_forward_bytes,
+    otherwise="It takes the sizes from `nbytes` and `itemsize`, so it names no dtype.",
     hints=(
         "List the arrays that are read, and the one that is written.",
         "Logical and compulsory bytes differ in one term only: how often the rows are read.",
@@ -257,6 +258,7 @@ DISTINCT = Exercise(
     expected_distinct,
     _distinct_cases,
     random_call=_any_expected_distinct,
+    otherwise="It adds up the chances that all n draws miss a row, and takes the sum away from V.",
     hints=(
         "Look at a single row first. What is the chance that one draw misses it?",
         "n draws miss it with that chance to the n-th power. When is the row counted in U?",
@@ -387,6 +389,7 @@ FIND = Exercise(
     "06.lies",
     "the lie in each of five benchmarks",
     ANSWERS,
+    otherwise="Its comments say, for each benchmark, where the lie is.",
     hints=(
         "Read each one with three questions: what is checked, what is timed, what is compared?",
         "A to D differ in a single line each. In C and E, ask what is done while the clock runs, "
@@ -508,6 +511,8 @@ RATIO = Exercise(
     ratio,
     _ratio_cases,
     random_call=_any_ratio,
+    otherwise="It asks `np.percentile` for the three quartiles at once; the middle one is "
+    "the median.",
     hints=(
         "Drop what does not count first. What is left has a row for each turn.",
         "One median for each column. The ratio is ours over theirs: below 1 means ours is faster.",
@@ -612,6 +617,7 @@ PEAK = Exercise(
     peaks,
     _peak_cases,
     random_call=_any_peaks,
+    otherwise="It takes the smaller of N and the rows that fit, once at least one row fits.",
     hints=(
         "How many bytes has one row? How many rows live at the same time, in either way?",
         "A block holds whole rows only, and at least one, or nothing would get done.",
