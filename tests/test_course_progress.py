@@ -78,6 +78,12 @@ def test_outside_of_a_copy_nothing_is_kept_and_nothing_more_is_said(home, monkey
     assert len(kept(home)) == 1
 
 
+def test_running_the_model_answers_is_no_pass(home, monkeypatch, capsys):
+    monkeypatch.chdir(home / "solutions")
+    check("01.offsets", offsets)
+    assert kept(home) == [] and len(capsys.readouterr().out.splitlines()) == 1
+
+
 def test_a_pass_stays_a_pass_where_nothing_can_be_kept(home, monkeypatch, capsys):
     (home / PASSED).touch()  # a file, where the folder should be
     check("01.offsets", offsets)
