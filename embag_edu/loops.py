@@ -62,8 +62,8 @@ def forward_max(call: Call) -> tuple[np.ndarray, Saved]:
     """Mode "max": the largest value of each feature, and the row it came from.
 
     The first position of a bag always enters; a later one wins only if it is strictly larger. So
-    ties go to the first, and a NaN wins only where it is first, for nothing is larger than a NaN
-    and a NaN is larger than nothing.
+    ties go to the first. A NaN wins only where it is first: no number is larger than a NaN, and a
+    NaN is larger than no number.
     """
     output = np.zeros((call.num_bags, call.embedding_dim), call.weight.dtype)
     winners = np.full((call.num_bags, call.embedding_dim), NOBODY)

@@ -15,10 +15,18 @@ from embag_edu.check.candidate import PROTOCOLS
 from embag_edu.check.cases import count_bags
 from embag_edu.check.checker import Trial
 from embag_edu.check.clauses import find
-from embag_edu.check.compare import difference
+from embag_edu.check.compare import assert_equal, difference
 from embag_edu.check.faults import FAULTS, Steps
 from embag_edu.check.oracle import expect
-from embag_edu.check.report import AS_TORCH, FAILS, HOLDS, NOT_ASKED, NOT_SUPPORTED
+from embag_edu.check.report import (
+    AS_TORCH,
+    FAILS,
+    HOLDS,
+    NOT_ASKED,
+    NOT_SUPPORTED,
+    ClauseResult,
+    Report,
+)
 from embag_edu.check.worker import Local, NotLoadable, Worker
 
 torchs_own = torch.nn.functional.embedding_bag
@@ -172,6 +180,37 @@ def test_a_truth_too_large_for_the_dtype_must_be_infinite():
     large = np.array([1e5])
     assert not difference(large, np.array([np.inf], np.float16), dtype=np.float16)
     assert difference(large, np.array([60000.0], np.float16), atol=1e6, dtype=np.float16)
+
+
+@pytest.mark.parametrize(
+    "statuses, words",
+    [
+        (["holds"], "mine: 1 clause, 1 call: 1 holds"),
+        (["FAILS"], "mine: 1 clause, 1 call: 1 FAILS"),
+        (["holds"] * 3, "mine: 3 clauses, 3 calls: 3 hold"),
+        (["FAILS", "holds", "FAILS", "as torch"], "1 holds, 1 as torch, 2 FAIL"),
+    ],
+)
+def test_the_headline_counts_in_english(statuses, words):
+    clause = all_clauses()[0]
+    results = [ClauseResult(clause, status, tried=1) for status in statuses]
+    assert Report("mine", results).headline().endswith(words)
+
+
+def test_assert_equal_says_how_many_numbers_or_raises(capsys):
+    nine = np.ones((3, 3))
+    assert_equal(nine, nine.copy())
+    assert_equal(nine, nine + 1e-9, atol=1e-6, name="mean")
+    assert_equal(nine[0, :1], nine[0, :1], atol=nine)
+    assert capsys.readouterr().out.splitlines() == [
+        "equal: 9 numbers",
+        "mean: equal within 1e-06: 9 numbers",
+        "equal within the tolerance: 1 number",
+    ]
+    for wrong in (nine + 1, nine * np.nan, nine[0], None, nine.astype(np.float32)):
+        with pytest.raises(AssertionError, match="output: "):
+            assert_equal(nine, wrong, atol=1e-6)
+    assert not capsys.readouterr().out
 
 
 # ---- raising, hanging, dying ----------------------------------------------------------------

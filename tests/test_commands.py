@@ -26,7 +26,7 @@ def call(*words, cwd=None):
 
 def test_check_of_a_right_bag(tmp_path):
     code, out, _ = call("check", "loops", "--only", "forward", cwd=tmp_path)
-    assert code == 0 and "10 holds" in out
+    assert code == 0 and "10 hold" in out
 
 
 def test_check_of_a_wrong_bag_by_name(tmp_path):
@@ -74,7 +74,7 @@ def test_the_command_line_is_read_where_no_words_are_given(monkeypatch, capsys):
     """So does `embag-edu`, the script that installing the package makes."""
     monkeypatch.setattr(sys, "argv", ["embag-edu", "check", "loops", "--only", "forward.sum"])
     assert command.main() == 0
-    assert "3 holds" in capsys.readouterr().out
+    assert "3 hold" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", command.COMMANDS)

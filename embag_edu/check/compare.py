@@ -1,7 +1,7 @@
 """The one comparison of the project: shape, then dtype, then NaN and infinity, then values.
 
-Every `assert equal` of the package, the checker and the exercises ends here, so that there is one
-place where a NaN could slip through, and it does not: a value passes only if it is *known* to be
+Every comparison of the package, the checker, the book and the exercises ends here, so that there is
+one place where a NaN could slip through, and it does not: a value passes only if it is *known* to be
 close (`difference <= tolerance`), never because it is not known to be far.
 """
 
@@ -43,6 +43,29 @@ def difference(
     if not wrong.any():
         return ""
     return _describe(expected, actual, wrong, name)
+
+
+def assert_equal(
+    expected: Any,
+    actual: Any,
+    atol: Any = 0.0,
+    rtol: float = 0.0,
+    name: str = "",
+    dtype: Any = None,
+) -> None:
+    """Print how many numbers are equal, such as "equal: 9 numbers"; raise where they differ.
+
+    The arguments are those of `difference`; the name, where there is one, is printed first. Raises
+    AssertionError, with the text of `difference`.
+    """
+    told = difference(expected, actual, atol, rtol, name or "output", dtype)
+    if told:
+        raise AssertionError(told)
+    within = (
+        " within the tolerance" if rtol or np.ndim(atol) else f" within {atol:g}" if atol else ""
+    )
+    count = f"{np.size(expected):,} number{'s' * (np.size(expected) != 1)}"
+    print(f"{name + ': ' if name else ''}equal{within}: {count}")
 
 
 def _kind(actual: Any) -> str:

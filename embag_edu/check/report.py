@@ -109,9 +109,9 @@ class Report:
     def headline(self) -> str:
         """The whole in one line."""
         calls = sum(r.tried for r in self.results)
-        counts = ", ".join(f"{number} {status}" for status, number in self.counts().items())
-        plural = "" if len(self.results) == 1 else "s"
-        return f"{self.implementation}: {len(self.results)} clause{plural}, {calls} calls: {counts}"
+        counts = ", ".join(_told(number, status) for status, number in self.counts().items())
+        clauses = _told(len(self.results), "clauses" if len(self.results) != 1 else "clause")
+        return f"{self.implementation}: {clauses}, {calls} call{'s' * (calls != 1)}: {counts}"
 
     def __str__(self) -> str:
         lines = [self.headline(), *("  " + note for note in self.notes)]
@@ -156,6 +156,12 @@ class Report:
             },
             indent=1,
         )
+
+
+def _told(number: int, status: str) -> str:
+    """A status after its number: 1 holds, 3 hold; 1 FAILS, 2 FAIL."""
+    plural = {HOLDS: "hold", FAILS: "FAIL"}
+    return f"{number} {status if number == 1 else plural.get(status, status)}"
 
 
 def _grouped(results: list[ClauseResult]) -> list[str]:
