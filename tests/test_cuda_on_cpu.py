@@ -362,6 +362,33 @@ def test_fast_mode_has_a_time_limit(name, cores, order, x):
     np.testing.assert_array_equal(scaled(x, mode="fast"), 2 * x)  # and the next launch is well
 
 
+CRASHES = """
+__device__ int deep(int n, volatile int* p) {
+  volatile int a[100];
+  a[n % 100] = n;
+  return n > 0 ? deep(n - 1, a) + a[3] : p[0];
+}
+extern "C" __global__ void k(float* x, int what) {
+  if (what == 1) x[1ll << 40] = 1;
+  if (what == 3) __syncthreads();
+  x[threadIdx.x] = what ? deep(1 << 20, &what) : 7;
+}
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a launch is ended by a signal")
+@pytest.mark.parametrize("what, told", [(1, "wild pointer"), (2, "its stack"), (3, "its stack")])
+@pytest.mark.parametrize("cores", [1, 2])
+def test_what_the_system_refuses_is_a_fault_in_fast_mode(what, told, cores):
+    kernel, x = RawKernel(CRASHES, "k"), np.zeros(32, np.float32)
+    with settings(mode="fast", cores=cores):
+        with pytest.raises(KernelFault, match=told) as caught:
+            kernel((2,), (32,), (x, what))
+        assert caught.value.kind == "crash"
+        kernel((2,), (32,), (x, 0))
+    assert x.tolist() == [7] * 32
+
+
 @pytest.mark.skipif(os.name != "posix", reason="a launch is ended by a signal")
 @pytest.mark.parametrize("mode", ["fast", "checked"])
 def test_an_interrupt_ends_a_launch(mode, x):

@@ -163,12 +163,14 @@ def quick(parameters: Sequence[Parameter], array: type) -> Callable[[Sequence[An
 def _taker(parameter: Parameter, array: Any) -> Callable[[Any], Any]:
     """What gives back a usual argument, in the parameter's exact type, or None."""
     if parameter.pointer:
-        anything = parameter.dtype in (None, "void")
+        anything, const = parameter.dtype in (None, "void"), parameter.const
         dtypes = set() if anything or parameter.lanes > 1 else _dtypes(parameter)
 
         def take(arg: Any) -> Any:
-            fits = type(arg) is array and arg.flags.c_contiguous
-            return arg if fits and (anything or arg.dtype in dtypes) else None
+            if type(arg) is not array or not arg.flags.c_contiguous:
+                return None
+            fits = arg.dtype.kind not in "OV" if anything else arg.dtype in dtypes
+            return arg if fits and (const or getattr(arg.flags, "writeable", True)) else None
 
         return take
     if parameter.dtype in ("int32", "int64") and parameter.lanes == 1:
@@ -176,7 +178,8 @@ def _taker(parameter: Parameter, array: Any) -> Callable[[Any], Any]:
         low, high = np.iinfo(kind).min, np.iinfo(kind).max
         return lambda arg: kind(arg) if type(arg) in (int, kind) and low <= arg <= high else None
     usual: dict = {"float64": (float, np.float64), "bool": (bool, np.bool_)}
-    kinds = usual.get(str(parameter.dtype), ())
+    usual["float32"] = (np.float32,)
+    kinds: tuple = usual.get(str(parameter.dtype), ()) if parameter.lanes == 1 else ()
     return lambda arg: kinds[-1](arg) if type(arg) in kinds else None
 
 

@@ -6,13 +6,16 @@ import ctypes
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from embag_edu.cuda_on_cpu.worker import Control
 
-SIGNAL = getattr(signal, "SIGURG", None)  # does nothing where nobody asked for it; not on Windows
+SIGNAL: Any = getattr(
+    signal, "SIGURG", None
+)  # does nothing where nobody asked for it; not on Windows
 MOST_STACKS = 16_384  # of one launch, on all cores
 MOST = 64  # parts that run at the same time, in all threads of this process
 
@@ -23,6 +26,9 @@ _free: queue.LifoQueue[Control] = queue.LifoQueue()
 for _control in _controls:
     _free.put(_control)
 _pool: ThreadPoolExecutor | None = None
+_watch = threading.Lock()
+_ends: dict[int, float] = {}  # of the threads in which a launch runs: when it must have ended
+_watchman: threading.Thread | None = None
 _listening = False
 
 
@@ -35,6 +41,8 @@ def run_parts(
     So it is where the wait is interrupted (Ctrl-C), and the interrupt is raised. library: any one.
     """
     _listen(library)
+    if len(parts) == 1 and SIGNAL is not None:
+        return [_here(parts[0], seconds)]
     running = [_threads(len(parts)).submit(_part, part) for part in parts]
     try:
         if wait(running, seconds).not_done:
@@ -45,6 +53,36 @@ def run_parts(
     return [part.result() for part in running]
 
 
+def _here(part: Callable[[Control], Any], seconds: float) -> Any:
+    """The result of a part that runs in this thread: nothing is handed over for a small launch."""
+    global _watchman
+    thread, main = threading.get_ident(), threading.current_thread() is threading.main_thread()
+    with _watch:
+        _ends[thread] = time.monotonic() + seconds
+        if _watchman is None:
+            _watchman = threading.Thread(target=_watch_time, daemon=True)
+            _watchman.start()
+    try:
+        return _part(part, int(signal.SIGINT) if main else 0)
+    finally:
+        with _watch:
+            del _ends[thread]
+
+
+def _watch_time() -> None:
+    """End what runs too long; go when nothing runs."""
+    global _watchman
+    while True:
+        time.sleep(0.05)
+        with _watch:
+            if not _ends:
+                _watchman = None
+                return
+            late = [thread for thread, end in _ends.items() if time.monotonic() > end]
+            for thread in set(late) & {control.thread for control in _controls}:
+                signal.pthread_kill(thread, SIGNAL)
+
+
 def _threads(n: int) -> ThreadPoolExecutor:
     global _pool
     if _pool is None or _pool._max_workers < n:
@@ -52,8 +90,9 @@ def _threads(n: int) -> ThreadPoolExecutor:
     return _pool
 
 
-def _part(part: Callable[[Control], Any]) -> Any:
+def _part(part: Callable[[Control], Any], interrupt: int = 0) -> Any:
     control = _free.get()
+    control.interrupt, control.overrun = interrupt, None
     control.thread = threading.get_ident()
     try:
         return part(control)

@@ -407,10 +407,17 @@ def _too_much_shared(f, launched):
 
 
 def _crash(f, launched):
+    if f["text"] in ("stack", "pointer"):  # fast mode
+        what = "ran over the end of its stack" if f["text"] == "stack" else "used a wild pointer"
+        fix = (
+            "a local array that is too large (each thread has 512 KiB), or a recursion without end"
+        )
+        look = "launch it in checked mode, which names the line and the array"
+        return f"{_who(f, launched)} {what}.", fix if f["text"] == "stack" else look
     return (
         f"the process that ran the kernel died ({f['text']}); it was last seen in "
         f"{_who(f, launched)}.",
-        "a local array that is too large (each thread has 512 KiB), or a recursion without an end",
+        "a local array that is too large (each thread has 512 KiB), or a recursion without end",
     )
 
 

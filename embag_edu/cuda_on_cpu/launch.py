@@ -18,7 +18,7 @@ import shutil
 import tempfile
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from embag_edu.cuda_on_cpu.arguments import (
     SHARED_MOST,
     check_arguments,
     check_shape,
+    quick,
 )
 from embag_edu.cuda_on_cpu.checked import run
 from embag_edu.cuda_on_cpu.counts import Report, raise_for
@@ -300,6 +301,10 @@ class RawKernel:
             known[self.name] = [with_struct(self.code, p, seen) for p in typed]
         return known[self.name]
 
+    @functools.cached_property
+    def _usual(self) -> Callable[[Sequence[Any]], list | None]:
+        return quick(self.parameters, np.ndarray)
+
     @property
     def _declaration(self) -> source.Kernel | None:
         """What the source says of the kernel; None where a macro or a header declares it."""
@@ -325,7 +330,7 @@ class RawKernel:
         most = self.max_threads_per_block
         with told_in_short():
             shape = check_shape(self.name, grid, block, shared_mem, most, self.shared_limit)
-            values = check_arguments(self.name, self.parameters, args)
+            values = self._usual(args) or check_arguments(self.name, self.parameters, args)
         now = current()
         shared = int(shared_mem), SHARED_DEFAULT if self.shared_limit is None else SHARED_MOST
         launched = Launched(self.code, self.name, self.parameters, values, *shape)

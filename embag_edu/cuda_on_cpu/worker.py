@@ -52,6 +52,8 @@ class Control(ctypes.Structure):
         ("stacks", ctypes.c_void_p * 1024),
         ("leave", ctypes.c_void_p),
         ("thread", ctypes.c_uint64),
+        ("overrun", ctypes.c_void_p),
+        ("interrupt", ctypes.c_uint64),
     ]
 
 

@@ -544,6 +544,8 @@ struct Control {        // of one core, made by Python: stacks that all librarie
   char* stacks[1024];
   void (*leave)();      // to be called in a signal handler of the thread that runs the kernel
   uint64_t thread;
+  bool (*overrun)(uint64_t);  // told of an access that the system refuses; whether it is the kernel's
+  uint64_t interrupt;         // the number of the signal that Ctrl-C sends, in the thread that gets it; else 0
 };
 struct Launch {
   Call call;

@@ -486,10 +486,55 @@ static void leave_soon() {
   if (in_kernel && !allocating) leave_now();
   to_leave = true;
 }
+// Fast mode: the system refuses an access, of a wild pointer or beyond the end of a stack. The kernel is left.
+static bool overrun(uint64_t address) {
+  if (!in_kernel || allocating) return false;
+  bool stack = false;
+#ifndef _WIN32
+  for (unsigned i = 0; i < n_fibers; i++) stack |= (uint64_t)fibers[i].stack - address - 1 < GUARD;
+#endif
+  strcpy(new_fault("crash", 0).text, stack ? "stack" : "pointer");
+  core.failed = true;
+  Fiber none;
+  jump(none, root);
+  return true;
+}
+#ifndef _WIN32
+// Python looks at Ctrl-C when the launch is over: here it ends the launch as well.
+static struct sigaction pythons;
+static void on_interrupt(int signal) {
+  pthread_t thread = (pthread_t)control->thread;
+  if (!pthread_equal(thread, pthread_self())) { pthread_kill(thread, signal); return; }
+  pythons.sa_handler(signal);
+  leave_soon();
+}
+static void take_signals() {
+  static char stack[1 << 16];  // a handler needs one of its own where a thread's stack is full
+  stack_t own, old;
+  memset(&own, 0, sizeof own);
+  own.ss_sp = stack, own.ss_size = sizeof stack;
+  if (sigaltstack(nullptr, &old) == 0 && (old.ss_flags & SS_DISABLE)) sigaltstack(&own, nullptr);
+  if (!control->interrupt) return;
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = on_interrupt, action.sa_flags = SA_RESTART | SA_NODEFER;
+  sigaction((int)control->interrupt, nullptr, &pythons);
+  bool plain = !(pythons.sa_flags & SA_SIGINFO) && pythons.sa_handler != SIG_DFL && pythons.sa_handler != SIG_IGN;
+  if (plain) sigaction((int)control->interrupt, &action, nullptr);
+  else control->interrupt = 0;
+}
+static void give_signals_back() {
+  if (control->interrupt) sigaction((int)control->interrupt, &pythons, nullptr);
+}
+#else
+static void take_signals() {}
+static void give_signals_back() {}
+#endif
 int run_blocks(const Launch& l) {
   prepare_root(root);
   control = l.control, to_leave = false;
-  control->leave = leave_soon;
+  control->leave = leave_soon, control->overrun = overrun;
+  if (!CHECKED) take_signals();
   start_launch(l);
   launch_starts();
   for (unsigned long long i = l.first; i < l.last && !core.failed; i++) {
@@ -500,6 +545,7 @@ int run_blocks(const Launch& l) {
   }
   here = nullptr;
   launch_ends();
+  if (!CHECKED) give_signals_back();
   for (unsigned i = 0; CHECKED && i < core.n_threads; i++) give_back(control->stacks[i]);
   return core.failed || core.n_faults;
 }
@@ -510,6 +556,12 @@ static void on_signal(int) {
   for (unsigned i = 0; i < n_controls; i++)
     if (controls[i].thread == (uint64_t)pthread_self()) controls[i].leave();
 }
+static struct sigaction crashed[2];
+static void on_crash(int signal, siginfo_t* info, void*) {
+  for (unsigned i = 0; i < n_controls; i++)
+    if (controls[i].thread == (uint64_t)pthread_self() && controls[i].overrun) controls[i].overrun((uint64_t)info->si_addr);
+  sigaction(signal, &crashed[signal == SIGBUS], nullptr);  // not a kernel's: the access is tried again, and ends as ever
+}
 // Asked of one library of the process: Python sends this signal to a thread whose launch is to end.
 CUDA_ON_CPU_EXPORT void cuda_on_cpu_listen(Control* all, unsigned n, int signal) {
   controls = all, n_controls = n;
@@ -517,6 +569,9 @@ CUDA_ON_CPU_EXPORT void cuda_on_cpu_listen(Control* all, unsigned n, int signal)
   memset(&action, 0, sizeof action);
   action.sa_handler = on_signal, action.sa_flags = SA_RESTART | SA_NODEFER;
   sigaction(signal, &action, nullptr);
+  action.sa_sigaction = on_crash, action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
+  sigaction(SIGSEGV, &action, &crashed[0]);
+  sigaction(SIGBUS, &action, &crashed[1]);
 }
 #endif
 static void write_faults(Text& json, const char* name, const Fault* faults, unsigned n) {
