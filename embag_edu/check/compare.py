@@ -1,8 +1,8 @@
 """The one comparison of the project: shape, then dtype, then NaN and infinity, then values.
 
-Every comparison of the package, the checker, the book and the exercises ends here, so that there is
-one place where a NaN could slip through, and it does not: a value passes only if it is *known* to be
-close (`difference <= tolerance`), never because it is not known to be far.
+Every comparison of the package, the checker, the book and the exercises ends here, so that there
+is one place where a NaN could slip through, and it does not: a value passes only if it is *known*
+to be close (`difference <= tolerance`), never because it is not known to be far.
 """
 
 from __future__ import annotations

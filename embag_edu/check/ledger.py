@@ -76,6 +76,14 @@ def still_shown(entries: Sequence[Entry]) -> list[bool | None]:
     return [answers.get(entry.name) for entry in entries]
 
 
+def notice(shown: bool) -> None:
+    """For a page: say so where the installed torch does not do what the page tells of torch."""
+    if not shown:
+        import torch
+
+        print(f"torch {torch.__version__} does not do this: it was changed, or fixed, meanwhile.")
+
+
 def _run(entries: Sequence[Entry]) -> list[bool]:
     """One process for all: importing torch is what takes the time."""
     script = "\n".join(f"exec({entry.program()!r}, {{}})" for entry in entries)
