@@ -126,7 +126,7 @@ def passed(home: Path | None) -> dict[str, str]:
 
 
 def _show_model_answer(exercise: Exercise, home: Path) -> None:
-    for task in tasks(home):
+    for task in tasks():
         if task.name == exercise.name:
             file, says = f"solutions/{task.file}", f"{task.title}. {exercise.otherwise}".rstrip()
             link = f"[{file}]({_link(home / file)})"
@@ -166,10 +166,13 @@ class Task:
         return self.file.partition("_")[0]
 
 
-def tasks(home: Path | None) -> list[Task]:
-    """All exercises that are checked, in the order of the book, from its solutions."""
+def tasks() -> list[Task]:
+    """All exercises that are checked, in the order of the book, from its solutions.
+
+    Of the book itself: a reader's copy may hold chapters that have got another name since.
+    """
     found = []
-    for path in sorted(((home or notebooks.BOOK) / "solutions").glob("[0-9]*_*.ipynb")):
+    for path in sorted((notebooks.BOOK / "solutions").glob("[0-9]*_*.ipynb")):
         try:
             cells = notebooks.read(path)["cells"]
         except (OSError, ValueError, LookupError):
@@ -185,7 +188,7 @@ def tasks(home: Path | None) -> list[Task]:
 
 @source
 def _exercises(home: Path | None) -> Iterable[Row]:
-    every, done = tasks(home), passed(home)
+    every, done = tasks(), passed(home)
     for chapter in dict.fromkeys(task.chapter for task in every):
         own = [task for task in every if task.chapter == chapter]
         open_ = [task for task in own if task.name not in done]
@@ -221,7 +224,7 @@ class Progress:
     def _last_chapter(self) -> str:
         done = passed(self.home)
         last = max(done, key=done.__getitem__, default="")
-        return next((task.chapter for task in tasks(self.home) if task.name == last), "")
+        return next((task.chapter for task in tasks() if task.name == last), "")
 
     def _cells(self) -> list[list[str]]:
         kinds = list(dict.fromkeys(row.what for row in self.rows))
