@@ -86,6 +86,8 @@ def test_what_is_untouched_is_renewed(reader):
     reader.publish("2")
     assert reader.start() == ["New in your copy: 3 files."]
     assert reader.files() == {PAGE, ANSWERS, "pages/words.md"} and reader.same(ANSWERS)
+    reader.answer("def f(): return 2")
+    assert reader.start() == [] and BESIDE not in reader.files()
 
 
 def test_change_and_update_and_change_again(reader):
@@ -255,11 +257,11 @@ def test_a_notebook_that_is_open_meanwhile(reader):
     reader.start()
     opened.cells[0].source = "def f(): return 1"
     nbformat.write(opened, reader.copy / ANSWERS)
-    for version in "23":
+    for version in "223":
         reader.publish(version)
         reader.start()
-        assert sources(reader.copy / ANSWERS)[0] == "def f(): return 1"
-    assert reader.same(ANSWERS, BESIDE)
+        assert sources(reader.copy / ANSWERS) == ["def f(): return 1", "check 1"]
+        assert reader.same(ANSWERS, BESIDE), "the new version is not lost either"
 
 
 def test_an_answer_that_is_saved_while_the_copy_is_renewed(reader, monkeypatch):
@@ -298,7 +300,7 @@ def test_a_copy_that_was_broken_off_goes_on(reader, monkeypatch, first, done):
         patch.setattr(workbook.os, "replace", broken_off)
         reader.start()
     for name in reader.files():
-        assert first is False or reader.same(name), "a file is there whole, or not at all"
+        assert not first or reader.same(name), "a file is there whole, or not at all"
     reader.publish("3")
     reader.start()
     assert reader.files() == {PAGE, ANSWERS, "pages/words.md"}

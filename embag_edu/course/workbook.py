@@ -27,7 +27,9 @@ from typing import Any
 
 RECORD = ".embag_edu.json"
 ABOUT = "What was copied from book/, by hash. Do not edit; without this file nothing is lost."
-Record = dict[str, dict[str, Any]]  # {file: {"book": its bytes' hash, "known": hashes of texts}}
+# {file: {"book": hash of the bytes that were copied, "known": hashes of what the book had written
+# in it, "gone": short hashes of the cells that the version before had and this one has not}}
+Record = dict[str, dict[str, Any]]
 Plan = list[tuple[str, str]]  # (place in the copy, file of the book)
 
 
@@ -55,21 +57,31 @@ def folder() -> Path | None:
 
 def digest(name: str, data: bytes) -> str:
     """A hash of what a reader can have written in a file of this name."""
-    if name.endswith(".ipynb"):
-        try:
-            data = _written(json.loads(data))
-        except (ValueError, TypeError, LookupError, AttributeError):
-            pass  # no notebook (half saved, say): all of its bytes count
-    return hashlib.sha256(data).hexdigest()
+    try:
+        return _hash("\n".join(_cells(name, data)).encode())
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return _hash(data)  # no notebook (or one that is half saved): all of its bytes count
 
 
-def _written(notebook: Any) -> bytes:
+def _cells(name: str, data: bytes) -> list[str]:
+    """What is written in each cell of a notebook. Raises an error for what is none."""
+    if not name.endswith(".ipynb"):
+        raise ValueError(name)
     cells = []
-    for cell in notebook["cells"]:
+    for cell in json.loads(data)["cells"]:
         text = "".join(cell["source"]).replace("\r\n", "\n")
         if text.strip():
-            cells.append([cell["cell_type"], text, cell.get("attachments") or {}])
-    return json.dumps(cells, sort_keys=True).encode()
+            written = [cell["cell_type"], text, cell.get("attachments") or {}]
+            cells.append(json.dumps(written, sort_keys=True))
+    return cells
+
+
+def _cell_hashes(name: str, data: bytes) -> set[str]:
+    """A short hash of each cell; none for what is no notebook."""
+    try:
+        return {_hash(cell.encode())[:16] for cell in _cells(name, data)}
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return set()
 
 
 def _digest_of(path: Path) -> str:
@@ -137,11 +149,20 @@ def _place(copy: Path, name: str, data: bytes, record: Record) -> str | None:
     """Where this version of a file belongs; None where the reader has it, or has had it."""
     for place in _beside(name):
         entry, text = record.get(place, {}), _digest_of(copy / place)
-        if entry.get("book") == _hash(data) and (text or place != name):
+        had = entry.get("book") == _hash(data) and (text or place != name)
+        if had and not _is_older(copy / place, entry):
             return None
         if text in ("", digest(name, data), *entry.get("known", [])):
             return place
     return None  # not reached: the names never end
+
+
+def _is_older(path: Path, entry: dict[str, Any]) -> bool:
+    """Was a page that was open while it was renewed saved over the new version? It then has cells
+    that the new version has not.
+    """
+    gone = set(entry.get("gone", ()))
+    return bool(gone and path.is_file() and gone & _cell_hashes(path.name, path.read_bytes()))
 
 
 def _beside(name: str) -> Iterator[str]:
@@ -190,12 +211,13 @@ def _deliver(source: Path, copy: Path, place: str, record: Record) -> bool:
     data, path = source.read_bytes(), Path(os.path.realpath(copy / place))
     if _digest_of(path) not in ("", digest(place, data), *record[place]["known"]):
         return False  # saved by the reader just now: the next call finds it changed
-    same = path.is_file() and path.read_bytes() == data
-    if not same:
+    before = path.read_bytes() if path.is_file() else b""
+    gone = _cell_hashes(place, before) - _cell_hashes(place, data)
+    if before != data or not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         replace(path, data)
-    record[place]["book"] = _hash(data)
-    return not same
+    record[place] |= {"book": _hash(data), "gone": sorted(gone)}
+    return before != data
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -219,7 +241,12 @@ def _read_record(copy: Path) -> Record:
     try:
         files = json.loads((copy / RECORD).read_bytes())["files"]
         return {
-            name: {"book": e.get("book"), "known": list(e["known"])} for name, e in files.items()
+            name: {
+                "book": e.get("book"),
+                "known": list(e["known"]),
+                "gone": list(e.get("gone", ())),
+            }
+            for name, e in files.items()
         }
     except (FileNotFoundError, ValueError, TypeError, LookupError, AttributeError):
         return {}
