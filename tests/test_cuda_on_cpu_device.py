@@ -12,6 +12,7 @@ import fake_cupy
 import ml_dtypes
 import numpy as np
 import pytest
+from compiler import cache_with_runtimes
 
 from embag_edu.cuda_on_cpu import Device, KernelFault, cubin, device
 
@@ -236,8 +237,7 @@ def test_a_device_tells_what_it_is():
 
 @pytest.fixture
 def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("EMBAG_CACHE", str(tmp_path))
-    return tmp_path
+    return cache_with_runtimes(monkeypatch, tmp_path)
 
 
 def twice(**others):

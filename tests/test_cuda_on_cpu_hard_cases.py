@@ -2,8 +2,10 @@
 
 # ruff: noqa: E501  (a table of kernels: a row stays on its lines)
 
+import os
 import pickle
 import re
+from functools import cache
 
 import numpy as np
 import pytest
@@ -18,6 +20,17 @@ COMPILERS = [name for name in compilers() if name != "c++"]
 def kernel(body, parameters="float* x, float* y, int n", before=""):
     code = f'{before}\nextern "C" __global__ void k({parameters}) {{\n{body}\n}}'
     return RawKernel(code, "k")
+
+
+@cache
+def kernels(table, parameters, before, compiler):
+    """The kernels of a table, k0, k1, ..., compiled together, once for each compiler."""
+    assert os.environ["EMBAG_CXX"] == compiler
+    code = "".join(
+        f'extern "C" __global__ void k{i}({parameters}) {{\n{body}\n}}\n'
+        for i, body in enumerate(table)
+    )
+    return RawModule(code=f"{before}\n{code}")
 
 
 def arrays(n=64, m=64):
@@ -52,10 +65,12 @@ MISSED = [
 def test_a_fault_once_missed(about, body, grid, block, kind, compiler, monkeypatch):
     monkeypatch.setenv("EMBAG_CXX", compiler)
     x, y, n = arrays(64, 32)
+    bodies = tuple(row[1] for row in MISSED)
     include = "#include <cuda_pipeline.h>"
+    module = kernels(bodies, "float* x, float* y, int n", include, compiler)
     for order in (0, 2):
         with settings(order=order), pytest.raises(KernelFault) as caught:
-            kernel(body, before=include)((grid,), (block,), (x, y, n))
+            module.get_function(f"k{bodies.index(body)}")((grid,), (block,), (x, y, n))
         assert caught.value.kind == kind, str(caught.value)
 
 
@@ -137,12 +152,14 @@ def test_a_kernel_once_reported_is_right(about, body, grid, block, expect, compi
     monkeypatch.setenv("EMBAG_CXX", compiler)
     before = "constexpr float SQUARES[8] = {0, 1, 4, 9, 16, 25, 36, 49};\n"
     before += "__noinline__ __device__ float pick(const float* t, int i) { return t[i]; }"
-    parameters = "float* x, float* y, float* part, int* count"
+    parameters, bodies = "float* x, float* y, float* part, int* count", tuple(r[1] for r in RIGHT)
+    module = kernels(bodies, parameters, before, compiler)
     for chosen in ({"order": 0}, {"order": 2}, {"mode": "fast"}):
         x, y = np.arange(32, dtype=F32), np.zeros(32, F32)
         part, count = np.zeros(256, F32), np.zeros(2, I32)
         with settings(**chosen):
-            kernel(body, parameters, before)((grid,), (block,), (x, y, part, count))
+            k = module.get_function(f"k{bodies.index(body)}")
+            k((grid,), (block,), (x, y, part, count))
         if expect:
             np.testing.assert_array_equal(y, expect(np.arange(32, dtype=F32)))
         else:
