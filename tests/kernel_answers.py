@@ -215,6 +215,100 @@ RIGHT: dict[str, dict[str, str]] = {
             "sum",
         ),
     },
+    "07.reduce": {
+        "from below": changed(
+            ch07.REDUCE,
+            "int half = blockDim.x / 2; half > 0; half /= 2",
+            "int apart = 1; apart < blockDim.x; apart *= 2",
+            "if (t < half) part[t] += part[t + half]",
+            "if (t % (2 * apart) == 0) part[t] += part[t + apart]",
+        ),
+        "dynamic size by the block": changed(ch07.REDUCE, "half /= 2", "half >>= 1"),
+        "sum = sum + x": changed(ch07.REDUCE, "sum += x[i]", "sum = sum + x[i]"),
+        "a variable for the place": changed(
+            ch07.REDUCE, "part[t] += part[t + half]", "part[t] = part[t] + part[half + t]"
+        ),
+        "while": changed(
+            ch07.REDUCE,
+            "for (int half = blockDim.x / 2; half > 0; half /= 2) {",
+            "int half = blockDim.x;\n  while (half > 1) {\n    half /= 2;",
+        ),
+        "long long": changed(ch07.REDUCE, "int i = blockIdx.x", "long long i = blockIdx.x"),
+        "warps first": GLOBAL
+        + """block_sums(const float* x, float* sums, int n) {
+  __shared__ float part[8];
+  float sum = 0.0f;
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) sum += x[i];
+  int lanes = min(32, (int)blockDim.x);
+  unsigned mask = lanes == 32 ? 0xffffffffu : (1u << lanes) - 1;
+  for (int k = lanes / 2; k > 0; k /= 2) sum += __shfl_down_sync(mask, sum, k);
+  if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = sum;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    for (int w = 1; w < blockDim.x / 32; w++) sum += part[w];
+    sums[blockIdx.x] = sum;
+  }
+}
+""",
+    },
+    "07.histogram": {
+        "one thread clears": changed(
+            ch07.HISTOGRAM,
+            "for (int b = threadIdx.x; b < bins; b += blockDim.x) {\n    mine[b] = 0;\n  }",
+            "if (threadIdx.x == 0) {\n    for (int b = 0; b < bins; b++) mine[b] = 0;\n  }",
+        ),
+        "all 256 cleared": changed(
+            ch07.HISTOGRAM,
+            "b < bins; b += blockDim.x) {\n    mine",
+            "b < 256; b += blockDim.x) {\n    mine",
+        ),
+        "pointers": changed(ch07.HISTOGRAM, "&mine[bins_of[i]]", "mine + bins_of[i]"),
+        "only what is there": changed(
+            ch07.HISTOGRAM,
+            "    atomicAdd(&counts[b], mine[b]);",
+            "    if (mine[b] > 0) atomicAdd(&counts[b], mine[b]);",
+        ),
+        "atomicInc": changed(
+            ch07.HISTOGRAM,
+            "__shared__ int mine",
+            "__shared__ unsigned mine",
+            "atomicAdd(&mine[bins_of[i]], 1)",
+            "atomicInc(&mine[bins_of[i]], 0xffffffffu)",
+            "mine[b]);",
+            "(int)mine[b]);",
+        ),
+        "from the end": changed(ch07.HISTOGRAM, "bins_of[i]", "bins_of[n - 1 - i]"),
+    },
+    "07.transpose": {
+        "no padding": changed(ch07.TRANSPOSE, "tile[32][33]", "tile[32][32]"),
+        "turned at the read": changed(
+            ch07.TRANSPOSE, "tile[y][x] =", "tile[x][y] =", "= tile[x][y]", "= tile[y][x]"
+        ),
+        "one index": changed(
+            ch07.TRANSPOSE,
+            "tile[32][33]",
+            "tile[32 * 33]",
+            "tile[y][x]",
+            "tile[y * 33 + x]",
+            "tile[x][y]",
+            "tile[x * 33 + y]",
+        ),
+        "names of rows and columns": changed(
+            ch07.TRANSPOSE,
+            "if (top + y < R && left + x < C) tile[y][x] = input[(top + y) * C + left + x];",
+            "int r = top + y, c = left + x;\n    if (r < R && c < C) tile[y][x] = input[r * C + c];",
+        ),
+        "continue": changed(
+            ch07.TRANSPOSE,
+            "if (top + y < R && left + x < C) tile",
+            "if (top + y >= R || left + x >= C) continue;\n    tile",
+        ),
+        "zeros outside": changed(
+            ch07.TRANSPOSE,
+            "if (top + y < R && left + x < C) tile[y][x] = input[(top + y) * C + left + x];",
+            "tile[y][x] = top + y < R && left + x < C ? input[(top + y) * C + left + x] : 0.0f;",
+        ),
+    },
     "08.repair_shuffle": {
         "reads row 0 else": changed(
             ch08.SHUFFLE_RIGHT,
@@ -732,6 +826,56 @@ WRONG: dict[str, dict[str, tuple[str, str]]] = {
         ("means of int", "values differ", "float sum = 0.0f", "int sum = 0"),
         ("B for D", "", "bag = element / D, d = element % D", "bag = element / B, d = element % B"),
         ("guarded by B", "never written", "element >= B * D", "element >= B"),
+    ),
+    "07.reduce": wrong(
+        ch07.REDUCE,
+        (
+            "no barrier before the rounds",
+            ch07.NO_HALF_BARRIER,
+            "part[t] = sum;\n  __syncthreads();",
+            "part[t] = sum;",
+        ),
+        ("a barrier of the warp", ch07.NO_HALF_BARRIER, "__syncthreads", "__syncwarp"),
+        ("one element past", "", "i < n", "i <= n"),
+        ("too few places", ch07.PAST_HALF, "part[256]", "part[64]"),
+        ("a sum for all blocks", ch07.ALL_WRITE, "sums[blockIdx.x]", "sums[0]"),
+        ("half of it", "values differ", "blockDim.x / 2; half > 0", "blockDim.x / 4; half > 0"),
+        ("fixed block", "blockDim.x tells it", "blockIdx.x * blockDim.x", "blockIdx.x * 64"),
+        ("n is 700", "the parameter n is never used", "i < n", "i < 700"),
+    ),
+    "07.histogram": wrong(
+        ch07.HISTOGRAM,
+        (
+            "only some are cleared",
+            ch07.NOT_CLEARED,
+            "for (int b = threadIdx.x; b < bins; b += blockDim.x) {\n    mine",
+            "int b = threadIdx.x;\n  if (b < bins) {\n    mine",
+        ),
+        ("not shared", "values differ", "__shared__ int mine[256]", "int mine[256] = {0}"),
+        ("a barrier of the warp", "", "__syncthreads", "__syncwarp"),
+        ("everybody takes every bin", ch07.NOT_CLEARED, "b = threadIdx.x; b", "b = 0; b"),
+        ("one past", "", "i < n", "i <= n"),
+        ("counts in twos", "values differ", "bins_of[i]], 1", "bins_of[i]], 2"),
+        ("40 bins", "the parameter bins is never used", "b < bins", "b < 40"),
+    ),
+    "07.transpose": wrong(
+        ch07.TRANSPOSE,
+        ("writes past", ch07.NO_GUARD_TILE, "if (left + y < C && top + x < R) ", ""),
+        (
+            "a copy",
+            "",
+            "output[(left + y) * R + top + x] = tile[x][y]",
+            "output[(top + x) * C + left + y] = tile[x][y]",
+        ),
+        ("rows of 16", "", "y < 32", "y < 16"),
+        (
+            "x and y of the grid",
+            "",
+            "blockIdx.x * 32, top = blockIdx.y",
+            "blockIdx.y * 32, top = blockIdx.x",
+        ),
+        ("tile too small", "", "tile[32][33]", "tile[16][33]"),
+        ("steps of 4", ch07.FIXED_ROWS, "y += blockDim.y", "y += 4"),
     ),
     "08.repair_shuffle": wrong(
         ch08.SHUFFLE_RIGHT,

@@ -181,6 +181,10 @@ def _max(random: np.random.Generator) -> Launch:
     return ch09._max_launch((2 + lengths[0], 2, *lengths[1:]), int(random.integers(2)))
 
 
+def _power(random: np.random.Generator, most: int) -> int:
+    return int(random.choice([size for size in (4, 8, 16, 32, 64, 128, 256) if size <= most]))
+
+
 DOMAINS = {
     "07.axpy": lambda r: ch07._axpy_launch(_n(r, 1, 900), _block(r), float(r.normal()), _spare(r)),
     "07.repair_bounds": lambda r: ch07._differences_launch(_n(r, 2, 900), _block(r), _spare(r)),
@@ -190,6 +194,11 @@ DOMAINS = {
     "07.barrier": lambda r: ch07._reverse_launch(_n(r, 1, 9)),
     "07.coalesce": lambda r: ch07._add_row_launch(_n(r, 1, 50), _n(r, 1, 50), _block(r), _spare(r)),
     "07.bag_mean": _mean,
+    "07.reduce": lambda r: ch07._reduce_launch(_n(r, 1, 900), _n(r, 1, 5), _power(r, 256)),
+    "07.histogram": lambda r: ch07._histogram_launch(
+        _n(r, 1, 256), _n(r, 1, 700), _n(r, 1, 5), _block(r)
+    ),
+    "07.transpose": lambda r: ch07._transpose_launch(_n(r, 1, 90), _n(r, 1, 90), _power(r, 32)),
     "08.repair_shuffle": lambda r: ch08._shuffle_launch(_lengths(r, 100), int(r.integers(1, 33))),
     "08.budget": lambda r: ch08._budget_launch(tuple(_lengths(r, 100))),
     "08.repair_ring": lambda r: ch08._ring_launch(_lengths(r, 30), int(r.integers(1, 33))),

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from embag_edu.course import exercises, kernel_exercise
-from embag_edu.course.kernel_exercise import KernelTask
+from embag_edu.course.kernel_exercise import KernelTask, dimensions
 from embag_edu.cuda_on_cpu import CompileError, KernelFault, RawKernel, RawModule, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -39,8 +39,8 @@ def values(task: KernelTask) -> dict[str, list[str]]:
         scalars = {n: v for n, v in zip(names, launch.args, strict=True) if np.ndim(v) == 0}
         for name, value in {
             **scalars,
-            "blockDim.x": launch.block,
-            "gridDim.x": launch.grid,
+            "blockDim.x": dimensions(launch.block)[0],
+            "gridDim.x": dimensions(launch.grid)[0],
         }.items():
             text = f"{value}f" if isinstance(value, np.floating) else f"{value}"
             if text not in found.setdefault(name, []):
@@ -85,7 +85,7 @@ def agrees(task: KernelTask, kernel: RawKernel) -> bool:
             launch = kernel_mutants.DOMAINS[task.exercise](np.random.default_rng(seed))
             try:
                 with settings(mode="checked", order=order, seconds=kernel_exercise.SECONDS):
-                    kernel((launch.grid,), (launch.block,), launch.args)
+                    kernel(dimensions(launch.grid), dimensions(launch.block), launch.args)
             except (KernelFault, TypeError, ValueError):
                 return False
             number, expected = launch.expected

@@ -58,14 +58,16 @@ class Launch:
     """One launch of the reader's kernel, and what must come of it.
 
     what      in words, for the message: "n = 300, two blocks and a part of a third"
+    grid      of blocks: a number, or (x, y)
+    block     of threads: likewise
     args      the arguments, made anew for every launch
     expected  number of an argument -> what it must hold afterwards
     mistakes  what to say -> what that argument holds if the kernel makes this mistake
     """
 
     what: str
-    grid: int
-    block: int
+    grid: int | tuple[int, int]
+    block: int | tuple[int, int]
     args: tuple[Any, ...]
     expected: tuple[int, np.ndarray]
     mistakes: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -89,6 +91,11 @@ class Attempt:
     @property
     def failed(self) -> bool:
         return bool(self.fault or self.problem)
+
+
+def dimensions(size: int | tuple[int, int]) -> tuple[int, ...]:
+    """A grid or a block as a launch takes it: a tuple."""
+    return size if isinstance(size, tuple) else (size,)
 
 
 def kinds_of(fault: KernelFault) -> set[str]:
@@ -203,7 +210,7 @@ class KernelTask:
                 with settings(
                     mode="checked", order=order, seconds=SECONDS, raise_faults=True, log=log
                 ):
-                    kernel((launch.grid,), (launch.block,), launch.args)
+                    kernel(dimensions(launch.grid), dimensions(launch.block), launch.args)
             except KernelFault as fault:
                 return Attempt(at, launch, order, fault)
             report = report or kernel.report
@@ -228,7 +235,8 @@ class KernelTask:
     def _again(self, attempt: Attempt) -> str:
         """The launch, with its grid, block and scalars, as code to paste."""
         launch = attempt.launch
-        call = f'RawKernel(YOUR_SOURCE, "{self.kernel}")(({launch.grid},), ({launch.block},), args)'
+        grid, block = dimensions(launch.grid), dimensions(launch.block)
+        call = f'RawKernel(YOUR_SOURCE, "{self.kernel}")({grid}, {block}, args)'
         names, order = "RawKernel", attempt.order
         if order:
             names, call = f"{names}, settings", f"with settings(order={order}):\n        {call}"
@@ -288,13 +296,13 @@ class KernelTask:
             for message, result in launch.mistakes.items()
             if self._differ(launch.expected[1], result)
         ]
-        fixed = launch.grid > 1 and self._fixed_block(launch, code)
+        fixed = dimensions(launch.grid)[0] > 1 and self._fixed_block(launch, code)
         return [*told, FIXED_BLOCK] if fixed else told
 
     def _fixed_block(self, launch: Launch, code: str) -> bool:
         """Is the index made with another size of a block, in an exercise where sizes differ?"""
-        differ = len({each.block for each in self.launches()}) > 1
-        return differ and bool(_fixed_blocks(code) - {launch.block})
+        differ = len({dimensions(each.block)[0] for each in self.launches()}) > 1
+        return differ and bool(_fixed_blocks(code) - {dimensions(launch.block)[0]})
 
     def _differ(self, one: np.ndarray, other: np.ndarray) -> str:
         return difference(one, other, self.atol, 1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -904,4 +905,495 @@ MEAN = Exercise(
     judge=KernelTask("07.bag_mean", "bag_mean", _mean_launches, _mean_fault, _mean_counts),
 )
 
-EXERCISES = (GRID, PREDICT, AXPY_EXERCISE, BOUNDS, LOST_UPDATE, BARRIER, COALESCE, MEAN)
+# ---- 07.reduce ------------------------------------------------------------------------------
+
+REDUCE = r"""
+extern "C" __global__ void block_sums(const float* x, float* sums, int n) {
+  __shared__ float part[256];
+  int t = threadIdx.x;
+  float sum = 0.0f;
+  for (int i = blockIdx.x * blockDim.x + t; i < n; i += gridDim.x * blockDim.x) {
+    sum += x[i];
+  }
+  part[t] = sum;
+  __syncthreads();
+  for (int half = blockDim.x / 2; half > 0; half /= 2) {
+    if (t < half) part[t] += part[t + half];
+    __syncthreads();
+  }
+  if (t == 0) sums[blockIdx.x] = part[0];
+}
+"""
+NO_STRIDE = (
+    "There may be more elements than threads in the grid: each thread must go on, in steps of "
+    "gridDim.x * blockDim.x, as long as its i is below n."
+)
+STRIDE_OF_BLOCK = (
+    "A thread goes on in steps of blockDim.x, so all blocks take the same elements. The threads of "
+    "the whole grid are gridDim.x * blockDim.x."
+)
+NO_HALF_BARRIER = (
+    "A thread reads a partial sum that another thread may not have written yet. In every round, "
+    "all must have written before anybody reads."
+)
+HALF_IN_A_BRANCH = (
+    "Not all threads of the block come to the barrier. Those that have nothing to add in a round "
+    "must come to it, too."
+)
+PAST_HALF = "A thread reads past the numbers that are there: the first half is blockDim.x / 2."
+STOPS_EARLY = "The last round is missing: it adds part[1] to part[0], so half goes down to 1."
+ONE_ADDS_ALL = (
+    "The result is right, but one thread adds up nearly all numbers of its block while the others "
+    "wait. Halve: in each round, half of the numbers are added to the other half."
+)
+NOT_TOGETHER = (
+    "The result is right, but nothing goes through shared memory: the threads of a block do not "
+    "work together."
+)
+ALL_WRITE = "All threads of a block write its sum to the same place. One is enough: thread 0."
+LEFT_EARLY = (
+    "A thread without an element has nothing to add, but its place in shared memory is read: it "
+    "must put a 0 there, and come to every barrier."
+)
+QUEUE_FOR_ONE = (
+    "The result is right, but all threads of a block queue at one place, by atomics. Halve instead."
+)
+WRONG_SUMS = "Each block has one sum: it belongs to sums[blockIdx.x]."
+
+
+def _reduce_launch(n: int, grid: int, block: int) -> Launch:
+    """Whole numbers, so that no order of additions is rounded."""
+    x = np.random.default_rng([67, n]).integers(1, 9, n).astype(np.float32)
+    place, threads_of = np.arange(n), grid * block
+
+    def sums(owner: np.ndarray) -> np.ndarray:
+        return np.bincount(owner[owner < grid], x[: len(owner)][owner < grid], grid).astype(
+            np.float32
+        )
+
+    thread = place % threads_of
+    even = np.where(thread % block % 2 == 0, thread // block, grid)
+    overlapped = [x[b * block :].sum(dtype=np.float32) for b in range(grid)]
+    return Launch(
+        f"n = {n}, {grid} block{'s' * (grid > 1)} of {block}", grid, block,
+        (x, unwritten(grid), n),
+        (1, sums(thread // block)),
+        {
+            NO_STRIDE: sums(place // block),
+            STRIDE_OF_BLOCK: np.array(overlapped, np.float32),
+            STOPS_EARLY: sums(even),
+        },
+    )  # fmt: skip
+
+
+def _reduce_launches() -> list[Launch]:
+    return [
+        _reduce_launch(128, 2, 64),
+        _reduce_launch(700, 3, 64),
+        _reduce_launch(300, 2, 256),
+        _reduce_launch(500, 4, 32),
+        _reduce_launch(1, 1, 128),
+    ]
+
+
+def _reduce_fault(fault: KernelFault, code: str) -> str:
+    kinds = kinds_of(fault)
+    if fault.array == "sums":
+        return ALL_WRITE if fault.kind == "race" else WRONG_SUMS
+    if re.search(r"if\s*\([^;{]*\)\s*return\b", code.partition("__syncthreads")[0]):
+        return LEFT_EARLY
+    if kinds & {"divergent barrier", "deadlock"}:
+        return HALF_IN_A_BRANCH
+    if fault.kind in ("array index", "out of bounds"):
+        return "" if fault.array == "x" else PAST_HALF
+    if fault.kind == "race":
+        return NO_HALF_BARRIER
+    if fault.kind == "uninitialized shared memory":
+        past = element_of(fault) >= fault.report.launched.block[0]
+        return PAST_HALF if past else NO_HALF_BARRIER
+    return ""
+
+
+def _reduce_counts(report: Report, launch: Launch, code: str) -> str:
+    own = [a for a in report.accesses if a.array not in ("x", "sums")]
+    if not own:
+        return NOT_TOGETHER
+    if any(a.kind == "atomic" for a in own):
+        return QUEUE_FOR_ONE
+    reads = Counter((a.block, a.thread) for a in own if a.kind == "read")
+    rounds = report.launched.block[0].bit_length() - 1
+    return ONE_ADDS_ALL if max(reads.values(), default=0) > 4 * rounds + 4 else ""
+
+
+_ROUNDS = REDUCE[REDUCE.index("  for (int half") : REDUCE.index("  if (t == 0)")]
+_ROUND = "    if (t < half) part[t] += part[t + half];\n    __syncthreads();\n"
+_SHARE = REDUCE[REDUCE.index("  for (int i") : REDUCE.index("  part[t] = sum;")]
+_IN_BRANCHES = (
+    "    if (t < half) {\n      part[t] += part[t + half];\n      __syncthreads();\n"
+    "    } else {\n      __syncthreads();\n    }\n"
+)
+_ONE_LOOP = "  if (t == 0) {\n    for (int k = 1; k < blockDim.x; k++) part[0] += part[k];\n  }\n"
+REDUCE_EXERCISE = Exercise(
+    "07.reduce",
+    "a reduction in shared memory, by halving",
+    REDUCE,
+    hints=(
+        "Three parts: each thread adds up its own elements; the block halves its numbers until one "
+        "is left; thread 0 writes it.",
+        "Thread t of block b begins with i = b * blockDim.x + t and goes on by all threads of the "
+        "grid. Put its sum into a shared array, then a barrier.",
+        "In a round, thread t < half adds part[t + half] to part[t]; half is blockDim.x / 2, then "
+        "half of that, down to 1. All threads come to a barrier after every round.",
+    ),
+    wrong=(
+        Wrong(REDUCE.replace(_SHARE, "  int i = blockIdx.x * blockDim.x + t;\n"
+                             "  if (i < n) sum = x[i];\n"), NO_STRIDE),
+        Wrong(REDUCE.replace("i += gridDim.x * blockDim.x", "i += blockDim.x"), STRIDE_OF_BLOCK),
+        Wrong(REDUCE.replace(_ROUND, _ROUND.split("\n")[0] + "\n"), NO_HALF_BARRIER),
+        Wrong(REDUCE.replace(_ROUND, _IN_BRANCHES), HALF_IN_A_BRANCH),
+        Wrong(REDUCE.replace("half = blockDim.x / 2", "half = blockDim.x"), PAST_HALF),
+        Wrong(REDUCE.replace("half > 0", "half > 1"), STOPS_EARLY),
+        Wrong(REDUCE.replace(_ROUNDS, _ONE_LOOP), ONE_ADDS_ALL),
+        Wrong(REDUCE.replace("if (t == 0) sums", "sums"), ALL_WRITE),
+        Wrong(REDUCE.replace("  float sum = 0.0f;\n", "  float sum = 0.0f;\n"
+                             "  if (blockIdx.x * blockDim.x + t >= n) return;\n"), LEFT_EARLY),
+        Wrong(REDUCE.replace("part[256]", "part").replace("part[t] = sum;", "if (t == 0) part = 0;"
+              "\n  __syncthreads();\n  atomicAdd(&part, sum);").replace(_ROUNDS, "")
+              .replace("part[0]", "part"), QUEUE_FOR_ONE),
+        Wrong(REDUCE.replace("sums[blockIdx.x] =", "sums[blockIdx.x] +="), ADDED_TO),
+    ),
+    points=3,
+    unproved="blocks whose size is no power of two, and floats that are rounded: their last bits "
+    "depend on the order of the additions.",
+    judge=KernelTask("07.reduce", "block_sums", _reduce_launches, _reduce_fault, _reduce_counts),
+)  # fmt: skip
+
+# ---- 07.histogram ---------------------------------------------------------------------------
+
+HISTOGRAM = r"""
+extern "C" __global__ void histogram(const int* bins_of, int* counts, int bins, int n) {
+  __shared__ int mine[256];
+  for (int b = threadIdx.x; b < bins; b += blockDim.x) {
+    mine[b] = 0;
+  }
+  __syncthreads();
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) {
+    atomicAdd(&mine[bins_of[i]], 1);
+  }
+  __syncthreads();
+  for (int b = threadIdx.x; b < bins; b += blockDim.x) {
+    atomicAdd(&counts[b], mine[b]);
+  }
+}
+"""
+NO_COPY = (
+    "The result is right, but the elements are counted in global memory, one atomic each. Let "
+    "each block count in a copy of its own in shared memory, and add that to counts at the end."
+)
+NOT_CLEARED = (
+    "Shared memory does not begin as zeros: clear all bins of the copy first. (There may be more "
+    "bins than threads in a block, so each thread clears several.)"
+)
+CLEAR_BARRIER = (
+    "A thread counts in the copy before another one has cleared it: all must have cleared before "
+    "anybody counts."
+)
+ADD_BARRIER = (
+    "The copy is added to counts while others still count in it: a barrier is missing in between."
+)
+COPY_LOST = (
+    "Two threads of a block count in one bin at the same time, and one count is lost: the copy "
+    "needs atomics, too."
+)
+COUNTS_LOST = (
+    "The blocks come to counts in any order, and at the same time: add the copy by atomics."
+)
+OVERWRITTEN = "counts holds the counts of earlier launches: add to it, and do not overwrite it."
+SOME_BINS = "Only the first blockDim.x bins are added to counts: there may be more than that."
+ELEMENTS_LEFT = (
+    "Only as many elements are counted as there are threads: each thread must go on, in steps of "
+    "gridDim.x * blockDim.x."
+)
+COUNTED_TWICE = (
+    "A thread goes on in steps of blockDim.x, so the blocks count the same elements again. The "
+    "threads of the whole grid are gridDim.x * blockDim.x."
+)
+COPY_SMALL = "The copy has too few bins: there may be up to 256."
+
+
+def _histogram_launch(bins: int, n: int, grid: int, block: int) -> Launch:
+    random = np.random.default_rng([71, bins, n])
+    bins_of = np.minimum(random.geometric(min(1.0, 4 / bins), n) - 1, bins - 1).astype(np.int32)
+    bins_of[: min(bins, n)] = np.arange(bins)[::-1][:n]  # the last bins, too
+    before = random.integers(0, 9, bins).astype(np.int32)
+
+    def counted(elements: np.ndarray) -> np.ndarray:
+        return np.bincount(elements, minlength=bins).astype(np.int32)
+
+    some = counted(bins_of) * (np.arange(bins) < block)
+    again = sum(counted(bins_of[b * block :]) for b in range(grid))
+    return Launch(
+        f"{bins} bins, n = {n}, {grid} block{'s' * (grid > 1)} of {block}", grid, block,
+        (bins_of, before.copy(), bins, n),
+        (1, before + counted(bins_of)),
+        {
+            ELEMENTS_LEFT: before + counted(bins_of[: grid * block]),
+            COUNTED_TWICE: before + again,
+            SOME_BINS: before + some,
+            OVERWRITTEN: counted(bins_of),
+        },
+    )  # fmt: skip
+
+
+def _histogram_launches() -> list[Launch]:
+    return [
+        _histogram_launch(40, 200, 1, 64),
+        _histogram_launch(40, 600, 3, 64),
+        _histogram_launch(50, 700, 2, 32),
+        _histogram_launch(7, 300, 2, 128),
+        _histogram_launch(256, 300, 2, 96),
+        _histogram_launch(20, 60, 2, 8),
+    ]
+
+
+def _histogram_fault(fault: KernelFault, code: str) -> str:
+    if fault.kind == "race" and fault.array == "counts":
+        return COUNTS_LOST
+    if fault.array in ("counts", "bins_of"):
+        return ""
+    if fault.kind in ("array index", "out of bounds"):
+        return COPY_SMALL if re.search(r"__shared__\s+int\s+\w+\s*\[", code) else ""
+    if fault.kind == "uninitialized shared memory":
+        first = re.split(r"\batomicAdd\b", code)[0]
+        cleared = re.search(r"\]\s*=\s*0\s*;", first) and "__syncthreads" not in first
+        return CLEAR_BARRIER if cleared else NOT_CLEARED
+    return _histogram_race(code) if fault.kind == "race" else ""
+
+
+def _histogram_race(code: str) -> str:
+    """Of a race in the copy: what is not put in order."""
+    body = code.partition("{")[2]
+    added = re.search(r"atomicAdd\s*\(\s*(?:&\s*counts\b|counts\s*\+)|\bcounts\s*\[", body)
+    counts_in_copy = re.search(r"atomicAdd\s*\(\s*(?:&\s*)?(?!counts\b)\w+", body)
+    if not counts_in_copy or (added and counts_in_copy.start() > added.start()):
+        return COPY_LOST
+    between = body[counts_in_copy.start() : added.start() if added else None]
+    return CLEAR_BARRIER if "__syncthreads" in between else ADD_BARRIER
+
+
+def _histogram_counts(report: Report, launch: Launch, code: str) -> str:
+    bins, n = launch.args[2:]
+    updates = sum(c.operations for c in report.lines if c.array == "counts")
+    if updates <= launch.grid * bins or bins >= n:
+        return ""
+    told = f"{updates:,} atomics on counts, where {launch.grid} copies of {bins} bins need"
+    return f"{NO_COPY}\n\nOn {launch.what}: {told} {launch.grid * bins:,} at most."
+
+
+_CLEAR = HISTOGRAM[HISTOGRAM.index("  for (int b") : HISTOGRAM.index("  for (int i")]
+_COUNT_ONE = "atomicAdd(&mine[bins_of[i]], 1);"
+_ADD_COPY = HISTOGRAM[HISTOGRAM.rindex("  for (int b") : HISTOGRAM.rindex("}\n")]
+_NEXT = "; i += gridDim.x * blockDim.x"
+_I = "  int i = blockIdx.x * blockDim.x + threadIdx.x;\n  if (i < n) {\n"
+_LOOP = HISTOGRAM[HISTOGRAM.index("  for (int i") : HISTOGRAM.index("    atomicAdd(&mine")]
+HISTOGRAM_EXERCISE = Exercise(
+    "07.histogram",
+    "a histogram with a private copy for each block",
+    HISTOGRAM,
+    hints=(
+        "Three parts: the block clears its copy; its threads count in it; the block adds it to "
+        "counts. Which of them must not overlap?",
+        "The first and the last part are loops over bins: thread t takes bins t, t + blockDim.x, "
+        "... The middle part is a loop over elements, in steps of all threads of the grid.",
+        "In the copy, threads of one block meet: atomicAdd in shared memory. In counts, blocks "
+        "meet: atomicAdd again. A barrier after the first part, and one after the second.",
+    ),
+    wrong=(
+        Wrong(HISTOGRAM.replace(_COUNT_ONE, "atomicAdd(&counts[bins_of[i]], 1);")
+              .replace("&counts[b], mine[b]", "&counts[b], 0"), NO_COPY),
+        Wrong(HISTOGRAM.replace("for (int b = threadIdx.x; b < bins; b += blockDim.x) {\n"
+                                "    mine", "int b = threadIdx.x;\n  if (b < bins) {\n    mine"),
+              NOT_CLEARED),
+        Wrong(HISTOGRAM.replace(_CLEAR, _CLEAR.replace("  __syncthreads();\n", "")),
+              CLEAR_BARRIER),
+        Wrong(HISTOGRAM.replace(f"  __syncthreads();\n{_ADD_COPY}", _ADD_COPY), ADD_BARRIER),
+        Wrong(HISTOGRAM.replace(_COUNT_ONE, "mine[bins_of[i]] += 1;"), COPY_LOST),
+        Wrong(HISTOGRAM.replace("atomicAdd(&counts[b], mine[b])", "counts[b] += mine[b]"),
+              COUNTS_LOST),
+        Wrong(HISTOGRAM.replace("atomicAdd(&counts", "atomicExch(&counts"), OVERWRITTEN),
+        Wrong(HISTOGRAM.replace(_ADD_COPY, "  int b = threadIdx.x;\n  if (b < bins) "
+                                "atomicAdd(&counts[b], mine[b]);\n"), SOME_BINS),
+        Wrong(HISTOGRAM.replace(_LOOP, _I), ELEMENTS_LEFT),
+        Wrong(HISTOGRAM.replace(_NEXT, "; i += blockDim.x"), COUNTED_TWICE),
+        Wrong(HISTOGRAM.replace("mine[256]", "mine[64]"), COPY_SMALL),
+        Wrong(HISTOGRAM.replace("&mine[bins_of[i]]", "mine[bins_of[i]]"), NO_AMPERSAND),
+    ),
+    points=3,
+    unproved="that it is faster; where few elements share a bin, a copy may not be worth its "
+    "clearing.",
+    judge=KernelTask(
+        "07.histogram", "histogram", _histogram_launches, _histogram_fault, _histogram_counts
+    ),
+)  # fmt: skip
+
+# ---- 07.transpose ---------------------------------------------------------------------------
+
+TRANSPOSE = r"""
+extern "C" __global__ void transpose(const float* input, float* output, int R, int C) {
+  __shared__ float tile[32][33];
+  int left = blockIdx.x * 32, top = blockIdx.y * 32, x = threadIdx.x;
+  for (int y = threadIdx.y; y < 32; y += blockDim.y) {
+    if (top + y < R && left + x < C) tile[y][x] = input[(top + y) * C + left + x];
+  }
+  __syncthreads();
+  for (int y = threadIdx.y; y < 32; y += blockDim.y) {
+    if (left + y < C && top + x < R) output[(left + y) * R + top + x] = tile[x][y];
+  }
+}
+"""
+TRANSPOSE_SECTORS = 1700  # for 64 x 96 numbers
+TURNED_IN_MEMORY = (
+    "The result is right, and one of the two arrays is touched down its columns: too many sectors. "
+    "Read a tile along the rows of input, and write it along the rows of output; turn it between."
+)
+TOO_OFTEN = "The result is right, but some numbers are read or written more than once."
+TILE_BARRIER = (
+    "A thread reads a number of the tile that another one has perhaps not put there yet: all must "
+    "have read their part of input before anybody writes output."
+)
+LEFT_TILE = (
+    "A thread that has nothing to read may have something to write, since the tile is turned in "
+    "between: guard the read, and do not return."
+)
+NOT_TURNED_TILE = (
+    "The tiles are in their new places, but each of them is not turned: what is written along a "
+    "row of output stands in a column of the tile."
+)
+TILE_STAYS = (
+    "Each tile is turned, but it stays at its place: the tile at column `left` of input belongs to "
+    "row `left` of output."
+)
+NO_GUARD_TILE = (
+    "Tiles at the right and at the lower edge reach past the matrix: guard both the reads and the "
+    "writes."
+)
+GUARD_OF_INPUT = (
+    "The write has the guard of the read. In the second part, x runs along the rows of input and y "
+    "along its columns: the guard must be turned, too."
+)
+ROWS_LEFT = (
+    "A block has fewer than 32 rows of threads: each thread does several rows of the tile, in "
+    "steps of blockDim.y."
+)
+FIXED_ROWS = "The step is a number, and blocks differ: blockDim.y tells how many rows they have."
+WRONG_WIDTH = "A row of input has C numbers, a row of output R: one of the two is mistaken here."
+
+
+def _transpose_launch(R: int, C: int, rows: int) -> Launch:
+    matrix = np.random.default_rng([73, R, C]).normal(size=(R, C)).astype(np.float32)
+    mistakes = {}
+    if R % 32 == C % 32 == 0:
+        tiles = matrix.reshape(R // 32, 32, C // 32, 32)
+        mistakes[NOT_TURNED_TILE] = tiles.transpose(2, 1, 0, 3).reshape(C, R)
+        if R == C:
+            mistakes[TILE_STAYS] = tiles.transpose(0, 3, 2, 1).reshape(C, R)
+        if R < C:
+            places = np.arange(R)[:, None] * R + np.arange(C)
+            mistakes[WRONG_WIDTH] = np.ascontiguousarray(matrix.ravel()[places].T)
+    if C % 32:
+        left = matrix.T.copy()
+        left[C // 32 * 32 :, np.arange(R) % 32 >= C % 32] = unwritten(1)
+        mistakes[LEFT_TILE] = left
+    return Launch(
+        f"{R} rows of {C}, blocks of 32 x {rows}", (-(-C // 32), -(-R // 32)), (32, rows),
+        (matrix, unwritten(C, R), R, C),
+        (1, np.ascontiguousarray(matrix.T)),
+        mistakes,
+    )  # fmt: skip
+
+
+def _transpose_launches() -> list[Launch]:
+    return [
+        _transpose_launch(64, 96, 8),
+        _transpose_launch(64, 64, 8),
+        _transpose_launch(32, 64, 32),
+        _transpose_launch(40, 7, 4),
+        _transpose_launch(1, 70, 16),
+    ]
+
+
+def _transpose_fault(fault: KernelFault, code: str) -> str:
+    R, C = fault.report.launched.values[-2:] if fault.report else (0, 0)
+    whole = R % 32 == C % 32 == 0
+    if re.search(r"\+=\s*\d", code):
+        return FIXED_ROWS
+    if fault.array in ("input", "output"):
+        if re.search(r"input\s*\[[^]]*\*\s*R\b|output\s*\[[^]]*\*\s*C\b", code):
+            return WRONG_WIDTH
+        if fault.kind == "out of bounds":
+            return "" if whole else NO_GUARD_TILE
+        return TILE_STAYS if fault.kind == "race" and fault.array == "output" else ""
+    if fault.kind == "race" or ("uninitialized" in fault.kind and "__syncthreads" not in code):
+        return TILE_BARRIER
+    if fault.kind != "uninitialized shared memory":
+        return ""
+    if whole:
+        return ROWS_LEFT
+    guards = len(re.findall(r"[<>]=?\s*[RC]\b", code))
+    return GUARD_OF_INPUT if guards > 2 else NO_GUARD_TILE
+
+
+def _transpose_counts(report: Report, launch: Launch, code: str) -> str:
+    sectors = report.total("sectors")
+    if launch.args[2:] != (64, 96) or sectors <= TRANSPOSE_SECTORS:
+        return ""
+    told = f"On {launch.what}: {sectors:,} sectors; the budget is {TRANSPOSE_SECTORS:,}."
+    spread = max(line.sectors_per_request for line in report.lines if not line.shared) > 8
+    message = TURNED_IN_MEMORY if spread else TOO_OFTEN
+    message = FIXED_ROWS if re.search(r"\+=\s*\d", code) else message
+    return f"{message}\n\n{told}\n{by_line(report)}"
+
+
+_READ_TILE = TRANSPOSE[TRANSPOSE.index("  for (int y") : TRANSPOSE.index("  __syncthreads")]
+_WRITE_GUARD = "if (left + y < C && top + x < R) output"
+_EACH_ROW = "for (int y = threadIdx.y; y < 32; y += blockDim.y) {"
+TRANSPOSE_EXERCISE = Exercise(
+    "07.transpose",
+    "a transpose through tiles in shared memory",
+    TRANSPOSE,
+    hints=(
+        "Take one tile of 32 x 32 numbers on paper. Its rows are rows of input; which rows of "
+        "output does it become, and where do they begin?",
+        "Two parts with a barrier between them. In both, neighboring threads (threadIdx.x) touch "
+        "neighboring addresses in global memory; so in one of them they go down the tile.",
+        "Read tile[y][x] from input at (top + y, left + x); write tile[x][y] to output at "
+        "(left + y, top + x). Each part is a loop over y in steps of blockDim.y, with a guard.",
+    ),
+    wrong=(
+        Wrong(TRANSPOSE.replace("output[(left + y) * R + top + x] = tile[x][y]", "(void)0").replace(
+            "tile[y][x] = input", "output[(left + x) * R + top + y] = input"), TURNED_IN_MEMORY),
+        Wrong(TRANSPOSE.replace("  __syncthreads();\n", ""), TILE_BARRIER),
+        Wrong(TRANSPOSE.replace("tile[x][y]", "tile[y][x]"), NOT_TURNED_TILE),
+        Wrong(TRANSPOSE.replace("output[(left + y) * R + top + x]",
+                                "output[(top + y) * R + left + x]"), TILE_STAYS),
+        Wrong(TRANSPOSE.replace("if (top + y < R && left + x < C) ", ""), NO_GUARD_TILE),
+        Wrong(TRANSPOSE.replace(_WRITE_GUARD, "if (top + y < R && left + x < C) output"),
+              GUARD_OF_INPUT),
+        Wrong(TRANSPOSE.replace(_EACH_ROW, "int y = threadIdx.y;\n  {", 1), ROWS_LEFT),
+        Wrong(TRANSPOSE.replace(_READ_TILE, "  if (left + x >= C) return;\n" + _READ_TILE),
+              LEFT_TILE),
+        Wrong(TRANSPOSE.replace("y += blockDim.y", "y += 8"), FIXED_ROWS),
+        Wrong(TRANSPOSE.replace("(top + y) * C", "(top + y) * R"), WRONG_WIDTH),
+    ),
+    points=3,
+    unproved="that the banks of shared memory are used evenly: look at the passes of a report with "
+    "tile[32][32] and with tile[32][33].",
+    judge=KernelTask(
+        "07.transpose", "transpose", _transpose_launches, _transpose_fault, _transpose_counts
+    ),
+)  # fmt: skip
+
+EXERCISES = (
+    GRID, PREDICT, AXPY_EXERCISE, BOUNDS, LOST_UPDATE, BARRIER, COALESCE, MEAN, REDUCE_EXERCISE,
+    HISTOGRAM_EXERCISE, TRANSPOSE_EXERCISE,
+)  # fmt: skip
