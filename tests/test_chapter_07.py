@@ -12,7 +12,13 @@ pytest.importorskip("ipywidgets", reason="the controls are made with ipywidgets"
 from compiler import needs_compiler  # noqa: E402
 from test_book import CHAPTERS, code_cells  # noqa: E402
 
-from embag_edu.chapters.ch07.figures import grid_picture, lanes, mapping_picture, strided  # noqa: E402
+from embag_edu.chapters.ch07.figures import (  # noqa: E402
+    gpu_picture,
+    grid_picture,
+    lanes,
+    mapping_picture,
+    strided,
+)
 from embag_edu.chapters.ch07.widgets import grid_control, stride_control  # noqa: E402
 from embag_edu.cuda import source  # noqa: E402
 from embag_edu.cuda_on_cpu import RawModule, nvrtc  # noqa: E402
@@ -119,3 +125,9 @@ def kernels_in(path):
 def test_what_runs_in_a_cell_is_accepted_by_nvrtc(path):
     for name, text in kernels_in(path):
         assert not nvrtc.compile_check(text, [], "sm_90").errors, name
+
+
+def test_gpu_picture_names_its_parts_and_whose_sizes_they_are():
+    alt = gpu_picture().alt
+    for part in ("sizes of an H200", "132 multiprocessors", "shared memory", "L2", "141 GB"):
+        assert part in alt

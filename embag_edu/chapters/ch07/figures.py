@@ -239,3 +239,72 @@ def mapping_picture(B: int = 4, D: int = 8, together: int = 8) -> style.Picture:
         f"{int((crossed < together).any(axis=1).sum())} bags: neighbors in number are {D} "
         "elements apart in memory.",
     )
+
+
+# -------------------------------------------------------------------------- a GPU
+
+MULTIPROCESSORS = 132  # of an H200; so are the sizes in the picture
+
+
+def gpu_picture() -> style.Picture:
+    """The parts of a GPU that this chapter speaks of, and where a launch's blocks go."""
+    figure, ax = style.board(37, 19.5, unit=0.26)
+    _part(ax, 0.4, -0.6, 6.0, 6.4, style.PAPER, "host")
+    for line, told in enumerate(("your Python:", "launch, copy,", "wait")):
+        style.note(ax, 3.4, -2.6 - 1.2 * line, told, size=style.SMALL)
+    style.arrow(ax, (6.6, -3.6), (8.6, -3.6))
+    style.note(ax, 7.6, -2.9, "queue", size=style.SMALL)
+    _part(ax, 8.8, -0.6, 27.6, 18.2, style.PAPER, f"GPU: {MULTIPROCESSORS} multiprocessors")
+    _multiprocessor(ax, 9.6, -2.4)
+    for k, number in enumerate(("1", "2", "...", f"{MULTIPROCESSORS - 1}")):
+        _part(ax, 24.8 + 2.8 * k, -2.4, 2.4, 9.6, style.FAINT, number)
+    style.note(ax, 30.2, -12.6, "more multiprocessors", size=style.SMALL, color=style.QUIET)
+    _part(ax, 9.6, -13.4, 26.0, 1.7, style.tint(style.TEAL, 0.6), "L2 cache, for all: 50 MB")
+    _part(ax, 9.6, -16.2, 26.0, 1.7, style.tint(style.AMBER, 0.7),
+          "global memory, where the arrays are: 141 GB")  # fmt: skip
+    for y in (-12.0, -15.1):
+        style.arrow(ax, (14.0, y), (14.0, y - (1.4 if y == -12.0 else 1.1)))
+        style.arrow(ax, (15.4, y - (1.4 if y == -12.0 else 1.1)), (15.4, y))
+    return style.Picture(
+        figure,
+        "The host, where Python runs, puts launches into a queue of the GPU. The GPU, here with "
+        f"the sizes of an H200, has {MULTIPROCESSORS} multiprocessors. One is shown in detail: it "
+        "holds some blocks at a time, each made of warps of 32 threads, with registers for each "
+        "thread, shared memory for each block, and an L1 cache. Below all multiprocessors lie an "
+        "L2 cache of 50 MB and the global memory of 141 GB, where the arrays are.",
+    )
+
+
+def _part(
+    ax: Axes, x: float, y: float, width: float, height: float, fill: object, name: str
+) -> None:
+    """A box with its top left corner at (x, y), and its name at the top, inside."""
+    ax.add_patch(Rectangle((x, y - height), width, height, fc=fill, ec=style.INK, lw=1.0))
+    style.note(ax, x + width / 2, y - 0.85, name, size=style.SMALL, weight="bold")
+
+
+def _multiprocessor(ax: Axes, x: float, y: float) -> None:
+    """One multiprocessor: two blocks of two warps, and its memories."""
+    _part(ax, x, y, 14.8, 9.6, style.FAINT, "multiprocessor 0")
+    for block in (0, 1):
+        left = x + 0.5 + 7.0 * block
+        _part(
+            ax,
+            left,
+            y - 1.6,
+            6.8,
+            5.0,
+            style.tint(style.BLUE, 0.15),
+            ("a block", "another block")[block],
+        )
+        for warp in (0, 1):
+            top = y - 3.3 - 1.0 * warp
+            style.note(ax, left + 0.2, top - 0.35, f"warp {warp}", align="left", size=7)
+            for lane in range(32):
+                at = (left + 1.9 + 0.145 * lane, top - 0.65)
+                ax.add_patch(Rectangle(at, 0.1, 0.6, fc=style.BLUE, lw=0))
+        style.note(ax, left + 3.4, y - 5.85, "its shared memory", size=7)
+        ax.add_patch(Rectangle((left + 0.5, y - 6.3), 5.8, 0.85, fill=False, ec=style.INK, lw=0.8))
+    style.note(ax, x + 7.4, y - 7.4, "registers: 65,536 of 4 bytes, shared out to the threads",
+               size=7.5)  # fmt: skip
+    style.note(ax, x + 7.4, y - 8.6, "shared memory and L1 cache: 256 KB together", size=7.5)
