@@ -13,18 +13,17 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-from embag_edu.course import hand_ins, marking, notebooks
+from embag_edu.course import box, hand_ins, marking, notebooks
 from embag_edu.course.hand_ins import HandIn
 from embag_edu.course.marking import Job
 from embag_edu.course.marks import NOTHING, CsvFile, Mark, clean, table
 from embag_edu.course.notebooks import Notebook, checked_names, marks
 
-WARNING = (
-    "Handed-in code is run on this machine. Each notebook has a process and folders of its own, "
-    "and limits; it can still read what you can read. For strangers' code, use a container or a "
-    "virtual machine that holds nothing else."
+RISK = (
+    f"Where the system offers namespaces, {box.SAID[box.NAMESPACES]}. Else {box.SAID[box.PLAIN]}."
 )
 SPARE = 60.0  # seconds that a process may take beside its notebook
 
@@ -45,7 +44,8 @@ def grade(
     A notebook that cannot be read, or belongs to no solutions notebook, gets one Mark that says so.
     """
     found = hand_ins.found(given, roster)
-    batch = each_marked(found, handed_out(book_dir), seconds, total, marking.mark)
+    jobs = partial(Job, seconds=seconds, total=total, protection=box.available())
+    batch = each_marked(found, handed_out(book_dir), jobs, marking.mark)
     return [mark for own in batch for mark in own]
 
 
@@ -58,8 +58,7 @@ def handed_out(book_dir: str | Path) -> list[Notebook]:
 def each_marked(
     found: Sequence[HandIn],
     originals: Sequence[Notebook],
-    seconds: float,
-    total: float,
+    job: Callable[..., Job],
     mark: Callable[[Job], list[Mark]],
 ) -> Iterator[list[Mark]]:
     """The marks of one notebook after the other. Whatever goes wrong with one becomes its mark."""
@@ -68,7 +67,7 @@ def each_marked(
         try:
             submitted = notebooks.read_handed_in(each.path)
             original = original_of(submitted, originals)
-            yield mark(Job(student, path, submitted, original, seconds, total))
+            yield mark(job(student, path, submitted, original))
         except Exception as error:
             why = str(error) or type(error).__name__
             yield [Mark(student, path, NOTHING, 0, 0, f"not marked: {why}")]
@@ -123,10 +122,13 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"Not started: {error}", file=sys.stderr)
         return 2
-    print(WARNING, file=sys.stderr)
+    protection = box.available()
+    said = f"Handed-in code is run on this machine: {box.SAID[protection]}."
+    print(said, file=sys.stderr)
+    job = partial(Job, seconds=options.seconds, total=options.total, protection=protection)
     found = hand_ins.found(options.hand_in, roster)
     everything: list[Mark] = []
-    batch = each_marked(found, originals, options.seconds, options.total, mark_apart)
+    batch = each_marked(found, originals, job, mark_apart)
     for number, own in enumerate(batch, 1):
         everything += own
         if out:
@@ -136,12 +138,12 @@ def main(argv: list[str] | None = None) -> int:
               for name in hand_ins.without_hand_in(found, roster)]  # fmt: skip
     if out:
         out.write(absent)
-    print(table(everything + absent))
+    print(f"{table(everything + absent)}\n\n{said}")
     return 1 if any(mark.missing for mark in everything) else 0
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m embag_edu grade", epilog=WARNING)
+    parser = argparse.ArgumentParser(prog="python -m embag_edu grade", epilog=RISK)
     parser.add_argument("hand_in", nargs="+", help="handed-in notebooks, or folders of them")
     parser.add_argument("--csv", help="also write the marks to this file, as they come")
     parser.add_argument("--roster", help="a CSV file: name of a file or folder, student")

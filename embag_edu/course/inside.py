@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from embag_edu.course import values
+from embag_edu.course.box import end_with_parent
 
 
 class OutOfTime(BaseException):
@@ -168,6 +169,7 @@ def main() -> None:
     """Take the lines to the grader out of the answers' reach, then serve."""
     read = os.fdopen(os.dup(0), "r", encoding="utf-8")
     write = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    end_with_parent()
     limit(**json.loads(sys.argv[1]))
     sys.argv, sys.path[0] = ["notebook"], ""
     served = Inside(read, write)

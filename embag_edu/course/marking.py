@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from embag_edu.course.box import Box, adopt, end_family
+from embag_edu.course.box import Box, adopt, end_family, end_with_parent
 from embag_edu.course.exercise import (
     Exercise,
     ExerciseFailed,
@@ -58,6 +58,7 @@ class Job:
     original: Notebook
     seconds: float = 60.0  # for one cell, and for one check
     total: float = 600.0  # for the whole notebook
+    protection: str = ""  # one of those of `box`; by default, what this system offers
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class _Run:
 
     def _kernel(self, which: str) -> Kernel:
         if which not in self.boxes or (which == "sources" and self.boxes[which].gone):
-            self.boxes[which] = Kernel(Box())
+            self.boxes[which] = Kernel(Box(self.job.protection))
         return self.boxes[which]
 
     @contextlib.contextmanager
@@ -264,6 +265,7 @@ def main() -> None:
     os.dup2(2, 1)  # nothing else may be printed between the marks
     when_passed.clear()  # what others pass is not kept in a copy of one's own
     adopt()
+    end_with_parent()
     try:
         found = mark(Job(**json.load(sys.stdin)))
     finally:
