@@ -74,7 +74,7 @@ class Inside:
     def serve(self) -> None:
         """Answer request after request, until the grader closes the line."""
         say, do = self._say, {"run": self._run, "value": self._value, "call": self._call,
-                              "observe": self._observe, "judge": self._judge}  # fmt: skip
+                              "observe": self._observe, "launch": self._launch}  # fmt: skip
         say({"ready": True})
         for line in self.read:
             request = json.loads(line)
@@ -130,15 +130,10 @@ class Inside:
         tools = find(request["exercise"]).tools
         return {"value": tools(self.held[request["function"]]) if tools else ""}
 
-    def _judge(self, request: Any) -> Any:
-        """For CUDA source, in a box in which no cell has run: '' where it is right."""
-        from embag_edu.course.exercise import ExerciseFailed, check
+    def _launch(self, request: Any) -> Any:
+        from embag_edu.course.launches import launch
 
-        try:
-            check(request["exercise"], request["source"])
-        except ExerciseFailed as failed:
-            return {"value": str(failed)}
-        return {"value": ""}
+        return {"value": None, "launched": launch(request)}
 
     def _outer(self, number: int) -> Callable[..., Any]:
         """A function of the grader's, such as the faulty bag that a test is to find."""

@@ -168,12 +168,13 @@ class KernelTask:
     orders: Sequence[int] = (0, 1, 2)
     atol: float = 1e-5
 
-    def __call__(self, mine: Any) -> str:
+    def __call__(self, mine: Any, kernel: Callable[[str, str], Any] = RawKernel) -> str:
+        """What to say to an answer; `kernel` makes what is launched of a source and a name."""
         code = mine() if callable(mine) else mine
         if not isinstance(code, str):
             return NOT_SOURCE
         try:
-            message = self.judge(RawKernel(code, self.kernel), code)
+            message = self.judge(kernel(code, self.kernel), code)
         except CompileError as error:
             why = NO_AMPERSAND if _atomic_of_a_value(error, code) else ""
             why = NOT_A_CALL if re.search(r"\b__syncthreads\s*;", plain(code)) else why

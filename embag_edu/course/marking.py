@@ -34,6 +34,7 @@ from embag_edu.course.exercise import (
     when_passed,
 )
 from embag_edu.course.kernel_exercise import KernelTask
+from embag_edu.course.launches import RemoteKernel
 from embag_edu.course.marks import TO_READ, Mark
 from embag_edu.course.notebooks import (
     CODE_STUB,
@@ -169,25 +170,25 @@ class _Run:
             return _one_line(error)
         try:
             if isinstance(exercise.judge, KernelTask):
-                return self._of_source(exercise, mine)
+                return self._of_source(exercise, exercise.judge, mine)
             with self._time(kernel):
                 _check(exercise, mine)
         except Exception as error:
             return _one_line(error)
         return ""
 
-    def _of_source(self, exercise: Exercise, mine: Any) -> str:
-        """CUDA source is run in another box, in which nothing of the notebook has run."""
+    def _of_source(self, exercise: Exercise, task: KernelTask, mine: Any) -> str:
+        """CUDA source is launched in another box, in which nothing of the notebook has run."""
         with self._time(self._kernel("cells")):
             code = mine() if isinstance(mine, Remote) else mine
-        if not isinstance(code, str):
-            _check(exercise, code)  # which says what is wanted
-        kernel = self._kernel("sources")
         try:
+            kernel = self._kernel("sources")
+            judge = partial(task, kernel=partial(RemoteKernel, kernel))
             with self._time(kernel):
-                return _first_line(kernel.judge(exercise.name, code))
+                _check(dataclasses.replace(exercise, judge=judge), code)
         except Gone as gone:
             return f"no answer: {gone}"
+        return ""
 
     def _why_undefined(self, name: str, error: Exception) -> str:
         """For an answer that does not exist: the error of the cell that was to define it."""

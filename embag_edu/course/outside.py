@@ -65,9 +65,11 @@ class Kernel:
         """With what a function does its work, where the exercise excludes a tool."""
         return str(self._ask(do="observe", function=number, exercise=exercise))
 
-    def judge(self, exercise: str, source: str) -> str:
-        """What the judge of CUDA source says of it: '' where it is right."""
-        return str(self._ask(do="judge", exercise=exercise, source=source))
+    def launch(self, **request: Any) -> dict[str, Any]:
+        """Launch a CUDA kernel: see `launches`."""
+        more: dict[str, Any] = {}
+        self._ask(more, do="launch", **request)
+        return dict(more["launched"])
 
     # ---- the talk ----
 
@@ -97,6 +99,7 @@ class Kernel:
         with self._reading():
             for name in {"after", "saved"} & answer.keys():
                 more[name] = self._unpacked(answer[name])
+            more["launched"] = answer.get("launched")
             if "raised" not in answer:
                 return self._unpacked(answer["value"])
             error = values.unpacked_error(answer["raised"])
