@@ -38,7 +38,9 @@ COMMANDS = {  # name: (what it does, where it is done, what it needs: embag_edu[
                   "embag_edu.course.notebooks:main", "book"),
     "minutes": ("how long each chapter takes to read, and its exercises to do, by one rule",
                 "embag_edu.course.minutes:main", "book"),
-    "grade": ("marks for exercise notebooks that were handed in",
+    "course": ("for instructors: marks, and what else a course needs",
+               "embag_edu.course.command:main", "book"),
+    "grade": ("marks for notebooks that were handed in: the same as `course grade`",
               "embag_edu.course.grading:main", "book"),
 }  # fmt: skip
 

@@ -2,13 +2,25 @@
 
 import copy
 import csv
+import importlib.util
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from embag_edu.course import Case, Exercise, check, grading, hand_ins, marks, notebooks, outside
+from embag_edu.course import (
+    Case,
+    Exercise,
+    check,
+    command,
+    grading,
+    hand_ins,
+    marks,
+    notebooks,
+    outside,
+)
 
 pytest.importorskip("IPython", reason="IPython runs the cells of the notebooks that are marked")
 
@@ -336,6 +348,30 @@ def test_wrong_calls_of_the_command(words, said, book, tmp_path, monkeypatch, ca
     words = words if "--book" in words else [*words, "--book", str(book)]
     assert grading.main(words) == 2
     assert said in capsys.readouterr().err
+
+
+def test_course_grade_is_the_same_command(capsys):
+    assert command.main([]) == 2 and "grade  marks for" in capsys.readouterr().out
+    assert command.main(["grade", "x.ipynb", "--book", "nowhere"]) == 2
+    assert "no notebook in nowhere" in capsys.readouterr().err
+
+
+def test_the_wheel_holds_the_book(monkeypatch, tmp_path):
+    pytest.importorskip("setuptools", reason="setuptools makes the wheel")
+    root = Path(__file__).parents[1]
+    backend = importlib.util.spec_from_file_location("backend", root / ".ci" / "backend.py")
+    made = importlib.util.module_from_spec(backend)
+    backend.loader.exec_module(made)
+    touch(tmp_path, "book/solutions/01_bags.ipynb", "book/01_bags.ipynb", "embag_edu/x.ipynb")
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr(made.build_meta, "build_wheel",
+                        lambda *_: seen.extend(Path("embag_edu").rglob("*.ipynb")))  # fmt: skip
+    made.build_wheel(".")
+    assert {str(path.relative_to("embag_edu")) for path in seen} == {
+        "x.ipynb", "_book/01_bags.ipynb", "_book/solutions/01_bags.ipynb",
+    }  # fmt: skip
+    assert not Path("embag_edu/_book").exists() and notebooks.BOOK == root / "book"
 
 
 def test_help_says_what_protects(capsys):

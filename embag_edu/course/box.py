@@ -82,7 +82,7 @@ class Limits:
     open_files: int = 512
 
 
-RESIDENT = 6 << 30  # bytes of memory that a box may really use, all its processes together
+RESIDENT = 4 << 30  # bytes of memory that a box may really use, all its processes together
 
 
 class Box:

@@ -1,4 +1,4 @@
-"""Marks for handed-in notebooks: `python -m embag_edu grade hand_ins/ --csv marks.csv`.
+"""Marks for handed-in notebooks: `python -m embag_edu course grade hand_ins/ --csv marks.csv`.
 
 Each notebook is marked by a process of its own (`marking.py`), which runs its cells in another one
 (`box.py`) and judges the answers itself. What one notebook does cannot change another's marks, and
@@ -143,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m embag_edu grade", epilog=RISK)
+    parser = argparse.ArgumentParser(prog="python -m embag_edu course grade", epilog=RISK)
     parser.add_argument("hand_in", nargs="+", help="handed-in notebooks, or folders of them")
     parser.add_argument("--csv", help="also write the marks to this file, as they come")
     parser.add_argument("--roster", help="a CSV file: name of a file or folder, student")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CHECKPOINTS = ".ipynb_checkpoints"  # Jupyter's own copies
-OURS = "solutions", "exercises", "book"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 from embag_edu.course import values
 from embag_edu.course.outside import Kernel
 from embag_edu.cuda_on_cpu import CompileError, KernelFault, NotModeled, RawKernel, settings
+from embag_edu.cuda_on_cpu.arguments import check_arguments
 from embag_edu.cuda_on_cpu.counts import Report, fault_of
 from embag_edu.cuda_on_cpu.faults import Touch
 from embag_edu.cuda_on_cpu.launched import Launched
@@ -88,7 +89,8 @@ class RemoteKernel:
         self.parameters = [Parameter(*each) for each in answer["parameters"]]
         self.warnings = [str(each) for each in answer["warnings"]]
         grid, block = ((*each, 1, 1)[:3] for each in (grid, block))
-        what = self.code, self.name, self.parameters, args
+        given = check_arguments(self.name, self.parameters, args)
+        what = self.code, self.name, self.parameters, given
         launched = Launched(*what, grid, block, *answer["places"])
         found = json.loads(answer["found"])
         for fault in found["faults"]:

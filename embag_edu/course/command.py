@@ -1,0 +1,26 @@
+"""`python -m embag_edu course COMMAND ...`: what an instructor does, one command for each step."""
+
+from __future__ import annotations
+
+import sys
+from pkgutil import resolve_name
+
+from embag_edu.text import aligned
+
+COMMANDS = {  # name: (what it does, where it is done)
+    "grade": ("marks for notebooks that were handed in", "embag_edu.course.grading:main"),
+}
+
+
+def main(words: list[str] | None = None) -> int:
+    """Do what the first of the words says; the exit status."""
+    words = sys.argv[1:] if words is None else words
+    if not words or words[0] not in COMMANDS:
+        listed = aligned((f"  {name}", does) for name, (does, _) in COMMANDS.items())
+        print(f"python -m embag_edu course COMMAND ...   (COMMAND --help says more)\n\n{listed}")
+        return 0 if words in (["-h"], ["--help"]) else 2
+    return int(resolve_name(COMMANDS[words[0]][1])(words[1:]))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
