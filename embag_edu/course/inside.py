@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from embag_edu.course import values
-from embag_edu.course.box import end_with_parent
+from embag_edu.course.processes import end_with_parent
 
 
 class OutOfTime(BaseException):

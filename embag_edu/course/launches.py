@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from typing import Any
 
 from embag_edu.course import values
-from embag_edu.course.outside import Kernel
 from embag_edu.cuda_on_cpu import CompileError, KernelFault, NotModeled, RawKernel, settings
 from embag_edu.cuda_on_cpu.arguments import check_arguments
 from embag_edu.cuda_on_cpu.counts import Report, fault_of
@@ -62,10 +61,13 @@ def _no_function(*_: Any) -> Any:
 
 
 class RemoteKernel:
-    """A kernel whose launches are done in a box. Called like `RawKernel`, with the same faults."""
+    """A kernel whose launches are done in a box. Called like `RawKernel`, with the same faults.
 
-    def __init__(self, box: Kernel, code: str, name: str) -> None:
-        self.box, self.code, self.name = box, code, name
+    launch: hands a request over to the box: `Kernel.launch` of `outside`.
+    """
+
+    def __init__(self, launch: Callable[..., dict[str, Any]], code: str, name: str) -> None:
+        self.launch, self.code, self.name = launch, code, name
         self.report: Report | None = None
         self.parameters: list[Parameter] = []
         self.warnings: list[str] = []
@@ -73,7 +75,7 @@ class RemoteKernel:
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any]) -> None:
         now = current()
         wanted = {"mode": "checked", "order": now.order, "seconds": now.seconds, "log": now.log}
-        answer = self.box.launch(
+        answer = self.launch(
             code=self.code, kernel=self.name, grid=grid, block=block, settings=wanted,
             arguments=values.sent(tuple(args), []),
         )  # fmt: skip

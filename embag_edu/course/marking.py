@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from embag_edu.course.box import Box, adopt, end_family, end_with_parent
+from embag_edu.course.box import Box
 from embag_edu.course.exercise import (
     Exercise,
     ExerciseFailed,
@@ -47,6 +47,7 @@ from embag_edu.course.notebooks import (
     source,
 )
 from embag_edu.course.outside import Gone, Kernel, Remote
+from embag_edu.course.processes import adopt, end_family, end_with_parent
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ class _Run:
             code = mine() if isinstance(mine, Remote) else mine
         try:
             kernel = self._kernel("sources")
-            judge = partial(task, kernel=partial(RemoteKernel, kernel))
+            judge = partial(task, kernel=partial(RemoteKernel, kernel.launch))
             with self._time(kernel):
                 _check(dataclasses.replace(exercise, judge=judge), code)
         except Gone as gone:
