@@ -26,6 +26,8 @@ import numpy as np
 from embag_edu.course.differ import EXACTLY, Allowed, differ, entry, text
 
 RANDOM_CALLS = 50
+RANDOM_NAME = "random call "
+CAUSE_CALLS = 20  # of these, a cause must agree with
 NAME = re.compile(r"\d\d\.[a-z][a-z0-9_]*")
 
 
@@ -119,7 +121,7 @@ class Exercise:
         """Random call `number` of this exercise, with new arguments each time."""
         assert self.random_call is not None
         arguments = self.random_call(np.random.default_rng([number, len(self.name)]))
-        return Case(f"random call {number}", *arguments)
+        return Case(f"{RANDOM_NAME}{number}", *arguments)
 
     def allowed(self) -> Allowed:
         """What the results of an answer may differ by from the right answer's."""
@@ -279,12 +281,14 @@ def check(name: str | Exercise, mine: Any) -> None:
             f"{exercise.name}: check wants your function, and was given {text(mine)}. Write its "
             "name without parentheses after it."
         )
-    passed = []
-    for kind, calls in _calls(exercise).items():
+    passed: list[str] = []
+    kinds = _calls(exercise)
+    for kind, calls in kinds.items():
         tried = [_try(exercise, mine, call) for call in calls]
-        failures = [attempt for attempt in tried if attempt.problem]
-        if failures:
-            raise ExerciseFailed(_failure_text(exercise, failures, tried))
+        if any(attempt.problem for attempt in tried):
+            more = [] if passed else kinds["random calls"][:CAUSE_CALLS]
+            others = [_try(exercise, mine, call) for call in more]
+            raise ExerciseFailed(_failure_text(exercise, tried, others))
         passed += [f"{len(tried)} {kind}" if len(tried) > 1 else "1 case"] if tried else []
     if exercise.tools is not None:
         _refuse(exercise, exercise.tools(mine))
@@ -300,7 +304,13 @@ def _calls(exercise: Exercise) -> dict[str, list[_Call]]:
 
 
 def _named(exercise: Exercise, at: int) -> Case:
-    return exercise.cases()[at]
+    """Case `at`. Arguments are given by place where they can be: an answer may rename them."""
+    case = exercise.cases()[at]
+    try:
+        given = inspect.signature(exercise.reference).bind(*case.args, **case.kwargs)
+    except (TypeError, ValueError):
+        return case
+    return Case(case.name, *given.args, **given.kwargs)
 
 
 def _swapped(name: Any, mine: str) -> str:
@@ -382,7 +392,7 @@ class _Attempt:
 
 def _try(exercise: Exercise, mine: Callable[..., Any], call: _Call) -> _Attempt:
     case, expected = call(), _run(exercise.reference, call())
-    actual = _run(mine, call(), quiet=False)
+    actual = _run(mine, call(), quiet=case.name.startswith(RANDOM_NAME))  # one warning is enough
     if isinstance(actual.error, NotImplementedError) or actual.result is ...:
         raise NotDoneYet(_not_done(exercise)) from None
     raised = _raised(actual.error, mine) if actual.error else ""
@@ -439,8 +449,9 @@ def _changed(exercise: Exercise, before: Case, after: Case) -> str:
 # -------------------------------------------------------------------------- telling what is wrong
 
 
-def _failure_text(exercise: Exercise, failures: list[_Attempt], tried: list[_Attempt]) -> str:
-    total = len(tried)
+def _failure_text(exercise: Exercise, tried: list[_Attempt], others: list[_Attempt]) -> str:
+    """others: attempts that are not told of, but that a cause must agree with as well."""
+    failures, total = [attempt for attempt in tried if attempt.problem], len(tried)
     worst = min(failures, key=lambda attempt: attempt.case.size())
     if len(failures) == 1:
         which = f'It fails on the case "{worst.case.name}" (1 of {total}).'
@@ -451,7 +462,7 @@ def _failure_text(exercise: Exercise, failures: list[_Attempt], tried: list[_Att
     for name, value in zip(names, _values(worst.case), strict=True):
         lines.append(entry(f"    {name} = ", value))
     lines += [*_expected_and_found(worst), "", worst.problem]
-    cause = _cause(exercise, tried, worst)
+    cause = _cause(exercise, tried, others, worst)
     lines += ["", cause] if cause else []
     return "\n".join([*lines, "", _help(exercise)])
 
@@ -464,25 +475,40 @@ def _expected_and_found(attempt: _Attempt) -> list[str]:
     return [f"expected  {first}".replace("\n", indent), f"found     {second}".replace("\n", indent)]
 
 
-def _cause(exercise: Exercise, tried: list[_Attempt], worst: _Attempt) -> str:
+def _cause(
+    exercise: Exercise, tried: list[_Attempt], others: list[_Attempt], worst: _Attempt
+) -> str:
     """What to say of the cause: the message of the wrong answer that fails as this one does.
 
     It must be right wherever the reader's answer is. Where it gives the same outcome on all
     failing cases, it is called likely; where on half of them or more, there is a "perhaps".
     """
     most, message = 0.0, ""
-    failures = [attempt for attempt in tried if attempt.problem]
     for wrong in exercise.wrong:
-        if any(_fails(exercise, wrong, attempt) for attempt in tried if not attempt.problem):
-            continue
-        agrees = sum(_agreement(exercise, wrong, attempt) for attempt in failures)
-        if agrees > most and 2 * agrees >= len(failures):
+        agrees = _share(exercise, wrong, tried)
+        if agrees > most and others:
+            agrees = min(agrees, _share(exercise, wrong, others))
+        if agrees > most:
             most, message = agrees, wrong.message
     if message:
-        return f"{'Likely cause' if most == len(failures) else 'Perhaps'}: {message}"
+        return f"{'Likely cause' if most == 1 else 'Perhaps'}: {message}"
     if worst.actual.result is None and worst.actual.error is None:
         return "Perhaps: the function ends without a `return`, so it returns None."
     return ""
+
+
+def _share(exercise: Exercise, wrong: Wrong, tried: list[_Attempt]) -> float:
+    """Of the failures, the part that the wrong answer explains: a half or more, else 0.
+
+    0 also where it is wrong and the reader's answer is right. 1 where nothing fails.
+    """
+    failures = [attempt for attempt in tried if attempt.problem]
+    if any(_fails(exercise, wrong, attempt) for attempt in tried if not attempt.problem):
+        return 0
+    if not failures:
+        return 1
+    agrees = sum(_agreement(exercise, wrong, attempt) for attempt in failures) / len(failures)
+    return agrees if agrees >= 0.5 else 0
 
 
 def _fails(exercise: Exercise, wrong: Wrong, attempt: _Attempt) -> bool:

@@ -81,7 +81,7 @@ def _cases() -> list[Case]:
 def _any_first_mean(random):
     V = draw.size(random, 1, 9)
     ids = random.integers(0, V, draw.size(random, 1, 7)).tolist()
-    return ids, draw.table(random, V, draw.size(random, 1, 5))
+    return ids, draw.spoiled(random, draw.table(random, V, draw.size(random, 1, 5)))
 
 
 EXERCISES = (

@@ -544,9 +544,7 @@ def _empty_bug_cases() -> list[Case]:
 def _any_empty_bug(random):
     V = draw.size(random, 1, 7)
     input, offsets = draw.bags(random, V)
-    weight = draw.table(random, V, draw.size(random, 1, 4))
-    if random.random() < 0.3:
-        weight[draw.size(random, 0, V - 1)] = np.nan
+    weight = draw.spoiled(random, draw.table(random, V, draw.size(random, 1, 4)))
     return input, offsets, weight
 
 
@@ -730,7 +728,8 @@ def _any_means(random):
     members = [
         random.integers(0, V, draw.size(random, 0, 5)).tolist() for _ in range(draw.size(random, 0))
     ]
-    return members, draw.table(random, V, draw.size(random, 1, 4)).tolist()
+    weight = draw.spoiled(random, draw.table(random, V, draw.size(random, 1, 4)))
+    return members, weight.tolist()
 
 
 MEANS = Exercise(

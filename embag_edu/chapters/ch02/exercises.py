@@ -152,7 +152,7 @@ def _any_padded_mean(random):
     weight, padding = draw.table(random, V, draw.size(random, 1, 4)), int(random.integers(-V, V))
     if random.random() < 0.4:
         weight[padding] = NAN
-    return input.tolist(), weight.tolist(), padding
+    return input.tolist(), draw.spoiled(random, weight).tolist(), padding
 
 
 # ---- 02.tfidf -------------------------------------------------------------------------------

@@ -253,7 +253,7 @@ def _any_max_backward(random):
     grad = draw.table(random, *winners.shape)
     if random.random() < 0.3:
         grad[winners == -1] = NAN
-    return random.integers(0, V, N), winners, grad, V
+    return random.integers(0, V, N), winners, draw.spoiled(random, grad), V
 
 
 def _max(
@@ -331,7 +331,8 @@ def _any_weights_gradient(random):
     weight, padding = draw.table(random, V, D), draw.size(random, 0, V - 1)
     if random.random() < 0.3:
         weight[padding] = NAN
-    return input, offsets, weight, draw.table(random, len(offsets), D), padding
+    grad = draw.spoiled(random, draw.table(random, len(offsets), D))
+    return input, offsets, weight, grad, padding
 
 
 def _weights(

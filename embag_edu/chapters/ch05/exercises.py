@@ -63,7 +63,8 @@ def _sorted_cases() -> list[Case]:
 def _any_sorted_backward(random):
     V = draw.size(random, 1, 7)
     input, offsets = draw.bags(random, V)
-    return input, offsets, draw.table(random, len(offsets), draw.size(random, 1, 4)), V
+    grad = draw.table(random, len(offsets), draw.size(random, 1, 4))
+    return input, offsets, draw.spoiled(random, grad), V
 
 
 def _sorted(
@@ -176,7 +177,7 @@ def _any_frequency_shares(random):
     V = draw.size(random, 1, 6)
     input, _ = draw.bags(random, V)
     shares = draw.table(random, len(input), draw.size(random, 1, 4))
-    shares[random.random(shares.shape) < 0.1] = np.inf
+    shares[random.random(shares.shape) < 0.1] = random.choice([np.inf, np.nan])
     return input, shares, draw.size(random, 0, V)
 
 
@@ -239,8 +240,9 @@ def _coalesce_cases() -> list[Case]:
 
 def _any_coalesce(random):
     N = draw.size(random, 1, 12)
-    values = random.integers(-1, 2, (N, draw.size(random, 1, 4))) / 2
-    return random.integers(0, 9, (1, N)), values.astype(random.choice([np.float32, np.float64]))
+    values = draw.spoiled(random, random.integers(-1, 2, (N, draw.size(random, 1, 4))) / 2)
+    rows = random.integers(0, random.choice([3, 9, 5000]), (1, N))
+    return rows, values.astype(random.choice([np.float32, np.float64]))
 
 
 def _coalesce(indices: np.ndarray, values: np.ndarray, mistake: str) -> Any:

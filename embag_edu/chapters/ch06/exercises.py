@@ -133,7 +133,7 @@ def _any_forward_bytes(random):
     weight = np.zeros((V, draw.size(random, 1, 9)), random.choice(floats))
     if random.random() < 0.5:
         return input, ends, weight
-    return input, ends, weight, np.ones(len(input), random.choice(floats))
+    return input, ends, weight, random.integers(0, 2, len(input)).astype(random.choice(floats))
 
 
 BYTES = Exercise(

@@ -294,6 +294,12 @@ def _summed_by_numpy(rows, S):
     return total
 
 
+def _parts_summed_by_numpy(rows, S):
+    L = len(rows)
+    parts = [_in_order(rows[L * s // S : L * (s + 1) // S]) for s in range(S)]
+    return np.stack(parts).sum(axis=0)
+
+
 def _two_pass_cases() -> list[Case]:
     random = np.random.default_rng(8)
     cases = [
@@ -304,6 +310,7 @@ def _two_pass_cases() -> list[Case]:
         ("a long bag", random.normal(size=(1001, 4)), 16),
         ("one feature", random.normal(size=(90, 1)), 3),
         ("one feature, a long bag", random.normal(size=(2000, 1)), 7),
+        ("one feature, many parts", np.random.default_rng(8).normal(size=(900, 1)), 300),
         ("no row", np.zeros((0, 2)), 4),
     ]
     return [Case(what, rows.astype(np.float32), S) for what, rows, S in cases]
@@ -349,6 +356,11 @@ TWO_PASS = Exercise(
             _summed_by_numpy,
             "NumPy's sum of one column does not go from row to row: it adds eight sums of its own, "
             "side by side. Add row after row.",
+        ),
+        Wrong(
+            _parts_summed_by_numpy,
+            "The parts are right. Their sums were added by NumPy, which for many of them does not "
+            "go from part to part.",
         ),
         Wrong(_in_turns, "A part is a stretch of neighbors, not every S-th row."),
     ),
