@@ -64,6 +64,11 @@ static int told_line(unsigned pc) {
   return first < cuda_on_cpu_n_labels && cuda_on_cpu_labels[first].pc - base == pc ? (int)cuda_on_cpu_labels[first].line : 0;
 }
 static int line_of(unsigned pc) { return abs(told_line(pc)); }
+struct Spot {  // of an access: its line is looked up where a fault is told, not at each access
+  int told;
+  unsigned pc;
+  int line() const { return told ? told : line_of(pc); }
+};
 static void know(unsigned pc, int line) {
   for (unsigned h = pc * 2654435761u >> 22, n = 0; n < 8; n++, h = (h + 1) % 1024)
     if (known[h].pc == pc || !known[h].line) { known[h] = {pc, line}; return; }
@@ -363,8 +368,8 @@ static int nearest_array(uint64_t a) {
   }
   return nearest;
 }
-[[noreturn]] static void refuse(const char* kind, int line, int span, uint64_t a, unsigned bytes, Access access) {
-  Fault& f = new_fault(kind, line);
+[[noreturn]] static void refuse(const char* kind, Spot spot, int span, uint64_t a, unsigned bytes, Access access) {
+  Fault& f = new_fault(kind, spot.line());
   uint64_t start = 0, end = 0;
   if (span != NOWHERE) bounds_of(span, &start, &end);
   f.span = span, f.offset = (long long)(a - start), f.bytes = bytes, f.access = access;
@@ -658,25 +663,25 @@ void copy_pending(const void* shared, unsigned bytes, bool on) {
 }
 
 // ---- an access -----------------------------------------------------------------------------------------------------
-static void check_shared(uint64_t offset, unsigned bytes, Access access, int line, int span, uint64_t a) {
+static void check_shared(uint64_t offset, unsigned bytes, Access access, Spot spot, int span, uint64_t a) {
   for (unsigned i = 0; i < bytes; i++) {
-    if (pending[offset + i]) refuse("async copy", line, span, a, bytes, access);
+    if (pending[offset + i]) refuse("async copy", spot, span, a, bytes, access);
     if (access == WRITE) written[offset + i] = 1;
-    else if (!written[offset + i]) refuse("uninitialized shared memory", line, span, a, bytes, access);
+    else if (!written[offset + i]) refuse("uninitialized shared memory", spot, span, a, bytes, access);
   }
 }
-static int check_place(uint64_t a, unsigned bytes, Access access, int line) {
+static int check_place(uint64_t a, unsigned bytes, Access access, Spot spot) {
   bool in_shared = a - (uint64_t)core.shared < 3 * SHARED_BYTES;
   int span = in_shared ? find_shared(a - (uint64_t)core.shared) : find_span(a);
   if (span == NOWHERE) {
     int nearest = nearest_array(a);
-    refuse(nearest == NOWHERE ? "wild pointer" : "out of bounds", line, nearest, a, bytes, access);
+    refuse(nearest == NOWHERE ? "wild pointer" : "out of bounds", spot, nearest, a, bytes, access);
   }
   uint64_t start, end;
   bounds_of(span, &start, &end);
-  if (a < start || a + bytes > end) refuse("out of bounds", line, span, a, bytes, access);
-  if ((bytes & (bytes - 1)) == 0 && a % bytes) refuse("misaligned", line, span, a, bytes, access);
-  if (span >= 0 && access != READ && !watch.writable[span]) refuse("read-only", line, span, a, bytes, access);
+  if (a < start || a + bytes > end) refuse("out of bounds", spot, span, a, bytes, access);
+  if ((bytes & (bytes - 1)) == 0 && a % bytes) refuse("misaligned", spot, span, a, bytes, access);
+  if (span >= 0 && access != READ && !watch.writable[span]) refuse("read-only", spot, span, a, bytes, access);
   return span;
 }
 static void record_as(const volatile void* pointer, unsigned bytes, Kind kind, int told, const void* caller) {
@@ -687,14 +692,15 @@ static void record_as(const volatile void* pointer, unsigned bytes, Kind kind, i
   if (kind == STORES && me().fence_time[IN_BLOCK]) kind = SETS_FLAG;
   unsigned pc = (unsigned)((uint64_t)caller - base);
   if (told) know(pc, told);
+  const Spot spot = {told, pc};
   uint64_t in_shared = a - (uint64_t)core.shared;
   int span = find_span(a);
   bool whole = span >= 0 && a + bytes <= watch.end[span] && a >= watch.start[span] && !(a & ((bytes & -bytes) - 1));
   if (!whole && access == READ && a - watch.image_low < watch.image_high - watch.image_low) return;  // a constant table
   if (!whole || (access != READ && !watch.writable[span]))
-    span = check_place(a, bytes, access, told ? told : line_of(pc));
+    span = check_place(a, bytes, access, spot);
   if (span < 0) {
-    check_shared(in_shared, bytes, access, told ? told : line_of(pc), span, a);
+    check_shared(in_shared, bytes, access, spot, span, a);
     check_race(shared_shadow, in_shared, bytes, kind, pc, span, a);
   } else {
     if (a - watch.start[span] < covered[span]) check_race(shadow[span], a - watch.start[span], bytes, kind, pc, span, a);
