@@ -409,7 +409,7 @@ PAST_BAG = "A lane loads an index behind the end of the bag's positions."
 ROW_ZERO = "Positions behind the end of the bag were added, as row 0."
 ONLY_FIRST = "Each position needs its own row: shuffle from lane k."
 NOT_HANDED = (
-    "The result is right, but the indices are not handed round any more: each is asked for on its "
+    "The result is right, but the indices are not passed around any more: each is asked for on its "
     "own. Let the lanes load 32 of them at once."
 )
 
@@ -554,10 +554,10 @@ NARROW = (
 )
 ONE_INDEX = (
     "The result is right, and the rows cost one request each. But so do the indices: let the lanes "
-    "load 32 of them at once, and hand them round by shuffles."
+    "load 32 of them at once, and pass them around by shuffles."
 )
 STILL_NARROW = (
-    "The result is right, and the indices are handed round. But a row still takes more than one "
+    "The result is right, and the indices are passed around. But a row still takes more than one "
     "request: load 16 bytes in each lane."
 )
 SPREAD = "The result is right, but the lanes' addresses are spread: too many sectors of weight."

@@ -130,7 +130,7 @@ PREDICTIONS = (
         low=1,
     ),
     Prediction(
-        "2b. Few long bags: version 3 mends it",
+        "2b. Few long bags: version 3 repairs that",
         partial(_of, "3", "1", "A"),
         "of version 1's time",
         "a warp asks for eight rows before it waits",
