@@ -62,7 +62,7 @@ def assert_equal(
     if told:
         raise AssertionError(told)
     within = (
-        " within the tolerance" if rtol or np.ndim(atol) else f" within {atol:g}" if atol else ""
+        " within the tolerance" if rtol or np.ndim(atol) else f" within {atol:.2g}" if atol else ""
     )
     count = f"{np.size(expected):,} number{'s' * (np.size(expected) != 1)}"
     print(f"{name + ': ' if name else ''}equal{within}: {count}")
