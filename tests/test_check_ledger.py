@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from embag_edu.check.clauses import all_clauses
-from embag_edu.check.ledger import LEDGER, PROBED, describe, still_shown
+from embag_edu.check.ledger import LEDGER, PROBED, describe, notice, still_shown
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +43,10 @@ def test_a_mended_entry_is_told():
     mended = replace(LEDGER[0], repro="shown = False")
     assert still_shown([mended]) == [False]
     assert "MENDED" in describe(mended, False)
+
+
+def test_a_notice_is_printed_only_where_torch_does_something_else(capsys):
+    notice(True)
+    assert capsys.readouterr().out == ""
+    notice(False)
+    assert capsys.readouterr().out.startswith(f"torch {torch.__version__} does not do this")
