@@ -122,7 +122,7 @@ def orders_picture(errors: Mapping[str, Any], bound: float, spread: Any = ()) ->
     figure, ax = style.figure(7.2, 0.36 * len(names) + 1.0)
     for line, error in enumerate(errors.values()):
         ax.plot([error], [line], "o", color=style.BLUE, ms=7)
-        ax.plot([0, error], [line, line], color=style.tint(style.BLUE, 0.4), lw=1)
+        ax.axhline(line, color=style.FAINT, lw=1, zorder=0)  # a length means nothing on a log axis
     if len(spread):
         line = len(names) - 1
         ax.plot(spread, [line] * len(spread), "|", color=style.INK, ms=11)
