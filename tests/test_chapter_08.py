@@ -63,10 +63,9 @@ def test_the_control_redraws_in_all_corners():
     assert "4 of 32 lanes" in picture.value
     version.value = 4
     assert "32 of 32 lanes" in picture.value
-    for version.value in (1, 4):
-        for D.value in (WIDTHS[0], WIDTHS[-1]):
-            for L.value in (1, 64):
-                assert re.search(r'<img alt="The 32 lanes of a warp', picture.value)
+    low, high = WIDTHS[0], WIDTHS[-1]  # each pair of ends of two controls, once
+    for version.value, D.value, L.value in (1, low, 1), (1, high, 64), (4, high, 1), (4, low, 64):
+        assert re.search(r'<img alt="The 32 lanes of a warp', picture.value)
     assert all(part.description for part in (version, D, L))
 
 

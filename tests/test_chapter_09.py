@@ -78,12 +78,21 @@ def test_the_control_redraws_for_every_choice():
     control = contest_control(("−1", "2"))
     one, two, picture = control.children
     assert "won by the row at position 1" in picture.value
-    for one.value, _ in CHOICES:
-        for two.value, _ in CHOICES:
-            assert re.search(r'<img alt="One feature of a bag', picture.value)
+    labels = [label for label, _ in CHOICES]
+    for one.value, two.value in zip(labels, labels[3:] + labels[:3], strict=True):
+        assert re.search(r'<img alt="One feature of a bag', picture.value)
     one.value, two.value = "NaN", "∞"
     assert "The maximum is NaN, won by the row at position 0" in picture.value
     assert all(part.description for part in (one, two))
+
+
+@pytest.mark.parametrize("one", [value for _, value in CHOICES])
+def test_of_two_the_first_leads_until_a_larger_comes(one):
+    for _, two in CHOICES:
+        first, last = contest([one, two])
+        assert first.holder == (-1 if one is PADDING else 0)
+        wins = two is not PADDING and (first.holder < 0 or two > one)
+        assert last.holder == (1 if wins else first.holder)
 
 
 # ---- who rescales -----------------------------------------------------------------------------
