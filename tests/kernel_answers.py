@@ -6,6 +6,8 @@ WRONG: exercise -> name -> (source, words of the advice that must be told).
 
 # ruff: noqa: E501 (a table of sources)
 
+import re
+
 from embag_edu.chapters.ch07 import exercises as ch07
 from embag_edu.chapters.ch08 import exercises as ch08
 from embag_edu.chapters.ch09 import exercises as ch09
@@ -216,6 +218,9 @@ RIGHT: dict[str, dict[str, str]] = {
         ),
     },
     "07.reduce": {
+        "other names": re.sub(r"\bsums\b", "out", re.sub(r"\bx\[", "in[", ch07.REDUCE)).replace(
+            "* x,", "* in,"
+        ),
         "from below": changed(
             ch07.REDUCE,
             "int half = blockDim.x / 2; half > 0; half /= 2",
@@ -252,6 +257,7 @@ RIGHT: dict[str, dict[str, str]] = {
 """,
     },
     "07.histogram": {
+        "other names": re.sub(r"\bcounts\b", "out", re.sub(r"\bbins_of\b", "x", ch07.HISTOGRAM)),
         "one thread clears": changed(
             ch07.HISTOGRAM,
             "for (int b = threadIdx.x; b < bins; b += blockDim.x) {\n    mine[b] = 0;\n  }",
@@ -280,6 +286,9 @@ RIGHT: dict[str, dict[str, str]] = {
         "from the end": changed(ch07.HISTOGRAM, "bins_of[i]", "bins_of[n - 1 - i]"),
     },
     "07.transpose": {
+        "other names": re.sub(
+            r"\binput\b", "a", re.sub(r"\boutput\b", "b", re.sub(r"\bR\b", "rows", ch07.TRANSPOSE))
+        ),
         "no padding": changed(ch07.TRANSPOSE, "tile[32][33]", "tile[32][32]"),
         "turned at the read": changed(
             ch07.TRANSPOSE, "tile[y][x] =", "tile[x][y] =", "= tile[x][y]", "= tile[y][x]"
@@ -830,6 +839,14 @@ WRONG: dict[str, dict[str, tuple[str, str]]] = {
     "07.reduce": wrong(
         ch07.REDUCE,
         (
+            "other names, all write",
+            ch07.ALL_WRITE,
+            "* sums",
+            "* out",
+            "  if (t == 0) sums[",
+            "  out[",
+        ),
+        (
             "no barrier before the rounds",
             ch07.NO_HALF_BARRIER,
             "part[t] = sum;\n  __syncthreads();",
@@ -860,6 +877,16 @@ WRONG: dict[str, dict[str, tuple[str, str]]] = {
     ),
     "07.transpose": wrong(
         ch07.TRANSPOSE,
+        (
+            "other names, not moved",
+            ch07.TILE_STAYS,
+            "output",
+            "b",
+            "R",
+            "rows",
+            "b[(left + y) * rows + top + x]",
+            "b[(top + y) * rows + left + x]",
+        ),
         ("writes past", ch07.NO_GUARD_TILE, "if (left + y < C && top + x < R) ", ""),
         (
             "a copy",

@@ -961,6 +961,17 @@ QUEUE_FOR_ONE = (
 WRONG_SUMS = "Each block has one sum: it belongs to sums[blockIdx.x]."
 
 
+def _names(report: Report | None) -> list[str]:
+    """The reader's names of the parameters, in their order."""
+    return [p.name for p in report.launched.parameters] if report else []
+
+
+def _argument(fault: KernelFault) -> int:
+    """The number of the argument that a fault is in; -1 for shared memory, or for nothing."""
+    names = _names(fault.report)
+    return names.index(fault.array) if fault.array in names else -1
+
+
 def _reduce_launch(n: int, grid: int, block: int) -> Launch:
     """Whole numbers, so that no order of additions is rounded."""
     x = np.random.default_rng([67, n]).integers(1, 9, n).astype(np.float32)
@@ -997,15 +1008,15 @@ def _reduce_launches() -> list[Launch]:
 
 
 def _reduce_fault(fault: KernelFault, code: str) -> str:
-    kinds = kinds_of(fault)
-    if fault.array == "sums":
+    kinds, argument = kinds_of(fault), _argument(fault)
+    if argument == 1:
         return ALL_WRITE if fault.kind == "race" else WRONG_SUMS
     if re.search(r"if\s*\([^;{]*\)\s*return\b", code.partition("__syncthreads")[0]):
         return LEFT_EARLY
     if kinds & {"divergent barrier", "deadlock"}:
         return HALF_IN_A_BRANCH
     if fault.kind in ("array index", "out of bounds"):
-        return "" if fault.array == "x" else PAST_HALF
+        return "" if argument == 0 else PAST_HALF
     if fault.kind == "race":
         return NO_HALF_BARRIER
     if fault.kind == "uninitialized shared memory":
@@ -1015,7 +1026,7 @@ def _reduce_fault(fault: KernelFault, code: str) -> str:
 
 
 def _reduce_counts(report: Report, launch: Launch, code: str) -> str:
-    own = [a for a in report.accesses if a.array not in ("x", "sums")]
+    own = [a for a in report.accesses if a.array not in _names(report)]
     if not own:
         return NOT_TOGETHER
     if any(a.kind == "atomic" for a in own):
@@ -1157,24 +1168,23 @@ def _histogram_launches() -> list[Launch]:
 
 
 def _histogram_fault(fault: KernelFault, code: str) -> str:
-    if fault.kind == "race" and fault.array == "counts":
-        return COUNTS_LOST
-    if fault.array in ("counts", "bins_of"):
-        return ""
+    argument = _argument(fault)
+    if argument >= 0:
+        return COUNTS_LOST if fault.kind == "race" and argument == 1 else ""
     if fault.kind in ("array index", "out of bounds"):
         return COPY_SMALL if re.search(r"__shared__\s+int\s+\w+\s*\[", code) else ""
     if fault.kind == "uninitialized shared memory":
         first = re.split(r"\batomicAdd\b", code)[0]
         cleared = re.search(r"\]\s*=\s*0\s*;", first) and "__syncthreads" not in first
         return CLEAR_BARRIER if cleared else NOT_CLEARED
-    return _histogram_race(code) if fault.kind == "race" else ""
+    return _histogram_race(code, _names(fault.report)[1]) if fault.kind == "race" else ""
 
 
-def _histogram_race(code: str) -> str:
+def _histogram_race(code: str, counts: str) -> str:
     """Of a race in the copy: what is not put in order."""
     body = code.partition("{")[2]
-    added = re.search(r"atomicAdd\s*\(\s*(?:&\s*counts\b|counts\s*\+)|\bcounts\s*\[", body)
-    counts_in_copy = re.search(r"atomicAdd\s*\(\s*(?:&\s*)?(?!counts\b)\w+", body)
+    added = re.search(rf"atomicAdd\s*\(\s*(?:&\s*{counts}\b|{counts}\s*\+)|\b{counts}\s*\[", body)
+    counts_in_copy = re.search(rf"atomicAdd\s*\(\s*(?:&\s*)?(?!{counts}\b)\w+", body)
     if not counts_in_copy or (added and counts_in_copy.start() > added.start()):
         return COPY_LOST
     between = body[counts_in_copy.start() : added.start() if added else None]
@@ -1183,10 +1193,10 @@ def _histogram_race(code: str) -> str:
 
 def _histogram_counts(report: Report, launch: Launch, code: str) -> str:
     bins, n = launch.args[2:]
-    updates = sum(c.operations for c in report.lines if c.array == "counts")
+    updates = sum(c.operations for c in report.lines if not c.shared)
     if updates <= launch.grid * bins or bins >= n:
         return ""
-    told = f"{updates:,} atomics on counts, where {launch.grid} copies of {bins} bins need"
+    told = f"{updates:,} atomics in global memory, where {launch.grid} copies of {bins} bins need"
     return f"{NO_COPY}\n\nOn {launch.what}: {told} {launch.grid * bins:,} at most."
 
 
@@ -1327,19 +1337,21 @@ def _transpose_fault(fault: KernelFault, code: str) -> str:
     whole = R % 32 == C % 32 == 0
     if re.search(r"\+=\s*\d", code):
         return FIXED_ROWS
-    if fault.array in ("input", "output"):
-        if re.search(r"input\s*\[[^]]*\*\s*R\b|output\s*\[[^]]*\*\s*C\b", code):
+    argument, names = _argument(fault), _names(fault.report) or ["input", "output", "R", "C"]
+    if argument >= 0:
+        wrong = rf"\b{names[0]}\s*\[[^]]*\*\s*{names[2]}\b|\b{names[1]}\s*\[[^]]*\*\s*{names[3]}\b"
+        if re.search(wrong, code):
             return WRONG_WIDTH
         if fault.kind == "out of bounds":
             return "" if whole else NO_GUARD_TILE
-        return TILE_STAYS if fault.kind == "race" and fault.array == "output" else ""
+        return TILE_STAYS if fault.kind == "race" and argument == 1 else ""
     if fault.kind == "race" or ("uninitialized" in fault.kind and "__syncthreads" not in code):
         return TILE_BARRIER
     if fault.kind != "uninitialized shared memory":
         return ""
     if whole:
         return ROWS_LEFT
-    guards = len(re.findall(r"[<>]=?\s*[RC]\b", code))
+    guards = len(re.findall(rf"[<>]=?\s*(?:{names[2]}|{names[3]})\b", code))
     return GUARD_OF_INPUT if guards > 2 else NO_GUARD_TILE
 
 
