@@ -129,13 +129,23 @@ def imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            full = (f"{node.module}.{alias.name}" for alias in node.names)
-            yield from (name if name in known else str(node.module) for name in full)
+            module = absolute(node, path, known)
+            full = (f"{module}.{alias.name}" for alias in node.names)
+            yield from (name if name in known else module for name in full)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
             yield from named(node.args[0], known)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             name = node.value.partition(":")[0]
             yield from [name] if name in known and name != PACKAGE else []
+
+
+def absolute(node: ast.ImportFrom, path: Path, known: dict[str, Path]) -> str:
+    """The module of a `from ... import`, with the dots in front of it resolved."""
+    if not node.level:
+        return str(node.module)
+    mine = next((name for name, file in known.items() if file == path), "").split(".")
+    up = node.level - (path.name == "__init__.py")
+    return ".".join([*mine[: len(mine) - up], *filter(None, [node.module])])
 
 
 def named(argument: ast.expr, known: dict[str, Path]) -> list[str]:

@@ -34,6 +34,8 @@ COMMANDS = {  # name: (what it does, where it is done, what it needs: embag_edu[
              "embag_edu.course.workbook:main", "book"),
     "progress": ("how far you are: exercises passed, and what comes next",
                  "embag_edu.course.progress:main", "book"),
+    "my_bag": ("your own EmbeddingBag: its stages, and how far you are",
+               "embag_edu.chapters.my_bag.reading:main", "book"),
     "exercises": ("make the readers' copies of the exercises from their solutions",
                   "embag_edu.course.notebooks:main", "book"),
     "minutes": ("how long each chapter takes to read, and its exercises to do, by one rule",

@@ -17,6 +17,8 @@ room = sys.modules["embag_edu.course.progress"]
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     """A reader's copy of two chapters, and the folder of the notebook that the reader has open."""
+    room.exercises.import_chapters()
+    monkeypatch.setattr(room, "_sources", room._sources[:1])  # the exercises alone
     copy = tmp_path / "my_book"
     for folder in ("solutions", "exercises"):
         (copy / folder).mkdir(parents=True)

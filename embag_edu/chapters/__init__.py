@@ -6,16 +6,19 @@
 
 What chapters share stands here: `style`, how a picture looks; `drawn`, a picture below its
 controls; `recorded`, pictures of what a GPU was measured to do; `detective`, an exercise of two
-chapters. Importing this package registers the exercises with `embag_edu.course`; a chapter itself
-is imported when it is first asked for.
+chapters; `my_bag`, the reader's own EmbeddingBag. Importing this package registers the exercises
+with `embag_edu.course`; a chapter itself is imported when it is first asked for.
 """
 
 import functools
 import importlib
 import pkgutil
 import re
+from collections.abc import Iterable
+from pathlib import Path
 
 from embag_edu.course.exercise import Exercise, register
+from embag_edu.course.progress import Row, source
 
 
 def _exercises_of(name: str) -> tuple[Exercise, ...]:
@@ -25,3 +28,10 @@ def _exercises_of(name: str) -> tuple[Exercise, ...]:
 for _folder in pkgutil.iter_modules(__path__):
     if re.fullmatch(r"ch\d\d", _folder.name):
         register(_folder.name[2:], functools.partial(_exercises_of, _folder.name))
+
+
+@source
+def _stages_of_my_bag(home: Path | None) -> Iterable[Row]:
+    checking = importlib.import_module("embag_edu.chapters.my_bag.checking")
+    found: Iterable[Row] = checking.rows(home)
+    return found

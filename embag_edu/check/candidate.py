@@ -8,9 +8,11 @@ and then the forward's arguments, and returns (grad_weight, grad_per_sample_weig
 from __future__ import annotations
 
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ import numpy as np
 from embag_edu.arrays import on_host, to_tensor
 from embag_edu.check.cases import Arguments, laid_out
 from embag_edu.spec import SparseGradient
+
+OURS = str(Path(__file__).resolve().parents[1])  # this package
 
 
 class NotSupported(NotImplementedError):
@@ -44,6 +48,7 @@ class Trouble:
     stage: str  # "forward" or "backward"
     kinds: tuple[str, ...]  # the exception's class and its bases; ("hung",), ("died",)
     text: str
+    line: str = ""  # where it came up: "loops.py, line 12: total += row"
 
     @property
     def is_fatal(self) -> bool:
@@ -283,7 +288,17 @@ def trouble_of(stage: str, error: BaseException) -> Trouble:
         text = str(error)
     except Exception:
         text = "(its text could not be made)"
-    return Trouble(stage, kinds, text)
+    return Trouble(stage, kinds, text, _line_of(error))
+
+
+def _line_of(error: BaseException) -> str:
+    """The innermost line that belongs neither to this package nor to an installed one."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [f for f in frames if not f.filename.startswith((OURS, "<")) and f.line]
+    theirs = [f for f in theirs if "site-packages" not in Path(f.filename).parts]
+    if not theirs:
+        return ""
+    return f"{Path(theirs[-1].filename).name}, line {theirs[-1].lineno}: {theirs[-1].line}"
 
 
 def _copied(result: Any) -> Any:

@@ -223,6 +223,8 @@ def special() -> list[Row]:
                      dtype="float64"),
                 call("NaN first, behind padding", [2, 1, 0], [0], [[1, 2], [NAN, 3], [9, 9]],
                      mode="max", padding_idx=2),
+                call("zero, then less", [0, 1], [0], [[0, 3], [-1, 0]], mode="max"),
+                call("NaN after less than zero", [0, 1], [0], [[-1, -2], [NAN, -3]], mode="max"),
                 call("a last bit apart", [0, 1], [0], [[1.0], [1 + 2**-20]], mode="max"),
                 call("a last bit of float64", [0, 1], [0], [[1.0], [1 + 2**-50]], mode="max",
                      dtype="float64"),

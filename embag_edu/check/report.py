@@ -49,11 +49,13 @@ class Failure:
     message: str
     cause: str | None = None
     snippet: str = ""
+    likely: bool = True  # no clause that holds speaks against the cause
 
     def __str__(self) -> str:
         lines = [f"case: {self.case}", *self.message.splitlines()]
         if self.cause:
-            lines.append(f"likely cause: the answer equals that of a bag where {self.cause}")
+            how = "likely cause" if self.likely else "perhaps"
+            lines.append(f"{how}: the answer equals that of a bag where {self.cause}")
         if self.snippet:
             lines += ["to see it again:", *("    " + line for line in self.snippet.splitlines())]
         return "\n".join(lines)

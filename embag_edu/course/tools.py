@@ -23,7 +23,7 @@ class Work:
     peak: int = 0
 
 
-def work_of(function: Callable[..., Any], *args: Any) -> Work:
+def work_of(function: Callable[..., Any], *args: Any, **options: Any) -> Work:
     """Call the function and say what it did. Lines and calls count in the reader's code alone."""
     work, home = Work(), getattr(function, "__globals__", None)
 
@@ -43,7 +43,7 @@ def work_of(function: Callable[..., Any], *args: Any) -> Work:
     sys.setprofile(on_call)
     sys.settrace(on_line)
     try:
-        function(*args)
+        function(*args, **options)
     finally:
         sys.setprofile(before[0])
         sys.settrace(before[1])
