@@ -26,7 +26,7 @@ def ladder_picture() -> style.Picture:
     for at, step in enumerate(STEPS):
         _draw_step(ax, 0.2 + at * WIDE, ground, 2.4 + at * RISE, *step)
     ax.add_patch(Rectangle((0.2, ground - 1.1), len(STEPS) * WIDE, 1.0, color=style.FAINT))
-    footing = "one meaning of a call, and one checker that holds every step against torch"
+    footing = "one meaning of a call, and one checker that compares every step with torch"
     style.note(ax, width / 2, ground - 0.6, footing)
     return style.Picture(figure, _alt())
 
@@ -54,5 +54,5 @@ def _alt() -> str:
     )
     return (
         f"A staircase of five steps, from the lowest up. {steps}. All five stand on one ground: "
-        "one meaning of a call, and one checker that holds every step against torch."
+        "one meaning of a call, and one checker that compares every step with torch."
     )
