@@ -8,8 +8,11 @@ from pkgutil import resolve_name
 from embag_edu.text import aligned
 
 COMMANDS = {  # name: (what it does, where it is done)
+    "list": ("the assignments: points, minutes, and what each teaches",
+             "embag_edu.course.assignments:main"),
+    "release": ("a folder or zip file for students", "embag_edu.course.release:main"),
     "grade": ("marks for notebooks that were handed in", "embag_edu.course.grading:main"),
-}
+}  # fmt: skip
 
 
 def main(words: list[str] | None = None) -> int:

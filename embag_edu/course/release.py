@@ -1,0 +1,195 @@
+"""What students get: `python -m embag_edu course release OUT [--exercises 03.slope,05.*]`.
+
+OUT is a folder, or a zip file by its name. Beside the notebooks it holds release.json: the version
+of the package, the questions with their points, and a hash of each cell. So a term is stable:
+`originals` gives the notebooks as they were handed out, and refuses what was changed since.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import hashlib
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from embag_edu import __version__
+from embag_edu.course import notebooks
+from embag_edu.course.assignments import Question, question, questions, sections, solutions
+from embag_edu.course.exercise import exercises
+from embag_edu.course.notebooks import BEGIN, END, LEFTOVERS, Notebook, ReleaseError, source
+
+RECORD = "release.json"
+REGION = re.compile(rf"^[^\n]*{BEGIN}[^\n]*\n(.*?)^[^\n]*{END}", re.S | re.M)
+LEAST = 15  # signs, without white space: a shorter text may stand anywhere by chance
+Files = dict[str, bytes]  # name in the release -> what the file holds
+
+
+# -------------------------------------------------------------------------- what is handed out
+
+
+def made(book_dir: str | Path, patterns: list[str], with_solutions: bool = False) -> Files:
+    """The files of a release. ReleaseError where nothing fits a pattern, or a solution is found."""
+    files: Files = {}
+    record: dict[str, Any] = {"embag_edu": __version__, "questions": {}, "cells": {}}
+    unused = set(patterns)
+    for path in solutions(book_dir):
+        solved = notebooks.read(path)
+        for pattern in patterns:
+            unused -= {pattern} if any(fits(q, [pattern]) for q in questions(solved)) else set()
+        solved = chosen(solved, patterns)
+        asked = questions(solved)
+        if not asked:
+            continue
+        copy, name = notebooks.student_copy(solved), f"exercises/{path.name}"
+        files[name] = notebooks.written(copy).encode()
+        record["questions"] |= {each.name: each.points for each in asked}
+        record["cells"][name] = _hashes(copy)
+        if with_solutions:
+            files[f"solutions/{path.name}"] = notebooks.written(solved).encode()
+    if unused or not files:
+        raise ReleaseError(f"no question of {book_dir} is called {', '.join(sorted(unused))}")
+    files[RECORD] = (json.dumps(record, indent=1) + "\n").encode()
+    refuse_solutions({n: b for n, b in files.items() if not n.startswith("solutions/")}, book_dir)
+    return files
+
+
+def fits(asked: Question, patterns: list[str]) -> bool:
+    """Does a pattern name this question? "03.*" names the answers marked by hand (03-why) too."""
+    names = [*asked.name.split("+"), asked.name, asked.name.replace("-", ".", 1)]
+    return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in patterns)
+
+
+def chosen(notebook: Notebook, patterns: list[str]) -> Notebook:
+    """The notebook with those sections only that ask a question of these patterns; all for []."""
+    if not patterns:
+        return notebook
+    first, *rest = sections(notebook)
+    names = {each.name for each in questions(notebook) if fits(each, patterns)}
+    kept = [each for each in rest if names & {question(cell) for cell in each}]
+    return {**notebook, "cells": [cell for each in [first, *kept] for cell in each]}
+
+
+def _hashes(notebook: Notebook) -> dict[str, str]:
+    return {cell["id"]: hashlib.sha256(source(cell).encode()).hexdigest()[:16]
+            for cell in notebook["cells"]}  # fmt: skip
+
+
+# -------------------------------------------------------------------------- what must not be there
+
+
+def refuse_solutions(files: Files, book_dir: str | Path) -> None:
+    """ReleaseError, with the place, where a file holds what only the instructor may see.
+
+    That is the text of a solution region, a hint, or what a wrong answer is told. It is looked for
+    in each file's bytes and in each text of a notebook, outputs and metadata too, whatever the
+    white space.
+    """
+    kept_back = {_squeezed(text): what for what, text in _secrets(book_dir)}
+    kept_back = {text: what for text, what in kept_back.items() if len(text) >= LEAST}
+    for name, data in files.items():
+        for place, text in _texts(name, data):
+            squeezed = _squeezed(text)
+            for leftover in LEFTOVERS:
+                if leftover in text:
+                    raise ReleaseError(f"{name}, {place}: '{leftover}' is left over")
+            for secret, what in kept_back.items():
+                if secret in squeezed:
+                    raise ReleaseError(f"{name}, {place}: this is {what}: {secret[:60]!r}")
+
+
+def _secrets(book_dir: str | Path) -> Iterator[tuple[str, str]]:
+    for path in solutions(book_dir):
+        for cell in notebooks.read(path)["cells"]:
+            for region in REGION.findall(source(cell)):
+                yield f"the solution of cell {cell['id']!r} in {path.name}", region
+    for exercise in exercises():
+        yield from ((f"a hint for {exercise.name}", text) for text in exercise.hints)
+        told = f"what a wrong answer to {exercise.name} is told"
+        yield from ((told, wrong.message) for wrong in exercise.wrong)
+
+
+def _texts(name: str, data: bytes) -> Iterator[tuple[str, str]]:
+    yield "the file as it is", data.decode("utf-8", "replace")
+    if name.endswith(".ipynb"):
+        notebook = json.loads(data)
+        yield "metadata", "\n".join(_strings(notebook["metadata"]))
+        for cell in notebook["cells"]:
+            yield f"cell {cell['id']!r}", "".join(_strings(cell))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        value = [each for pair in value.items() for each in pair]
+    if isinstance(value, list):
+        for each in value:
+            yield from _strings(each)
+    elif isinstance(value, str):
+        yield value
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split())
+
+
+# -------------------------------------------------------------------------- out, and in again
+
+
+def write(files: Files, out: Path) -> None:
+    """Write a folder or a zip file. FileExistsError where there is something already."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} is there already: name a new folder or zip file")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix.lower() == ".zip":
+        with zipfile.ZipFile(out, "x", zipfile.ZIP_DEFLATED) as packed:
+            for name, data in files.items():
+                packed.writestr(name, data)
+        return
+    for name, data in files.items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(data)
+
+
+def originals(release: str | Path) -> list[Notebook]:
+    """The notebooks as they were handed out, from the folder or the zip file of a release.
+
+    ReleaseError where a file is missing, or a cell is no longer as it was.
+    """
+    at = zipfile.Path(release) if zipfile.is_zipfile(release) else Path(release)
+    try:
+        record = json.loads((at / RECORD).read_text(encoding="utf-8"))
+        found = []
+        for name, hashes in record["cells"].items():
+            found.append(json.loads((at / name).read_text(encoding="utf-8")))
+            if _hashes(found[-1]) != hashes:
+                raise ReleaseError(f"{release}: {name} is not as it was handed out")
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, ReleaseError):
+            raise
+        raise ReleaseError(f"{release} is no release, or not a whole one: {error}") from None
+    return found
+
+
+def main(argv: list[str]) -> int:
+    """`release OUT [--exercises NAMES] [--solutions] [--book FOLDER]`."""
+    parser = argparse.ArgumentParser(prog="python -m embag_edu course release")
+    parser.add_argument("out", type=Path, help="a new folder, or a new file NAME.zip")
+    parser.add_argument("--exercises", default="", help="only these: 03.slope,05.*")
+    parser.add_argument("--solutions", action="store_true", help="the solutions too")
+    parser.add_argument("--book", default=str(notebooks.BOOK), help="the folder with solutions/")
+    options = parser.parse_args(argv)
+    patterns = [word.strip() for word in options.exercises.split(",") if word.strip()]
+    try:
+        files = made(options.book, patterns, options.solutions)
+        write(files, options.out)
+    except (ReleaseError, OSError) as error:
+        print(f"Not released. {error}")
+        return 1
+    points = json.loads(files[RECORD])["questions"]
+    print(f"{options.out}: {sum(points.values())} points for {', '.join(points)}, in")
+    print("\n".join(f"  {name}" for name in files))
+    return 0
