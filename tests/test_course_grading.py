@@ -2,9 +2,11 @@
 
 import copy
 import csv
+import dataclasses
 import importlib.util
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +15,20 @@ import pytest
 from embag_edu.course import (
     Case,
     Exercise,
+    ExerciseFailed,
+    box,
     check,
     command,
+    exercises,
     grading,
     hand_ins,
+    marking,
     marks,
     notebooks,
     outside,
-)
+)  # fmt: skip
+from embag_edu.course.kernel_exercise import KernelTask
+from embag_edu.course.launches import RemoteKernel
 
 pytest.importorskip("IPython", reason="IPython runs the cells of the notebooks that are marked")
 
@@ -188,6 +196,59 @@ def test_a_right_answer_that_warns_writes_nothing_to_stderr(capfd):
     assert out.count("Your answer warns: RuntimeWarning: divide by zero encountered in log") == 2
 
 
+# -------------------------------------------------------------------------- verdicts outside
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    """A box for functions and one for CUDA source."""
+    made = [outside.Kernel(box.Box()) for _ in range(2)]
+    with made[0].within(60):
+        made[0].run("from embag_edu.course.exercise import find")
+    yield made
+    for kernel in made:
+        kernel.box.close()
+
+
+def said(verdict, *args):
+    """What an answer is told, '' where it passes. Lines of source cannot be shown from outside."""
+    try:
+        verdict(*args)
+    except ExerciseFailed as failed:
+        return [line for line in str(failed).splitlines() if "in your line: " not in line]
+    return []
+
+
+def from_outside(exercise, expression, kernels):
+    """The verdict on an answer that lives in a box."""
+    functions, sources = kernels
+    with functions.within(100), sources.within(100):
+        mine = functions.value(expression)
+        if isinstance(exercise.judge, KernelTask):
+            judge = partial(exercise.judge, kernel=partial(RemoteKernel, sources.launch))
+            exercise = dataclasses.replace(exercise, judge=judge)
+            mine = mine() if callable(mine) else mine
+        return said(marking._check, exercise, mine)
+
+
+# What goes over: lists, types, callables both ways, a ctx, tensors, tensors on "meta", CUDA source.
+SAMPLE = "01.offsets 02.refusals 03.slope 04.break_it 12.asked 12.saved 12.fake 07.repair_bounds"
+EACH = [pytest.param(e, id=e.name, marks=[] if e.name in SAMPLE else [pytest.mark.adversary])
+        for e in exercises()]  # fmt: skip
+
+
+@pytest.mark.parametrize("exercise", EACH)
+def test_the_verdict_from_outside_is_that_of_check(exercise, kernels, capsys):
+    wrong = range(len(exercise.wrong))
+    answers = {f"wrong[{at}].function": exercise.wrong[at].function for at in wrong}
+    for name, mine in {"reference": exercise.reference, **answers}.items():
+        there = from_outside(exercise, f"find({exercise.name!r}).{name}", kernels)
+        here = said(check, exercise, mine)
+        if exercise.name == "13.auc":  # tells bytes, which are not always the same
+            there, here = bool(there), bool(here)
+        assert there == here, name
+
+
 # -------------------------------------------------------------------------- damaged files
 
 DEEP = "[" * 200_000
@@ -332,7 +393,13 @@ def test_the_command_writes_rows_as_they_come_and_says_what_was_not_marked(
         ["right", "all/right.ipynb", "why", "", "3"],
     ]
     assert rows[1][0] == "'-bad" and "not marked" in rows[1][-1]
-    assert "right" in said.out and grading.main(["all/right.ipynb", "--book", str(book)]) == 0
+    assert "right" in said.out
+    assert grading.main([*words, "--resume"]) == 1
+    said = capsys.readouterr().err
+    assert "right.ipynb" not in said and "-bad.ipynb" in said
+    again = list(csv.reader(open("marks.csv", encoding="utf-8", newline="")))
+    assert sorted(again) == sorted(rows)
+    assert grading.main(["all/right.ipynb", "--book", str(book)]) == 0
 
 
 @pytest.mark.parametrize(
@@ -341,10 +408,12 @@ def test_the_command_writes_rows_as_they_come_and_says_what_was_not_marked(
         (["x.ipynb", "--book", "nowhere"], "no notebook in nowhere"),
         (["x.ipynb", "--csv", "nowhere/marks.csv"], "Not started: "),
         (["x.ipynb", "--roster", "nowhere.csv"], "Not started: "),
+        (["x.ipynb", "--csv", "roster.csv", "--resume"], "no table of marks"),
     ],
 )
 def test_wrong_calls_of_the_command(words, said, book, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    Path("roster.csv").write_text("folder,student\n")
     words = words if "--book" in words else [*words, "--book", str(book)]
     assert grading.main(words) == 2
     assert said in capsys.readouterr().err

@@ -10,16 +10,18 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from embag_edu.course import box, hand_ins, marking, notebooks
 from embag_edu.course.hand_ins import HandIn
 from embag_edu.course.marking import Job
-from embag_edu.course.marks import NOTHING, CsvFile, Mark, clean, table
+from embag_edu.course.marks import NOTHING, CsvFile, Mark, clean, read_marks, table
 from embag_edu.course.notebooks import Notebook, checked_names, marks
 
 RISK = (
@@ -45,8 +47,8 @@ def grade(
     """
     found = hand_ins.found(given, roster)
     jobs = partial(Job, seconds=seconds, total=total, protection=box.available())
-    batch = each_marked(found, handed_out(book_dir), jobs, marking.mark)
-    return [mark for own in batch for mark in own]
+    originals = handed_out(book_dir)
+    return [m for each in found for m in marked(each, originals, jobs, marking.mark)]
 
 
 def handed_out(book_dir: str | Path) -> list[Notebook]:
@@ -55,22 +57,20 @@ def handed_out(book_dir: str | Path) -> list[Notebook]:
     return [notebooks.student_copy(notebooks.read(path)) for path in paths]
 
 
-def each_marked(
-    found: Sequence[HandIn],
+def marked(
+    each: HandIn,
     originals: Sequence[Notebook],
     job: Callable[..., Job],
     mark: Callable[[Job], list[Mark]],
-) -> Iterator[list[Mark]]:
-    """The marks of one notebook after the other. Whatever goes wrong with one becomes its mark."""
-    for each in found:
-        path, student = str(each.path), each.student
-        try:
-            submitted = notebooks.read_handed_in(each.path)
-            original = original_of(submitted, originals)
-            yield mark(job(student, path, submitted, original))
-        except Exception as error:
-            why = str(error) or type(error).__name__
-            yield [Mark(student, path, NOTHING, 0, 0, f"not marked: {why}")]
+) -> list[Mark]:
+    """The marks of one notebook. Whatever goes wrong with it becomes its mark."""
+    path, student = str(each.path), each.student
+    try:
+        submitted = notebooks.read_handed_in(each.path)
+        return mark(job(student, path, submitted, original_of(submitted, originals)))
+    except Exception as error:
+        why = str(error) or type(error).__name__
+        return [Mark(student, path, NOTHING, 0, 0, f"not marked: {why}")]
 
 
 def original_of(submitted: Notebook, originals: Sequence[Notebook]) -> Notebook:
@@ -107,7 +107,7 @@ def mark_apart(job: Job) -> list[Mark]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """`grade FILE_OR_FOLDER... [--csv FILE] [--roster FILE] [--seconds N] [--book FOLDER]`.
+    """`grade FILE_OR_FOLDER... [--csv FILE [--resume]] [--roster FILE] [--jobs N] ...`.
 
     Exit status: 0 when everything was marked, 1 when something was not, 2 for a wrong call.
     """
@@ -118,7 +118,8 @@ def main(argv: list[str] | None = None) -> int:
             print(_no_book(options.book), file=sys.stderr)
             return 2
         roster = hand_ins.read_roster(options.roster) if options.roster else {}
-        out = CsvFile(options.csv) if options.csv else None
+        done = read_marks(options.csv) if options.resume else {}
+        out = CsvFile(options.csv, done) if options.csv else None
     except (OSError, ValueError) as error:
         print(f"Not started: {error}", file=sys.stderr)
         return 2
@@ -127,13 +128,16 @@ def main(argv: list[str] | None = None) -> int:
     print(said, file=sys.stderr)
     job = partial(Job, seconds=options.seconds, total=options.total, protection=protection)
     found = hand_ins.found(options.hand_in, roster)
-    everything: list[Mark] = []
-    batch = each_marked(found, originals, job, mark_apart)
-    for number, own in enumerate(batch, 1):
-        everything += own
-        if out:
-            out.write(own)
-        print(f"{number} of {len(found)}: {_in_short(own)}", file=sys.stderr, flush=True)
+    done = {path: own for path, own in done.items() if path in {str(e.path) for e in found}}
+    left = [each for each in found if str(each.path) not in done]
+    everything = [mark for own in done.values() for mark in own]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        mark = partial(marked, originals=originals, job=job, mark=mark_apart)
+        for number, own in enumerate(pool.map(mark, left), len(found) - len(left) + 1):
+            everything += own
+            if out:
+                out.write(own)
+            print(f"{number} of {len(found)}: {_in_short(own)}", file=sys.stderr, flush=True)
     absent = [Mark(name, "", NOTHING, 0, 0, "nothing was handed in")
               for name in hand_ins.without_hand_in(found, roster)]  # fmt: skip
     if out:
@@ -146,14 +150,21 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m embag_edu course grade", epilog=RISK)
     parser.add_argument("hand_in", nargs="+", help="handed-in notebooks, or folders of them")
     parser.add_argument("--csv", help="also write the marks to this file, as they come")
+    parser.add_argument("--resume", action="store_true", help="keep what stands in that file")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at the same time")
     parser.add_argument("--roster", help="a CSV file: name of a file or folder, student")
     parser.add_argument("--seconds", type=float, default=60, help="for a cell or a check (60)")
     parser.add_argument("--total", type=float, default=600, help="for a notebook (600)")
     parser.add_argument("--book", default=str(notebooks.BOOK), help="the folder with solutions/")
     known = {word for option in parser._actions for word in option.option_strings}
     files = [word for word in argv if word.startswith("-") and word.partition("=")[0] not in known]
-    return parser.parse_args([f"./{word}" if word in files and Path(word).exists() else word
-                              for word in argv])  # fmt: skip
+    options = parser.parse_args([f"./{word}" if word in files and Path(word).exists() else word
+                                 for word in argv])  # fmt: skip
+    if options.resume and not options.csv:
+        parser.error("--resume keeps what stands in a file: name it with --csv")
+    if options.jobs < 1:
+        parser.error(f"--jobs is {options.jobs}; it must be 1 or more")
+    return options
 
 
 def _no_book(folder: str) -> str:

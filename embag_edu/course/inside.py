@@ -116,8 +116,9 @@ class Inside:
             if isinstance(ctx, values.Context):
                 with sys.modules["torch"].no_grad():  # as autograd calls a forward
                     result = values.packed(function(*args, **kwargs), self.held)
-                return {"value": result, "saved": ctx.packed(args, self.held),
-                        "after": values.packed([args, kwargs], [])}  # fmt: skip
+                    saved = ctx.packed(args, self.held)
+                after = values.packed([args, kwargs], [])
+                return {"value": result, "saved": saved, "after": after}
             answer = {"value": values.packed(function(*args, **kwargs), self.held)}
         except Exception as error:
             answer = {"raised": values.packed_error(error)}

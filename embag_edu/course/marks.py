@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import IO
@@ -51,18 +51,42 @@ def cell_text(value: object) -> object:
 
 
 class CsvFile:
-    """A CSV file with a row for each mark, which is on the disk as soon as it is written."""
+    """A CSV file with a row for each mark, which is on the disk as soon as it is written.
 
-    def __init__(self, path: str | Path) -> None:
+    done: marks that it begins with, by notebook: see `read_marks`.
+    """
+
+    def __init__(self, path: str | Path, done: Mapping[str, Sequence[Mark]] | None = None) -> None:
         self.file: IO[str] = open(path, "w", newline="", encoding="utf-8")
         self.writer = csv.writer(self.file)
         self.writer.writerow(field.name for field in fields(Mark))
-        self.file.flush()
+        self.write([mark for own in (done or {}).values() for mark in own])
 
     def write(self, found: Sequence[Mark]) -> None:
         """Add these marks."""
         self.writer.writerows([cell_text(value) for value in astuple(mark)] for mark in found)
         self.file.flush()
+
+
+def read_marks(path: str | Path) -> dict[str, list[Mark]]:
+    """The marks of a CSV file by notebook, without those of notebooks that were not marked.
+
+    A file that is not there yet holds none. ValueError for a file of another form.
+    """
+    if not Path(path).exists():
+        return {}
+    found: dict[str, list[Mark]] = {}
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    if rows and rows[0] != [field.name for field in fields(Mark)]:
+        raise ValueError(f"{path}: this is no table of marks; its first row is {rows[0]}")
+    for student, notebook, exercise, points, out_of, remark in rows[1:]:
+        who, path, what = (text.removeprefix("'") for text in (student, notebook, exercise))
+        number = int(points) if points else None
+        mark = Mark(who, path, what, number, int(out_of), remark.removeprefix("'"))
+        if not mark.missing:
+            found.setdefault(mark.notebook, []).append(mark)
+    return found
 
 
 def table(found: Sequence[Mark]) -> str:

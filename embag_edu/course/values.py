@@ -56,6 +56,8 @@ def packed(value: Any, held: list[Any]) -> Any:
         return next(kind(value) for kind in _PLAIN if isinstance(value, kind))
     if isinstance(value, type) and issubclass(value, BaseException):
         return {"error": value.__name__}
+    if isinstance(value, BaseException):
+        return {"raised": packed_error(value)}
     if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
         return {"dtype": np.dtype(value).str}
     if "torch" in sys.modules and isinstance(value, sys.modules["torch"].Tensor):
@@ -161,6 +163,7 @@ _UNPACKED: dict[str, Callable[[Any], Any]] = {
     "ellipsis": lambda held: ...,
     "dtype": lambda held: np.dtype(str(held)),
     "error": lambda held: error_type(str(held)) or Opaque(f"the class {held}"),
+    "raised": lambda held: unpacked_error(held),
     "opaque": lambda held: Opaque(str(held)),
 }
 
@@ -234,20 +237,37 @@ class Context:
         self._saved = tensors
 
     def packed(self, args: tuple[Any, ...], held: list[Any]) -> Any:
-        """What was saved: the number of an argument, or a value; and the attributes."""
-        places = [next((at for at, arg in enumerate(args) if arg is each), -1)
-                  for each in self._saved]  # fmt: skip
+        """What was saved, each by [number of an argument, whether behind autograd's back, value];
+        and the attributes."""
+        saved = [[*_argument_of(each, args), each] for each in self._saved]
         others = {name: value for name, value in vars(self).items() if name != "_saved"}
-        return packed([places, list(self._saved), others], held)
+        return packed([saved, others], held)
 
     @staticmethod
     def replay(kept: Any, ctx: Any, args: tuple[Any, ...]) -> None:
         """Save in the real ctx what was saved in the one that stood for it."""
-        places, saved, others = kept
+        saved, others = kept
         for name, value in others.items():
             setattr(ctx, name, value)
-        pairs = zip(places, saved, strict=True)
-        ctx.save_for_backward(*[args[at] if at >= 0 else value for at, value in pairs])
+        ctx.save_for_backward(
+            *[
+                value if at < 0 else args[at].data if hidden else args[at]
+                for at, hidden, value in saved
+            ]
+        )
+
+
+def _argument_of(saved: Any, args: tuple[Any, ...]) -> tuple[int, bool]:
+    """The argument whose memory a tensor is, or -1; and whether that is hidden (`.data`)."""
+    for at, arg in enumerate(args):
+        if arg is saved:
+            return at, False
+        tensors = hasattr(arg, "detach") and hasattr(saved, "detach")
+        if tensors and arg.shape == saved.shape and arg.data_ptr() == saved.data_ptr():
+            version = saved._version
+            arg += 0  # autograd counts this; does it for both?
+            return at, bool(saved._version == version)
+    return -1, False
 
 
 def sent(value: Any, held: list[Any]) -> str:
