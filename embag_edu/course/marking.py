@@ -231,14 +231,10 @@ def _observed(exercise: str, mine: Remote) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    text = _first_line(str(error))
-    if isinstance(error, NotDoneYet | ExerciseFailed) and text:
-        return text
-    return f"{type(error).__name__}: {text}".removesuffix(": ")
-
-
-def _first_line(text: str) -> str:
-    return next((line for line in text.splitlines() if line.strip()), "")[:300]
+    lines = [line for line in str(error).splitlines() if line.strip()] or [""]
+    if isinstance(error, NotDoneYet | ExerciseFailed) and lines[0]:
+        return " ".join(lines[: 2 if lines[0].endswith("not right yet.") else 1])[:300]
+    return f"{type(error).__name__}: {lines[0]}"[:300].removesuffix(": ")
 
 
 # -------------------------------------------------------------------------- marked by hand
