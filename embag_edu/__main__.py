@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from io import TextIOWrapper
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
@@ -58,10 +59,18 @@ def main(words: list[str] | None = None) -> int:
     _, place, extra = COMMANDS[words[0]]
     try:
         given: dict[str, Any] = {"draw": _draw} if words[0] == "bench" else {}
+        if words[0] in ("train", "check"):
+            _find_the_readers_files()
         return int(resolve_name(place)(words[1:], **given))
     except ImportError as error:
         print(f"This command needs the package {error.name}: pip install 'embag_edu[{extra}]'")
         return 2
+
+
+def _find_the_readers_files() -> None:
+    """A module of the reader's own, such as my_bag, is found here and in the copy of the book."""
+    copy = resolve_name("embag_edu.course.workbook:folder")() or Path("my_book")
+    sys.path += [os.getcwd(), str(copy.resolve())]
 
 
 def _draw(*arguments: Any) -> None:

@@ -3,11 +3,13 @@
 import json
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from my_bag_wrong import WRONG
 
+import embag_edu.__main__ as commands
 from embag_edu.chapters.my_bag import checking, extras, files, grouping, reading, start_my_bag
 from embag_edu.chapters.my_bag.checking import StageFailed, clauses_of, own_parts, told
 from embag_edu.chapters.my_bag.stages import STAGES, UnknownStage, find
@@ -16,6 +18,7 @@ from embag_edu.check.clauses import all_clauses
 from embag_edu.check.report import FAILS, HOLDS, NOT_SUPPORTED
 from embag_edu.check.worker import Local
 from embag_edu.course import workbook
+from embag_edu.train.fitting import Plan, train
 
 GROUPS = json.loads(checking.GROUPS.read_text(encoding="utf-8"))
 ROWS = [(stage, edit) for stage, edits in WRONG.items() for edit in edits]
@@ -299,13 +302,22 @@ def test_a_readers_endless_loop_ends(copy, monkeypatch):
     assert "did not return within 0.5 s" in said("01", place)
 
 
-def test_the_training_of_chapter_13_runs_on_the_model():
-    import torch
+def test_the_training_of_chapter_13_runs_on_the_model_as_on_torchs_module():
+    plan = Plan(limit=300, epochs=1, batch_size=64, buckets=100)
+    own = replace(plan, implementation="embag_edu.chapters.my_bag.model:MyBag")
+    losses = [train(each).history.losses for each in (plan, own)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
 
-    from embag_edu.chapters.my_bag.model import MyBag
 
-    bag = MyBag(5, 2, mode="mean", padding_idx=0)
-    output = bag(torch.tensor([[1, 2], [0, 3]]))
-    output.sum().backward()
-    expected = np.array([[0, 0], [0.5, 0.5], [0.5, 0.5], [1, 1], [0, 0]], np.float32)
-    assert np.array_equal(bag.weight.grad.numpy(), expected)
+def test_the_command_trains_on_the_readers_own_module(copy, capsys):
+    files.write_model(copy / "my_bag", "12")
+    words = ["train", "--implementation", "my_bag:MyBag", "--limit", "100", "--epochs", "1"]
+    extras.forget()
+    try:
+        assert commands.main(words) == 0
+    finally:
+        extras.forget()
+        sys.path[:] = [place for place in sys.path if place != str(copy)]
+    assert "implementation my_bag:MyBag" in capsys.readouterr().out
+    assert commands.main(["train", "--implementation", "nobodys:Bag"]) == 2
+    assert "could not be found" in capsys.readouterr().err

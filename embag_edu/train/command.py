@@ -48,7 +48,9 @@ def parser() -> argparse.ArgumentParser:
     usual = Plan()
     made.add_argument("--task", help=f"{' or '.join(LABELS)} ({usual.task})")
     made.add_argument(
-        "--implementation", default=usual.implementation, help=", ".join(IMPLEMENTATIONS)
+        "--implementation",
+        default=usual.implementation,
+        help=f"{', '.join(IMPLEMENTATIONS)}, or a class of your own: my_bag:MyBag",
     )
     made.add_argument(
         "--optimizer", default=usual.optimizer, help=f"{' or '.join(LEARNING_RATES)} (adagrad)"

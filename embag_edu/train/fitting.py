@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from embag_edu.data import Review, Vocabulary, reviews
 from embag_edu.train.examples import Examples, Reader, collate, labels_of, read_with, split
-from embag_edu.train.models import IMPLEMENTATIONS, TextClassifier
+from embag_edu.train.models import TextClassifier, check_implementation
 
 LEARNING_RATES = {"sgd": 8.0, "adagrad": 0.1}
 """What each optimizer starts with. A mean's gradient is small, so SGD's rate is large."""
@@ -32,7 +32,7 @@ class Plan:
     """All that decides a training; the same plan gives the same batches and the same first weights.
 
     task            "department" or "recommended"
-    implementation  "torch", "loops", "vectorized", "cuda" or "auto"
+    implementation  "torch", "loops", "vectorized", "cuda" or "auto"; or a class: "my_bag:MyBag"
     optimizer       "sgd" or "adagrad"; lr: its learning rate, LEARNING_RATES' by default
     epochs, batch_size, dim, seed
     buckets         rows for pairs of words, 0 for words alone
@@ -61,7 +61,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         labels_of(self.task)
-        _one_of("implementation", self.implementation, IMPLEMENTATIONS)
+        check_implementation(self.implementation)
         _one_of("optimizer", self.optimizer, tuple(LEARNING_RATES))
         _one_of("device", self.device, ("cpu", "cuda"))
         for name in ("epochs", "batch_size", "dim", "limit"):

@@ -5,6 +5,7 @@ It takes the name of an implementation: "torch" is torch.nn.EmbeddingBag, the ot
 
 from __future__ import annotations
 
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -18,17 +19,37 @@ from embag_edu.train.examples import Batch
 IMPLEMENTATIONS = ("torch", *names())
 
 
-def bag_of(implementation: str, rows: int, dim: int, **options: Any) -> torch.nn.EmbeddingBag:
-    """An EmbeddingBag by torch or by one of ours, with small weights, the same for the same seed.
+def check_implementation(name: str) -> None:
+    """Raise ValueError where this is no name of IMPLEMENTATIONS and no "module:Class"."""
+    if name in IMPLEMENTATIONS:
+        return
+    if ":" not in name:
+        raise ValueError(
+            f"implementation is {name!r}; it must be one of {', '.join(IMPLEMENTATIONS)}, or a "
+            "module of your own, as my_bag:MyBag"
+        )
+    try:
+        resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"implementation is {name!r}, which could not be found: {error}. Run this in the "
+            "folder that holds it"
+        ) from error
+
+
+def bag_of(implementation: str, rows: int, dim: int, **options: Any) -> Any:
+    """An EmbeddingBag by torch, by one of ours or by a class of the caller's own ("module:Class").
+
+    Its weights are small, and the same for the same seed.
 
     The module's own draw from N(0, 1) is for nobody's data: a row that is rare keeps its noise, and
     a review has some. As fastText does, weights are drawn evenly from -1/D to 1/D.
     """
-    if implementation not in IMPLEMENTATIONS:
-        raise ValueError(
-            f"implementation is {implementation!r}; it must be one of {', '.join(IMPLEMENTATIONS)}"
-        )
-    if implementation == "torch":
+    check_implementation(implementation)
+    if ":" in implementation:
+        dtype = options.pop("dtype", None)  # not every module of one's own takes a dtype
+        bag = resolve_name(implementation)(rows, dim, **options).to(dtype)
+    elif implementation == "torch":
         bag = torch.nn.EmbeddingBag(rows, dim, **options)
     else:
         bag = nn.EmbeddingBag(rows, dim, implementation=implementation, **options)
