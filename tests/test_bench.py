@@ -206,7 +206,9 @@ def test_a_quick_run_of_one_workload(tmp_path, monkeypatch, capsys):
     assert command.main(words) == 0
     told = capsys.readouterr().out
     assert "to reach" in told and "This machine copies" in told
-    check_record(json.loads(path.read_text(encoding="utf-8")))
+    recorded = json.loads(path.read_text(encoding="utf-8"))
+    check_record(recorded)
+    assert set(recorded["device"]) == set(report.device()) and len(recorded["load"]) == 2
     assert command.main(["bench", "--quick", "--only", "no such workload"]) == 2
     assert command.main(["bench", "--quick", "--train", "--only", "zipf"]) == 0
     assert " train " in capsys.readouterr().out
@@ -223,7 +225,7 @@ def test_recorded_runs_are_complete_and_tell_no_path(path):
 
 def check_record(recorded):
     assert {"device", "versions", "threads", "copy_GB_per_s", "forward_memory"} <= set(recorded)
-    assert set(recorded["device"]) == {"cpu", "cores", "system"}
+    assert {"cpu", "cores", "system"} <= set(recorded["device"]) <= {*report.device()}
     assert "/" not in recorded["device"]["cpu"] + recorded["device"]["system"]
     for entry in recorded["results"]:
         least, median = entry["least_ms"], entry["median_ms"]

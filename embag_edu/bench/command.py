@@ -52,7 +52,7 @@ def run(given: argparse.Namespace, draw: Draw) -> int:
         return 2
     seconds = given.seconds if given.seconds is not None else (0.0 if given.quick else 2.0)
     megabytes, positions = (16, 500_000) if given.quick else (256, 10_000_000)
-    rates = [measure.copy_rate(megabytes)]
+    rates, loads = [measure.copy_rate(megabytes)], [report.load()]
     results = []
     try:
         for m in progress(plan, "workload"):
@@ -62,11 +62,13 @@ def run(given: argparse.Namespace, draw: Draw) -> int:
         return 1
     measure.TABLES.clear()
     rates.append(measure.copy_rate(megabytes))
+    loads.append(report.load())
     peak = measure.peak_of_forward(positions)
     print(report.table(results, max(rates)))
     print(f"A forward of {positions:,} positions: {peak / 2**20:.1f} MiB beyond its output.")
     machine = {
         "copy_GB_per_s": [rate / 1e9 for rate in rates],  # before and after
+        "load": loads,  # before and after: more than the cores means a busy machine
         "forward_memory": {"positions": positions, "features": 64, "peak_bytes": peak},
     }
     record = report.record(results, machine)

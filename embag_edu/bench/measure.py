@@ -1,6 +1,6 @@
 """What is timed, and whether it is correct. The stopwatch is in `stopwatch`.
 
-- The inputs change from turn to turn; none of them is an implementation's own.
+- The turns go through a few inputs, over and over; none of them is an implementation's own.
 - Each result is checked against float64 before and after the timed turns.
 """
 
@@ -30,7 +30,7 @@ from embag_edu.check.compare import difference
 from embag_edu.spec import Call, SparseGradient, make_call
 
 STEPS = ("forward", "backward", "both")
-FRESH = 3  # different inputs that the turns go through
+INPUTS = 3  # that the turns go through: fresh only where their rows are more than a cache holds
 SAMPLE = 24  # bags, or rows of the gradient, that a check looks at
 
 
@@ -72,7 +72,7 @@ class Timed:
 
 def measure(measurement: Measurement, seconds: float = 2.0, least: int = 9) -> list[Timed]:
     """Time each step of a measurement: for about `seconds`, but `least` turns or more."""
-    entered = [call_and_upstream(measurement, seed) for seed in range(FRESH)]
+    entered = [call_and_upstream(measurement, seed) for seed in range(INPUTS)]
     results = []
     for step in measurement.steps:
         call = entered[0][0]
@@ -81,7 +81,7 @@ def measure(measurement: Measurement, seconds: float = 2.0, least: int = 9) -> l
         check_all(jobs, entered, step, turn=0)
         acts = {name: [getattr(job, step) for job in of_name] for name, of_name in jobs.items()}
         times = stopwatch.take_turns(acts, stopwatch.on_host, least, seconds)
-        check_all(jobs, entered, step, turn=FRESH - 1)
+        check_all(jobs, entered, step, turn=INPUTS - 1)
         results.append(
             Timed(measurement, step, traffic.counts(call), traffic.of(call, step), times)
         )

@@ -79,9 +79,28 @@ def table(results: list[Timed], rate: float) -> str:
 
 
 def device() -> dict[str, Any]:
-    """The processor in words, and how many cores there are for this process."""
+    """The processor in words, how many cores there are for this process, and its last cache."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"cpu": processor(), "cores": usable, "system": platform.system()}
+    return {
+        "cpu": processor(),
+        "cores": usable,
+        "system": platform.system(),
+        "L3_MiB": last_cache(),
+    }
+
+
+def last_cache() -> float | None:
+    """The size of the L3 cache in MiB, where Linux tells it."""
+    try:
+        size = Path("/sys/devices/system/cpu/cpu0/cache/index3/size").read_text(encoding="ascii")
+        return int(size.strip().removesuffix("K")) / 1024
+    except (OSError, ValueError):
+        return None
+
+
+def load() -> float | None:
+    """How many programs have wanted a processor in the last minute, on average: ours is one."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def processor() -> str:

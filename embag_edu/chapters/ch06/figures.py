@@ -16,7 +16,11 @@ from matplotlib.axes import Axes
 
 from embag_edu.chapters import style
 
-LOOKS = {"uniform": ("o", style.BLUE), "zipf 1.05": ("s", style.RED)}  # marker and color
+LOOKS = {  # marker and color
+    "uniform": ("o", style.BLUE),
+    "zipf 1.05": ("s", style.RED),
+    "reviews": ("^", style.dark(style.TEAL)),
+}
 
 
 # ---- skew -----------------------------------------------------------------------------------
@@ -92,7 +96,7 @@ def source_line(record: dict[str, Any]) -> str:
 def ladder_picture(record: dict[str, Any], name: str) -> style.Picture:
     """The recorded times of all implementations, forward and backward, and the floor of the bytes.
 
-    name: of a workload in the record, like "V=100k D=64 B=4096 L=32 uniform sum".
+    name: of a workload in the record, like "V=1M D=128 B=2048 L=50 uniform sum".
     """
     steps = ("forward", "backward")
     found = {step: entries_of(record, name, step) for step in steps}
@@ -109,7 +113,7 @@ def ladder_picture(record: dict[str, Any], name: str) -> style.Picture:
     figure.supxlabel(f"{name}, {dtype}\n{source_line(record)}", fontsize=style.SMALL)
     return style.Picture(
         figure,
-        f"Recorded medians in milliseconds for {name}, {dtype}, as bars on a logarithmic axis, "
+        f"Recorded medians in milliseconds for {name}, {dtype}, as dots on a logarithmic axis, "
         f"the slowest first. In the {'. In the '.join(told)}. Short whiskers show the quartiles. "
         f"{source_line(record)}.",
     )
@@ -121,13 +125,15 @@ def _floor(record: dict[str, Any], entry: dict[str, Any]) -> float:
 
 
 def _ladder(ax: Axes, entries: Sequence[dict[str, Any]], floor: float) -> None:
-    own = {"vectorized": (style.AMBER, "////"), "torch": (style.BLUE, "")}
+    """A dot for each: a bar's length would mean nothing on a logarithmic axis."""
+    own = {"vectorized": ("D", style.AMBER), "torch": ("o", style.BLUE)}
     for line, entry in enumerate(entries):
-        color, hatch = own.get(entry["implementation"], (style.PALE, ""))
+        marker, color = own.get(entry["implementation"], ("o", style.PALE))
         median, (low, high) = entry["median_ms"], entry["quartiles_ms"]
-        ax.barh(line, median, color=color, hatch=hatch, edgecolor=style.INK, height=0.66)
+        ax.axhline(line, color=style.FAINT, lw=1, zorder=0)
         ax.plot([low, high], [line, line], color=style.INK, lw=2.2)
-        ax.text(max(high, median) * 1.12, line, f"{median:.3g} ms", va="center",
+        ax.plot(median, line, marker, mfc=color, mec=style.INK, ms=8)
+        ax.text(max(high, median) * 1.25, line, f"{median:.3g} ms", va="center",
                 fontsize=style.SMALL)  # fmt: skip
     ax.axvline(floor, color=style.dark(style.RED), ls="--", lw=1.5)
     slowest = max(max(e["median_ms"], e["quartiles_ms"][1]) for e in entries)
@@ -142,7 +148,8 @@ def roofline_picture(
 ) -> style.Picture:
     """Additions per second against additions per byte, below the roof that the copy rate makes.
 
-    shape: the workload without its skew, like "V=100k D=64 B=4096 L=32"; mode sum, forward.
+    shape: the workload without its skew, like "V=1M D=128 B=2048 L=50"; mode sum, forward. The
+    recorded reviews are drawn, too.
     Filled marks count logical bytes, hollow ones compulsory bytes.
     """
     rate = max(record["copy_GB_per_s"])
@@ -151,10 +158,7 @@ def roofline_picture(
     heights: list[float] = []
     told = []
     for skew, (marker, color) in LOOKS.items():
-        name = f"{shape} {skew} sum"
-        if name not in recorded(record):
-            continue
-        for entry in entries_of(record, name, "forward"):
+        for entry in _forwards(record, shape, skew):
             if entry["implementation"] not in implementations:
                 continue
             additions = entry["counts"]["N"] * entry["counts"]["D"]
@@ -172,7 +176,8 @@ def roofline_picture(
     if not heights:
         raise ValueError(f"shape {shape!r}: this record has no forward of it in mode sum")
     _roof(ax, rate, max(xs) * 5, min(heights))
-    figure.supxlabel(f"{shape}, forward, sum, float32\n{source_line(record)}", fontsize=style.SMALL)
+    works = f"{shape} and the reviews, forward, sum, float32"
+    figure.supxlabel(f"{works}\n{source_line(record)}", fontsize=style.SMALL)
     return style.Picture(
         figure,
         "A roofline, both axes logarithmic: billions of additions per second against additions "
@@ -180,6 +185,15 @@ def roofline_picture(
         f"{'; '.join(told)}. Counted with logical bytes a mark may lie above the roof; with "
         "compulsory bytes it moves right.",
     )
+
+
+def _forwards(record: dict[str, Any], shape: str, skew: str) -> list[dict[str, Any]]:
+    """The recorded forwards of a shape and skew; the reviews have a shape of their own."""
+    names = recorded(record)
+    name = f"{shape} {skew} sum"
+    if skew == "reviews":
+        name = next((n for n in names if n.endswith(" reviews sum")), "")
+    return entries_of(record, name, "forward") if name in names else []
 
 
 def _roof(ax: Axes, rate: float, end: float, lowest: float) -> None:
