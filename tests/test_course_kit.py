@@ -1,12 +1,15 @@
 """A course from the first hand-out to the exported marks."""
 
+import io
 import json
+import os
 import zipfile
+from datetime import datetime
 
 import pytest
 from test_course_grading import SOLVED, write
 
-from embag_edu.course import assignments, command, notebooks, release
+from embag_edu.course import assignments, collect, command, notebooks, release
 from embag_edu.course.notebooks import ReleaseError
 
 # -------------------------------------------------------------------------- list
@@ -93,3 +96,151 @@ def test_a_release_that_was_changed_is_not_graded_by(tmp_path):
         release.originals(tmp_path / "out")
     with pytest.raises(ReleaseError, match="no release"):
         release.originals(tmp_path)
+
+
+# -------------------------------------------------------------------------- collect
+
+STUB = notebooks.student_copy(SOLVED)
+BAGS = {"01_bags.ipynb": STUB}
+
+
+def text(answer="", notebook=STUB):
+    """A hand-in as bytes; `answer` tells one from another."""
+    more = {"cell_type": "markdown", "id": "more", "metadata": {}, "source": answer}
+    return json.dumps({**notebook, "cells": [*notebook["cells"], more]}).encode()
+
+
+def zipped(**entries):
+    """A zip file as bytes: name -> bytes, or (bytes, what to set in its ZipInfo)."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, given in entries.items():
+            data, more = given if isinstance(given, tuple) else (given, {})
+            info = zipfile.ZipInfo(name, (2026, 10, 1, 12, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            for key, value in more.items():
+                setattr(info, key, value)
+            packed.writestr(info, data)
+    return out.getvalue()
+
+
+def put(folder, files):
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+MOODLE = "Zoë Li_12345_assignsubmission_file_"
+FORMS = {  # what came in -> the students
+    "folders": ({"alice/03.ipynb": text(), "bob/x.ipynb": text()}, ["alice", "bob"]),
+    "folders in a folder": ({"hw/alice/03.ipynb": text(), "hw/bob/a/x.ipynb": text()},
+                            ["alice", "bob"]),
+    "one folder": ({"alice/03.ipynb": text()}, ["alice"]),
+    "files": ({"alice.ipynb": text(), "bob.ipynb": text()}, ["alice", "bob"]),
+    "zips": ({"alice.zip": zipped(**{"x.ipynb": text()}), "bob.zip": zipped(**{"x.ipynb": text()})},
+             ["alice", "bob"]),
+    "a zip of all": ({"all.zip": zipped(**{"alice/x.ipynb": text(), "bob/x.ipynb": text()})},
+                     ["alice", "bob"]),
+    "Moodle": ({f"{MOODLE}/x.ipynb": text(), "Bob_7_assignsubmission_file_/w.zip":
+                zipped(**{"a/x.ipynb": text()})}, ["Bob", "Zoë Li"]),
+    "Moodle, without folders": ({f"{MOODLE}x.ipynb": text()}, ["Zoë Li"]),
+    "Canvas": ({"doejane_123_456_03_backward.ipynb": text(), "roerob_late_9_8_x.ipynb": text()},
+               ["doejane", "roerob"]),
+    "Canvas, a zip of all": ({"submissions.zip": zipped(**{"doejane_123_456_03_x.ipynb": text()})},
+                             ["doejane"]),
+    "two of one name": ({"Bob_7_assignsubmission_file_/x.ipynb": text(),
+                         "Bob_8_assignsubmission_file_/x.ipynb": text()}, ["Bob 7", "Bob 8"]),
+    "names that differ in case": ({"a/Bob_7_assignsubmission_file_/x.ipynb": text(),
+                                   "b/bob_8_assignsubmission_file_/x.ipynb": text()},
+                                  ["Bob 7", "bob 8"]),
+    "names that are no folders": ({"=1|calc_1_2_x.ipynb": text(), "nul_2_3_x.ipynb": text()},
+                                  ["_1_calc", "nul_"]),
+    "what programs leave": ({"a/x.ipynb": text(), "a/.ipynb_checkpoints/x.ipynb": text(),
+                             "__MACOSX/y.ipynb": text(), "a/.DS_Store": b""}, ["a"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_forms_of_downloads(name, tmp_path):
+    files, students = FORMS[name]
+    rows = collect.collect([put(tmp_path / "in", files)], tmp_path / "out", BAGS)
+    assert sorted(row.student for row in rows) == students
+    assert {(row.notebook, row.became) for row in rows} == {("01_bags.ipynb", "taken")}
+    for student in students:
+        assert (tmp_path / "out" / student / "01_bags.ipynb").read_bytes() == text()
+
+
+def test_the_newest_is_kept_and_the_others_are_named(tmp_path, capsys):
+    names = ["doejane_1_2_x.ipynb", "doejane_LATE_1_3_x-2.ipynb", "doejane_1_4_x-1.ipynb"]
+    put(tmp_path / "in", {name: text(name) for name in names})
+    roster = tmp_path / "roster.csv"
+    roster.write_text("doejane,Jane Doe\n9,Dan\n")
+    wanted = ["collect", str(tmp_path / "in"), str(tmp_path / "out"), "--roster", str(roster)]
+    assert command.main(wanted) == 0
+    assert (tmp_path / "out/Jane Doe/01_bags.ipynb").read_bytes() == text(names[1])
+    said = capsys.readouterr().out
+    assert f"taken: {names[1]} (Jane Doe). late" in said
+    assert f"older: {names[0]} (Jane Doe). another text" in said and names[2] in said
+    assert (tmp_path / "out" / "roster.csv").read_text().split("\n")[2] == "Dan,Dan"
+    assert command.main(wanted) == 2 and "is not empty" in capsys.readouterr().out
+
+
+def test_by_time_where_names_say_nothing(tmp_path):
+    put(tmp_path / "in", {"a/one.ipynb": text("old"), "a/two.ipynb": text("new")})
+    os.utime(tmp_path / "in/a/one.ipynb", (1e9, 1e9))
+    rows = collect.collect(
+        [tmp_path / "in"], tmp_path / "out", BAGS, due=datetime.fromisoformat("2020-01-01")
+    )
+    assert [(row.came_as, row.became, row.remark) for row in rows] == [
+        ("a/two.ipynb", "taken", "late"),
+        ("a/one.ipynb", "older", "another text"),
+    ]
+
+
+LINK = (b"/etc/passwd", {"external_attr": 0o120777 << 16})
+REFUSED = {
+    "a name with ..": (zipped(**{"../../x.ipynb": text()}), "leads out"),
+    "an absolute name": (zipped(**{"/tmp/x.ipynb": text()}), "is absolute"),
+    "a drive": (zipped(**{"C:/x.ipynb": text()}), "is absolute"),
+    "a name with .. and \\": (zipped(**{"..\\x.ipynb": text()}), "leads out"),
+    "a link": (zipped(**{"x.ipynb": LINK}), "a link"),
+    "a device": (zipped(**{"x.ipynb": (b"", {"external_attr": 0o020666 << 16})}), "no plain file"),
+    "a bomb": (zipped(**{"x.ipynb": bytes(60 << 20)}), "too large when unpacked"),
+    "a bomb in a zip": (zipped(**{"i.zip": zipped(**{"x.ipynb": bytes(60 << 20)})}), "too large"),
+    "no zip file": (b"PK\x03\x04 and no more", "cannot be read"),
+    "damaged": (zipped(**{"x.ipynb": text()}).replace(b"\x00\x00\x00", b"\x01\x01\x01", 9), ""),
+    "no notebook": (zipped(**{"x.pdf": b"%PDF"}), "no notebook"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_is_named_and_the_others_are_taken(name, tmp_path):
+    data, why = REFUSED[name]
+    put(tmp_path / "in", {"alice/x.ipynb": text(), "mallory/x.zip": data})
+    rows = collect.collect([tmp_path / "in"], tmp_path / "out" / "a", BAGS)
+    taken, refused = sorted(rows, key=lambda row: row.student)
+    assert (taken.student, taken.became) == ("alice", "taken")
+    assert refused.became == "refused" and why in refused.remark
+    assert refused.came_as.startswith("mallory/x.zip")
+    assert sorted(p.name for p in (tmp_path / "out").rglob("*")) == [
+        "01_bags.ipynb", "a", "alice", "collected.csv", "roster.csv",
+    ]  # fmt: skip
+
+
+def test_links_in_folders_are_not_followed(tmp_path):
+    put(tmp_path, {"in/alice/x.ipynb": text(), "secret.ipynb": text("secret")})
+    (tmp_path / "in/alice/y.ipynb").symlink_to(tmp_path / "secret.ipynb")
+    (tmp_path / "in/alice/z").symlink_to(tmp_path)
+    rows = collect.collect([tmp_path / "in"], tmp_path / "out", BAGS)
+    assert sorted((row.came_as, row.became, row.remark) for row in rows) == [
+        ("alice/x.ipynb", "taken", ""),
+        ("alice/y.ipynb", "refused", "a link"),
+        ("alice/z", "refused", "a link"),
+    ]
+
+
+def test_a_damaged_notebook_is_kept_beside_the_good_one(tmp_path):
+    put(tmp_path / "in", {"a/x.ipynb": text(), "a/y.ipynb": b"[]"})
+    rows = collect.collect([tmp_path / "in"], tmp_path / "out", BAGS)
+    assert {row.notebook for row in rows} == {"01_bags.ipynb", "y.ipynb"}

@@ -11,6 +11,7 @@ COMMANDS = {  # name: (what it does, where it is done)
     "list": ("the assignments: points, minutes, and what each teaches",
              "embag_edu.course.assignments:main"),
     "release": ("a folder or zip file for students", "embag_edu.course.release:main"),
+    "collect": ("from downloads to one folder a student", "embag_edu.course.collect:main"),
     "grade": ("marks for notebooks that were handed in", "embag_edu.course.grading:main"),
 }  # fmt: skip
 

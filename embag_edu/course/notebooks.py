@@ -225,8 +225,13 @@ def read_handed_in(path: Path) -> Notebook:
         raise ValueError(f"the file has {size:,} bytes; at most {LARGEST:,} are read")
     if not Path(path).is_file():
         raise ValueError("this is no file")
+    return parsed(Path(path).read_bytes())
+
+
+def parsed(data: bytes) -> Notebook:
+    """The same of the bytes of a file."""
     try:
-        notebook = json.loads(Path(path).read_bytes().decode("utf-8-sig"))
+        notebook = json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise ValueError("the file is not text in UTF-8") from None
     except (ValueError, RecursionError) as error:

@@ -155,17 +155,23 @@ def write(files: Files, out: Path) -> None:
 
 
 def originals(release: str | Path) -> list[Notebook]:
-    """The notebooks as they were handed out, from the folder or the zip file of a release.
+    """The notebooks as they were handed out: see `named`."""
+    return list(named(release).values())
+
+
+def named(release: str | Path) -> dict[str, Notebook]:
+    """The notebooks as they were handed out, by file name, from the folder or zip of a release.
 
     ReleaseError where a file is missing, or a cell is no longer as it was.
     """
     at = zipfile.Path(release) if zipfile.is_zipfile(release) else Path(release)
     try:
         record = json.loads((at / RECORD).read_text(encoding="utf-8"))
-        found = []
+        found = {}
         for name, hashes in record["cells"].items():
-            found.append(json.loads((at / name).read_text(encoding="utf-8")))
-            if _hashes(found[-1]) != hashes:
+            notebook = json.loads((at / name).read_text(encoding="utf-8"))
+            found[Path(name).name] = notebook
+            if _hashes(notebook) != hashes:
                 raise ReleaseError(f"{release}: {name} is not as it was handed out")
     except (OSError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, ReleaseError):

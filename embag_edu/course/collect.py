@@ -1,0 +1,202 @@
+"""From a download to one folder a student: `python -m embag_edu course collect IN... OUT`.
+
+Who a file is from is seen by its name, in the forms of Moodle and Canvas, or by its folder; which
+assignment it is, by what stands in it. The newest hand-in of an assignment is kept. Nothing of
+what came in is run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from embag_edu.course import hand_ins, incoming, notebooks, release
+from embag_edu.course.assignments import solutions
+from embag_edu.course.grading import original_of
+from embag_edu.course.incoming import Incoming
+from embag_edu.course.marks import cell_text, clean
+from embag_edu.course.notebooks import Notebook
+
+MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_[a-z]+_?(?P<file>.*)")
+CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_late)?_(?P<id>\d+)_\d+_(?P<file>.+)", re.I)
+AGAIN = re.compile(r"-(\d+)\.ipynb$")  # Canvas: the second hand-in is x-1.ipynb
+RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Whom a file is from: a name, and the number that a download gives to this person ('')."""
+
+    name: str
+    number: str = ""
+    late: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one file. `became`: "taken", "older" or "refused"."""
+
+    student: str
+    notebook: str
+    came_as: str
+    became: str
+    remark: str = ""
+
+
+def sender(parts: tuple[str, ...], common: int = 0) -> Sender:
+    """Whom a file is from, by the first of its folders or names in a form that is known.
+
+    Else it is the first folder after the `common` ones, in which all files lie; else the file.
+    """
+    for part in parts:
+        match = MOODLE.fullmatch(part) or CANVAS.fullmatch(part)
+        if match:
+            late = bool(match.groupdict().get("late"))
+            return Sender(match["name"], match["id"], late)
+    name = parts[min(common, len(parts) - 1)]
+    return Sender(re.sub(r"\.(zip|ipynb)$", "", name, flags=re.I))
+
+
+def _common(files: Sequence[Incoming]) -> int:
+    """How many folders all files share, of those that lie in folders; one must be left to each."""
+    folders = [each.parts[:-1] for each in files if len(each.parts) > 1]
+    shared = len(os.path.commonprefix(folders)) if folders else 0
+    return min([shared, *(len(each) - 1 for each in folders)])
+
+
+def folder_name(student: str) -> str:
+    """A name of a student as that of a folder, on every system."""
+    safe = "".join(c if c.isalnum() or c in " .,'()-_" else "_" for c in clean(student))
+    safe = safe.strip(" .'-")[:80].strip() or "unnamed"
+    return f"{safe}_" if safe.partition(".")[0].lower() in RESERVED else safe
+
+
+def collect(
+    given: Sequence[Path],
+    out: Path,
+    originals: dict[str, Notebook],
+    roster: dict[str, str] | None = None,
+    due: datetime | None = None,
+) -> list[Row]:
+    """Write out/STUDENT/NOTEBOOK.ipynb, and two tables: collected.csv and roster.csv.
+
+    roster: name, login, number or folder -> student. due: what is newer is called late.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise FileExistsError(f"{out} is not empty: name a new folder")
+    came: list[Incoming] = []
+    senders: list[Sender] = []
+    for each in given:
+        files = [f for f in incoming.read(each) if f.refused or f.parts[-1][:1] != "."]
+        common = _common([file for file in files if not file.refused])
+        came += files
+        senders += [sender(file.parts, common) for file in files]
+    names = _students(senders, roster or {})
+    rows, groups = [], defaultdict(list)
+    for file, by in zip(came, senders, strict=True):
+        name = names[by.name, by.number]
+        why = file.refused or ("" if file.parts[-1].lower().endswith(".ipynb") else "no notebook")
+        if why:
+            rows.append(Row(name, "", file.place, "refused", why))
+        else:
+            late = by.late or (due is not None and file.when > due)
+            groups[name, _assignment(file, originals)].append((file, late))
+    for (name, notebook), found in sorted(groups.items()):
+        rows += _keep_newest(out, name, notebook, found)
+    _write_tables(out, rows, roster or {})
+    return rows
+
+
+def _students(senders: Sequence[Sender], roster: dict[str, str]) -> dict[tuple[str, str], str]:
+    """The student of each (name, number): by the roster, else the name as that of a folder.
+
+    Where several people have one name, the number stands behind it.
+    """
+    numbers = defaultdict(set)
+    for by in senders:
+        numbers[folder_name(by.name).casefold()].add((by.name, by.number))
+    found = {}
+    for by in senders:
+        several = len(numbers[folder_name(by.name).casefold()]) > 1
+        alone = f"{by.name} {by.number}" if several else by.name
+        listed = roster.get(by.number) or roster.get(by.name)
+        found[by.name, by.number] = folder_name(listed or alone)
+    return found
+
+
+def _assignment(file: Incoming, originals: dict[str, Notebook]) -> str:
+    """The name of the notebook that was handed out; for what is none of them, the file's own."""
+    try:
+        original = original_of(notebooks.parsed(file.data), list(originals.values()))
+        return next(name for name, each in originals.items() if each is original)
+    except ValueError:
+        return f"{folder_name(file.parts[-1][: -len('.ipynb')])}.ipynb"
+
+
+def _keep_newest(
+    out: Path, student: str, notebook: str, found: Sequence[tuple[Incoming, bool]]
+) -> list[Row]:
+    def age(entry: tuple[Incoming, bool]) -> tuple[int, datetime]:
+        again = AGAIN.search(entry[0].parts[-1]) if CANVAS.fullmatch(entry[0].parts[-1]) else None
+        return (int(again[1]) if again else 0), entry[0].when
+
+    *older, newest = sorted(found, key=age)
+    path = out / student / notebook
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(newest[0].data)
+    rows = [Row(student, notebook, newest[0].place, "taken", "late" * newest[1])]
+    for file, late in older:
+        same = "the same bytes" if file.data == newest[0].data else "another text"
+        rows.append(Row(student, notebook, file.place, "older", same + ", late" * late))
+    return rows
+
+
+def _write_tables(out: Path, rows: Sequence[Row], roster: dict[str, str]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / "collected.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(Row.__annotations__)
+        writer.writerows([cell_text(value) for value in vars(row).values()] for row in rows)
+    there = sorted({row.student for row in rows if row.became == "taken"})
+    absent = sorted({folder_name(name) for name in roster.values()} - set(there))
+    with open(out / "roster.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("folder", "student"), *((n, n) for n in there + absent)])
+
+
+def main(argv: list[str]) -> int:
+    """`collect IN... OUT [--roster FILE] [--due TIME] [--release OF]`. 1: some were refused."""
+    parser = argparse.ArgumentParser(prog="python -m embag_edu course collect")
+    parser.add_argument("given", nargs="+", type=Path, metavar="in", help="folders, zips, files")
+    parser.add_argument("out", type=Path, help="a new folder: one folder a student")
+    parser.add_argument("--roster", help="a CSV file: name, login, number or folder; student")
+    parser.add_argument("--due", type=datetime.fromisoformat, help='"2026-10-12 23:59"')
+    parser.add_argument("--release", help="what was handed out (by default, the whole book)")
+    options = parser.parse_args(argv)
+    try:
+        missing = [str(path) for path in options.given if not path.exists()]
+        if missing:
+            raise FileNotFoundError(f"there is no {', '.join(missing)}")
+        roster = hand_ins.read_roster(options.roster) if options.roster else {}
+        originals = release.named(options.release) if options.release else {
+            path.name: notebooks.student_copy(notebooks.read(path)) for path in solutions()
+        }  # fmt: skip
+        rows = collect(options.given, options.out, originals, roster, options.due)
+    except (OSError, ValueError) as error:
+        print(f"Not collected. {clean(str(error))}")
+        return 2
+    taken = [row for row in rows if row.became == "taken"]
+    for row in rows:
+        if row not in taken or row.remark:
+            told = f"{row.became}: {row.came_as} ({row.student}). {row.remark}"
+            print(clean(told))
+    print(
+        f"{len(taken)} notebooks of {len({row.student for row in taken})} students in", options.out
+    )
+    return 1 if any(row.became == "refused" for row in rows) else 0
