@@ -27,7 +27,7 @@ from embag_edu.course.differ import EXACTLY, Allowed, differ, entry, text
 
 RANDOM_CALLS = 50
 RANDOM_NAME = "random call "
-CAUSE_CALLS = 20  # of these, a cause must agree with
+CAUSE_CALLS = 10  # of these, a cause must agree with
 NAME = re.compile(r"\d\d\.[a-z][a-z0-9_]*")
 
 
