@@ -92,7 +92,7 @@ def test_links_to_words_lead_to_a_word(path):
     assert set(re.findall(r"\]\(pages/words\.md#([^)]*)\)", TEXT_OF[number_of(path)])) <= known
 
 
-@pytest.mark.parametrize("path", CHAPTERS[1:7], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CHAPTERS[1:], ids=lambda path: path.stem)
 def test_each_exercise_stands_where_it_can_be_done(path):
     """Said once in the chapter, by its number, with a link."""
     solutions = nbformat.read(path.parent / "solutions" / path.name, as_version=4)
@@ -100,4 +100,4 @@ def test_each_exercise_stands_where_it_can_be_done(path):
     numbers = re.findall(r"^## (\d+)\. ", tasks, re.M)
     turns = re.findall(r"^\*\*Your turn:\*\* exercises? (.*)$", TEXT_OF[number_of(path)], re.M)
     assert all(f"](exercises/{path.name})" in turn for turn in turns)
-    assert sorted(re.findall(r"\b(\d+) \(", "\n".join(turns))) == numbers
+    assert sorted(re.findall(r"\b(\d+) \(", "\n".join(turns)), key=int) == numbers
