@@ -1,5 +1,6 @@
 """A course from the first hand-out to the exported marks."""
 
+import csv
 import io
 import json
 import os
@@ -9,7 +10,9 @@ from datetime import datetime
 import pytest
 from test_course_grading import SOLVED, write
 
-from embag_edu.course import assignments, collect, command, notebooks, release
+from embag_edu.course import assignments, by_hand, collect, command, marks, notebooks, release
+from embag_edu.course import export as export_module
+from embag_edu.course.marks import Mark
 from embag_edu.course.notebooks import ReleaseError
 
 # -------------------------------------------------------------------------- list
@@ -244,3 +247,122 @@ def test_a_damaged_notebook_is_kept_beside_the_good_one(tmp_path):
     put(tmp_path / "in", {"a/x.ipynb": text(), "a/y.ipynb": b"[]"})
     rows = collect.collect([tmp_path / "in"], tmp_path / "out", BAGS)
     assert {row.notebook for row in rows} == {"01_bags.ipynb", "y.ipynb"}
+
+
+# -------------------------------------------------------------------------- marks, out and in
+
+MARKS = [
+    Mark("Jane Doe", "in/j.ipynb", "01.offsets", 2, 2),
+    Mark("Jane Doe", "in/j.ipynb", "why", None, 3, "to be read"),
+    Mark("=Rob()", "in/r.ipynb", "01.offsets", 0, 2, "01.offsets: not right yet"),
+    Mark("=Rob()", "in/r.ipynb", "why", 0, 3, "nothing was written"),
+    Mark("Mia", "in/m.ipynb", marks.NOTHING, 0, 0, "not marked: damaged"),
+    Mark("Dan", "", marks.NOTHING, 0, 0, "nothing was handed in"),
+]
+
+
+@pytest.fixture
+def table(tmp_path):
+    marks.CsvFile(tmp_path / "marks.csv").write(MARKS)
+    return tmp_path / "marks.csv"
+
+
+def rows(path):
+    return list(csv.reader(open(path, newline="", encoding="utf-8-sig")))
+
+
+def export(table, form, *more):
+    out = table.with_name(f"{form}.csv")
+    status = command.main(["export", str(table), "--to", form, "--out", str(out), *map(str, more)])
+    return status, rows(out) if status < 2 else []
+
+
+def test_one_row_a_student_and_one_a_question(table):
+    assert export(table, "students") == (0, [
+        ["student", "01.offsets", "why", "points", "out_of", "open"],
+        ["'=Rob()", "0", "0", "0", "5", ""],
+        ["Dan", "0", "0", "0", "5", ""],
+        ["Jane Doe", "2", "", "2", "5", "to be read: why"],
+        ["Mia", "0", "0", "0", "5", "not marked: damaged"],
+    ])  # fmt: skip
+    assert export(table, "questions")[1][1:] == [
+        ["01.offsets", "2", "2", "1", "1.0", "0", "1 x 01.offsets: not right yet"],
+        ["why", "3", "2", "0", "0.0", "1", "1 x nothing was written"],
+    ]
+
+
+def test_marks_by_hand_go_out_and_come_in(table, tmp_path):
+    write(tmp_path / "in/j.ipynb", {**STUB, "cells": [
+        {**c, "source": "Because\n=1"} if c["id"] == "why" else c for c in STUB["cells"]
+    ]})  # fmt: skip
+    lines = table.read_text().replace("in/j.ipynb", str(tmp_path / "in/j.ipynb"))
+    table.write_text(lines)
+    out = tmp_path / "hand.csv"
+    assert command.main(["by-hand", str(table), str(out)]) == 0
+    assert command.main(["by-hand", str(table), str(out)]) == 2  # never over what was filled in
+    head, row = rows(out)
+    assert (row[0], row[2], row[3], row[4]) == ("Jane Doe", "why", "3", "Because =1")
+    for points, total in {"2": "4", "1,5": "3.5", "": ""}.items():
+        with open(out, "w", newline="") as file:
+            csv.writer(file).writerows([head, [*row[:5], points, "Good."]])
+        found = export(table, "canvas", "--by-hand", out)[1]
+        assert [each[-1] for each in found if each[0] == "Jane Doe"] == [total]
+    for points, why in {"4": "must be 0 to 3", "-1": "must be 0 to 3", "x": "float"}.items():
+        with open(out, "w", newline="") as file:
+            csv.writer(file).writerows([head, [*row[:5], points, ""]])
+        with pytest.raises(ValueError, match=why):
+            by_hand.gathered([table], out)
+
+
+def test_canvas(table, tmp_path):
+    people = tmp_path / "gradebook.csv"
+    people.write_text(
+        "Student,ID,SIS User ID,SIS Login ID,Section,Bags (77)\n    Points Possible,,,,,5\n"
+        '"Doe, Jane",11,a11,jdoe,A,\nRob,12,a12,rob,A,\nMia,13,a13,mia,A,\nMia,14,,mia2,B,\n'
+    )
+    status, found = export(table, "canvas", "--people", people, "--assignment", "Bags")
+    assert status == 1 and found == [
+        ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Bags (77)"],
+        ["    Points Possible", "", "", "", "", "5"],
+        ["Rob", "12", "a12", "rob", "A", "0"],
+        ["Dan", "", "", "", "", "0"],
+        ["Doe, Jane", "11", "a11", "jdoe", "A", ""],
+        ["Mia", "", "", "", "", ""],
+    ]
+
+
+def test_moodle(table, tmp_path, capsys):
+    people = tmp_path / "worksheet.csv"
+    people.write_text(
+        "Identifier,Full name,Email address,Status,Grade,Maximum Grade,Feedback comments\n"
+        "Participant 5,Rob,rob@x.org,Submitted,,5.00,\nParticipant 6,Dan,d@x.org,,,5.00,\n"
+    )
+    status, found = export(table, "moodle", "--people", people)
+    told = "01.offsets 0/2 (01.offsets: not right yet); why 0/3 (nothing was written)"
+    assert found[1] == ["Participant 5", "Rob", "rob@x.org", "Submitted", "0", "5", told]
+    assert found[2][:5] == ["Participant 6", "Dan", "d@x.org", "", "0"]
+    said = capsys.readouterr().err
+    assert status == 1 and "Jane Doe: no grade yet (to be read: why)" in said
+    assert "Jane Doe: in the list of people, not one fits" in said and "Dan:" not in said
+
+
+PEOPLE = [{"Full name": "Bob", "Identifier": f"Participant {n}"} for n in (7, 8)] + [
+    {"Full name": "Lee, Ann Mae", "Identifier": "Participant 9"},
+    {"Full name": "Group 7", "Identifier": "Participant 10"},
+]
+
+
+@pytest.mark.parametrize(
+    ("student", "number"),
+    [("Bob 8", "8"), ("Bob", ""), ("Ann Mae Lee", "9"), ("leeannmae", "9"), ("Group 7", "10"),
+     ("Team 9", ""), ("Participant 9", "9"), ("9", "")],
+)  # fmt: skip
+def test_whose_row_it_is(student, number):
+    of = [export_module.Marks(student, {}, {}, [])]
+    found = export_module.matched(of, PEOPLE, ["Full name", "Identifier"])
+    assert [row["Identifier"] for row in found.values()] == [f"Participant {number}"] * bool(number)
+
+
+def test_two_marks_for_one_question_are_not_added_up(table):
+    table.write_text(table.read_text() + "Jane Doe,other.ipynb,01.offsets,2,2,\n")
+    assert export(table, "students")[0] == 2

@@ -13,6 +13,9 @@ COMMANDS = {  # name: (what it does, where it is done)
     "release": ("a folder or zip file for students", "embag_edu.course.release:main"),
     "collect": ("from downloads to one folder a student", "embag_edu.course.collect:main"),
     "grade": ("marks for notebooks that were handed in", "embag_edu.course.grading:main"),
+    "by-hand": ("a table of the answers that a person reads", "embag_edu.course.by_hand:main"),
+    "export": ("tables of marks: students, questions, for Canvas, for Moodle",
+               "embag_edu.course.export:main"),
 }  # fmt: skip
 
 
