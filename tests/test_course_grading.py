@@ -26,6 +26,7 @@ from embag_edu.course import (
     marks,
     notebooks,
     outside,
+    release,
 )  # fmt: skip
 from embag_edu.course.kernel_exercise import KernelTask
 from embag_edu.course.launches import RemoteKernel
@@ -419,8 +420,26 @@ def test_wrong_calls_of_the_command(words, said, book, tmp_path, monkeypatch, ca
     assert said in capsys.readouterr().err
 
 
+def test_marks_by_what_was_handed_out(tmp_path, monkeypatch, capsys):
+    """A release of one question: the others do not count."""
+    monkeypatch.setattr(release, "refuse_solutions", lambda *_: None)  # which knows all chapters
+    title, *cells = SOLVED["cells"]
+    heads = [cell("one", "## Predict", "markdown"), cell("two", "## Offsets", "markdown")]
+    cells = [title, cells[0], heads[0], *cells[1:3], heads[1], *cells[3:5]]
+    write(tmp_path / "book" / "solutions" / "01_bags.ipynb", {**SOLVED, "cells": cells})
+    out, right = tmp_path / "out", write(tmp_path / "right.ipynb", SOLVED)
+    words = ["release", str(out), "--exercises", "01.offsets", "--book", str(tmp_path / "book")]
+    assert command.main(words) == 0
+    capsys.readouterr()
+    assert grading.main([str(right), "--release", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"total +2 / 2", shown) and "01.predict" not in shown
+    assert grading.main([str(right), "--release", str(tmp_path)]) == 2
+    assert "no release" in capsys.readouterr().err
+
+
 def test_course_grade_is_the_same_command(capsys):
-    assert command.main([]) == 2 and "grade  marks for" in capsys.readouterr().out
+    assert command.main([]) == 2 and "marks for notebooks" in capsys.readouterr().out
     assert command.main(["grade", "x.ipynb", "--book", "nowhere"]) == 2
     assert "no notebook in nowhere" in capsys.readouterr().err
 

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from embag_edu.course import box, hand_ins, marking, notebooks
+from embag_edu.course import box, hand_ins, marking, notebooks, release
 from embag_edu.course.hand_ins import HandIn
 from embag_edu.course.marking import Job
 from embag_edu.course.marks import NOTHING, CsvFile, Mark, clean, read_marks, table
@@ -113,7 +113,8 @@ def main(argv: list[str] | None = None) -> int:
     """
     options = _options(sys.argv[1:] if argv is None else argv)
     try:
-        originals = handed_out(options.book)
+        given = options.release
+        originals = release.originals(given) if given else handed_out(options.book)
         if not originals:
             print(_no_book(options.book), file=sys.stderr)
             return 2
@@ -155,6 +156,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--roster", help="a CSV file: name of a file or folder, student")
     parser.add_argument("--seconds", type=float, default=60, help="for a cell or a check (60)")
     parser.add_argument("--total", type=float, default=600, help="for a notebook (600)")
+    parser.add_argument("--release", help="mark by what was handed out: a release's folder or zip")
     parser.add_argument("--book", default=str(notebooks.BOOK), help="the folder with solutions/")
     known = {word for option in parser._actions for word in option.option_strings}
     files = [word for word in argv if word.startswith("-") and word.partition("=")[0] not in known]
