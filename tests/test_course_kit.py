@@ -1,9 +1,12 @@
 """A course from the first hand-out to the exported marks."""
 
 import csv
+import html
+import inspect
 import io
 import json
 import os
+import re
 import zipfile
 from datetime import datetime
 
@@ -11,7 +14,9 @@ import pytest
 from test_course_grading import SOLVED, write
 
 from embag_edu.course import assignments, by_hand, collect, command, marks, notebooks, release
+from embag_edu.course import exercise as exercise_module
 from embag_edu.course import export as export_module
+from embag_edu.course.exercise import check, find
 from embag_edu.course.marks import Mark
 from embag_edu.course.notebooks import ReleaseError
 
@@ -366,3 +371,44 @@ def test_whose_row_it_is(student, number):
 def test_two_marks_for_one_question_are_not_added_up(table):
     table.write_text(table.read_text() + "Jane Doe,other.ipynb,01.offsets,2,2,\n")
     assert export(table, "students")[0] == 2
+
+
+# -------------------------------------------------------------------------- feedback
+
+
+def test_pages_of_feedback(tmp_path):
+    wrong = find("01.offsets").wrong[0]
+    with pytest.raises(AssertionError) as told:
+        check("01.offsets", wrong.function)
+    remark, called = str(told.value).split("\n")[0], str(told.value).split("\nfound")[0]
+    marks.CsvFile(tmp_path / "marks.csv").write([
+        Mark("<b>Zoë</b>", "z.ipynb", "01.offsets", 0, 2, remark),
+        Mark("<b>Zoë</b>", "z.ipynb", "01.bag_of", 2, 2),
+        Mark("<b>Zoë</b>", "z.ipynb", "why", None, 3, "to be read"),
+        Mark("a/b", "a.ipynb", marks.NOTHING, 0, 0, "not marked: <script>"),
+        Mark("a|b", "", marks.NOTHING, 0, 0, "nothing was handed in"),
+    ])  # fmt: skip
+    with open(tmp_path / "hand.csv", "w", newline="") as file:
+        words = ["<b>Zoë</b>", "z.ipynb", "why", 3, "Be<i>cause", 2, "Good & short."]
+        csv.writer(file).writerows([by_hand.COLUMNS, words])
+    wanted = ["feedback", tmp_path / "marks.csv", tmp_path / "out", "--by-hand"]
+    assert command.main([*map(str, wanted), str(tmp_path / "hand.csv")]) == 0
+    pages = {p.name: p.read_text(encoding="utf-8") for p in (tmp_path / "out").iterdir()}
+    assert sorted(pages) == ["_b_Zoë__b_.html", "a_b (2).html", "a_b.html"]
+    mine = html.unescape(pages["_b_Zoë__b_.html"])
+    assert "4 of 7 points." in mine and "01.bag_of: the bag of each position (2 of 2)" in mine
+    assert called.partition("\n\n")[2] in mine and find("01.offsets").hints[0] in mine
+    assert "Be<i>cause" in mine and "Comment: Good & short." in mine
+    assert not re.search(r"<(b|i|script)>|https?:|src=", "".join(pages.values()))
+    assert "0 of 7 points" in pages["a_b.html"] and "nothing was handed in" in pages["a_b (2).html"]
+    source = inspect.getsource(find("01.offsets").reference)
+    assert source.splitlines()[-1].strip() not in mine and find("01.offsets").hints[2] not in mine
+
+
+def test_a_call_is_shown_only_where_it_is_known():
+    exercise = find("01.offsets")
+    for number in (0, 7):
+        said = f'{exercise.name}: not right yet. It fails on the case "random call {number}" (1 of'
+        assert exercise_module.call_text(exercise, said).startswith("called with\n")
+    assert exercise_module.call_text(exercise, 'It fails on the case "one of yours" (1 of 2)') == ""
+    assert exercise_module.call_text(exercise, "NameError: the case is open") == ""

@@ -16,6 +16,7 @@ COMMANDS = {  # name: (what it does, where it is done)
     "by-hand": ("a table of the answers that a person reads", "embag_edu.course.by_hand:main"),
     "export": ("tables of marks: students, questions, for Canvas, for Moodle",
                "embag_edu.course.export:main"),
+    "feedback": ("one page for each student", "embag_edu.course.feedback:main"),
 }  # fmt: skip
 
 

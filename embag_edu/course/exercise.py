@@ -457,14 +457,29 @@ def _failure_text(exercise: Exercise, tried: list[_Attempt], others: list[_Attem
         which = f'It fails on the case "{worst.case.name}" (1 of {total}).'
     else:
         which = f'{len(failures)} of {total} cases fail. The smallest is "{worst.case.name}".'
-    lines = [f"{exercise.name}: not right yet. {which}", "", "called with"]
-    names = _argument_names(exercise, worst.case)
-    for name, value in zip(names, _values(worst.case), strict=True):
-        lines.append(entry(f"    {name} = ", value))
+    lines = [f"{exercise.name}: not right yet. {which}", "", *_called_with(exercise, worst.case)]
     lines += [*_expected_and_found(worst), "", worst.problem]
     cause = _cause(exercise, tried, others, worst)
     lines += ["", cause] if cause else []
     return "\n".join([*lines, "", _help(exercise)])
+
+
+def _called_with(exercise: Exercise, case: Case) -> list[str]:
+    arguments = zip(_argument_names(exercise, case), _values(case), strict=True)
+    return ["called with", *(entry(f"    {name} = ", value) for name, value in arguments)]
+
+
+def call_text(exercise: Exercise, remark: str) -> str:
+    """The call that the first line of a failure names, and what is expected of it; '' for none."""
+    named = re.search(r'(?:the case|smallest is) "(.+?)"[ .]', remark)
+    for call in [call for calls in _calls(exercise).values() for call in calls] if named else []:
+        case = call()
+        if named and case.name == named[1]:
+            lines = _called_with(exercise, case)
+            wanted = _run(exercise.reference, call())
+            shown = f"an error: {_error(wanted.error)}" if wanted.error else text(wanted.result)
+            return "\n".join([*lines, f"expected  {shown}".replace("\n", "\n" + " " * 10)])
+    return ""
 
 
 def _expected_and_found(attempt: _Attempt) -> list[str]:
