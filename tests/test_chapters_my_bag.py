@@ -10,7 +10,15 @@ import pytest
 from my_bag_wrong import WRONG
 
 import embag_edu.__main__ as commands
-from embag_edu.chapters.my_bag import checking, extras, files, grouping, reading, start_my_bag
+from embag_edu.chapters.my_bag import (
+    checking,
+    extras,
+    files,
+    grouping,
+    pages,
+    reading,
+    start_my_bag,
+)
 from embag_edu.chapters.my_bag.checking import StageFailed, clauses_of, own_parts, told
 from embag_edu.chapters.my_bag.stages import STAGES, UnknownStage, find
 from embag_edu.check.checker import Trial
@@ -18,6 +26,7 @@ from embag_edu.check.clauses import all_clauses
 from embag_edu.check.report import FAILS, HOLDS, NOT_SUPPORTED
 from embag_edu.check.worker import Local
 from embag_edu.course import workbook
+from embag_edu.course.notebooks import read
 from embag_edu.train.fitting import Plan, train
 
 GROUPS = json.loads(checking.GROUPS.read_text(encoding="utf-8"))
@@ -321,3 +330,24 @@ def test_the_command_trains_on_the_readers_own_module(copy, capsys):
     assert "implementation my_bag:MyBag" in capsys.readouterr().out
     assert commands.main(["train", "--implementation", "nobodys:Bag"]) == 2
     assert "could not be found" in capsys.readouterr().err
+
+
+# ---- the pages ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=names)
+def test_the_section_at_the_end_of_a_chapter_is_that_of_the_stage(stage):
+    """If this fails: python -m embag_edu.chapters.my_bag.pages"""
+    notebook = read(pages.page_of(stage))
+    assert pages.with_section(notebook, stage) == notebook
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=names)
+def test_what_the_cells_of_a_section_print_in_the_book(stage, monkeypatch, capsys):
+    monkeypatch.chdir(pages.BOOK)
+    monkeypatch.setattr(workbook, "folder", lambda: None)
+    cells = [cell for cell in pages.section(stage) if cell["cell_type"] == "code"]
+    defined = {}
+    for cell in cells:
+        exec("".join(cell["source"]), defined)
+        assert capsys.readouterr().out == "".join(cell["outputs"][0]["text"])

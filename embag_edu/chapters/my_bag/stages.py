@@ -211,9 +211,8 @@ STAGES = (
     ),
     Stage(
         "12", "a torch module", 35, "module",
-        "Write `Bag`, an autograd.Function, and `MyBag`, a module, in `module.py`: torch's "
-        "tensors in, your own code at work. Then `python -m embag_edu train --implementation "
-        "my_bag:MyBag` trains on it, in chapter 13.",
+        "Write `Bag`, an autograd.Function, and `MyBag`, a module, in `module.py`. Then `python -m "
+        "embag_edu train --implementation my_bag:MyBag` trains on it (chapter 13).",
         (
             "The chapter builds the same in small steps. `arrays_of` and `tensor_of` do the "
             "conversions; your `embedding_bag` and `backward` of the version do the work.",
