@@ -325,7 +325,7 @@ WRONG = {
              "        return grad_with_atomics(upstream, indices, starts, ends, shares, V)",
              "extra", "changes with the order in which threads run"),
         Edit(CUDA, "    grad = full((V, D), 0, upstream.dtype)\n    order", "    grad = full((V, D), 1, upstream.dtype)\n    order",
-             "backward.untouched_rows", "backward.untouched_rows"),
+             "backward.sum", "backward.sum"),
     ],
     "12": [
         Edit(MODULE, "return tensor_of(of_weight), tensor_of(of_psw), None, None",

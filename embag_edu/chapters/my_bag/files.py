@@ -162,6 +162,7 @@ def fill(folder: Path, stage: str, everything: bool = False) -> tuple[list[str],
     Only where there is a stub; with `everything`, in the place of one's own parts too.
     Returns the parts that were taken, and the folder with a copy of what was there before.
     """
+    was_there = folder.exists()
     start(folder, stage)
     new, taken = {}, []
     for name in names():
@@ -169,7 +170,7 @@ def fill(folder: Path, stage: str, everything: bool = False) -> tuple[list[str],
             old = (folder / name).read_text(encoding="utf-8")
             new[name], found = _filled(name, old, stage, everything)
             taken += found
-    copy = _copied(folder, stage) if taken else None
+    copy = _copied(folder, stage) if taken and was_there else None
     for name, text in new.items():
         (folder / name).write_text(text, encoding="utf-8")
     return taken, copy

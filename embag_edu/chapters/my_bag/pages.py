@@ -34,13 +34,10 @@ def section(stage: Stage) -> list[dict[str, Any]]:
     none = f'my_bag, stage {name} ({stage.title}): not started. start_my_bag("{name}")'
     return [
         _text("capstone", f"## Your turn: my_bag, stage {name}\n\n{stage.task}\n\n"
-              f"**{stage.minutes} minutes.** The next cell makes the files in `my_bag/` that you "
-              "lack, and lists what waits for your code."),
+              f"**{stage.minutes} minutes.** First, the files and what waits in them."),
         _code("capstone-start", f'{begin}start_my_bag("{name}")', MADE),
-        _text("capstone-hints", "Write, save, and run the check, as often as you like. "
-              f'`hint_my_bag("{name}")` prints the next of three hints. No time now? '
-              "`python -m embag_edu my_bag --from 05`, say, begins with stage 05, on parts of the "
-              "model's where you have none."),
+        _text("capstone-hints", f'Write, save, check. `hint_my_bag("{name}")` gives the next of '
+              "three hints; `python -m embag_edu my_bag --from 05`, say, skips what comes before."),
         _code("capstone-check", f'check_my_bag("{name}")', f"{none} makes its files.\n"),
     ]  # fmt: skip
 

@@ -96,6 +96,7 @@ def _taken(place: Path, stage: Stage, everything: bool) -> str:
     lines = [f"Stage {stage.name} ({stage.title}) can begin, in {place}."]
     if taken:
         lines.append(f"Taken from the model, and marked as not your own: {len(taken)} parts.")
+    if copy is not None:
         lines.append(f"What was there before is kept in {copy}.")
     return "\n".join([*lines, _waiting(stage, place)])
 
