@@ -13,7 +13,17 @@ from datetime import datetime
 import pytest
 from test_course_grading import SOLVED, write
 
-from embag_edu.course import assignments, by_hand, collect, command, marks, notebooks, release
+from embag_edu.course import (
+    assignments,
+    by_hand,
+    collect,
+    command,
+    hand_ins,
+    marks,
+    notebooks,
+    release,
+    similar,
+)
 from embag_edu.course import exercise as exercise_module
 from embag_edu.course import export as export_module
 from embag_edu.course.exercise import check, find
@@ -412,3 +422,101 @@ def test_a_call_is_shown_only_where_it_is_known():
         assert exercise_module.call_text(exercise, said).startswith("called with\n")
     assert exercise_module.call_text(exercise, 'It fails on the case "one of yours" (1 of 2)') == ""
     assert exercise_module.call_text(exercise, "NameError: the case is open") == ""
+
+
+# -------------------------------------------------------------------------- similar
+
+COPIED = """\
+def max_backward(input, winners, grad_output, num_embeddings):
+    # one row after the other
+    table = [[0.0] * grad_output.shape[1] for _ in range(num_embeddings)]
+    count = {number: 0 for number in range(num_embeddings)}
+    for bag, positions in enumerate(winners.tolist()):
+        for feature, position in enumerate(positions):
+            if position != -1 and position < len(input):
+                table[int(input[position])][feature] += float(grad_output[bag, feature])
+    return np.array(table, dtype=grad_output.dtype).reshape(num_embeddings, -1)
+"""
+NAMES = {"table": "out", "count": "c", "bag": "i", "feature": "k", "positions": "row", "_ in": "q in",
+         "position ": "p ", "position]": "p]", "# one row": "# mine: each"}  # fmt: skip
+RENAMED = COPIED
+for old, new in NAMES.items():
+    RENAMED = RENAMED.replace(old, new)
+LINES = RENAMED.splitlines()
+REORDERED = "\n".join([*LINES[:2], LINES[3], LINES[2], "", *LINES[4:]])
+HONEST = """\
+def max_backward(input, winners, grad_output, num_embeddings):
+    gradient = np.zeros((num_embeddings, grad_output.shape[1]), grad_output.dtype)
+    bags, features = np.nonzero(winners != NOBODY)
+    np.add.at(gradient, (input[winners[bags, features]], features), grad_output[bags, features])
+    return gradient
+"""
+SHORT = ["    there = winners >= 0\n    return table_of(input, winners, there, grad_output)",
+         "    ok = winners >= 0\n    return table_of(input, winners, ok, grad_output)"]  # fmt: skip
+KERNEL = '''\
+def my_axpy():
+    return r"""
+extern "C" __global__ void axpy(float a, const float* x, float* y, int n) {
+  int step = gridDim.x * blockDim.x, first = blockIdx.x * blockDim.x + threadIdx.x;
+  for (int at = first; at < n; at += step) {  // each thread takes several
+    float before = y[at], more = a * x[at];
+    y[at] = before + more;
+  }
+}
+"""
+'''
+RENAMED_KERNEL = KERNEL.replace("first", "i").replace("step", "all").replace("at", "k")
+RENAMED_KERNEL = RENAMED_KERNEL.replace("flok", "float").replace("// each", "// mine: each")
+ALIKE = {  # answers of two students to one question -> are they listed?
+    "the same": ("max", COPIED, COPIED, True),
+    "with other names": ("max", COPIED, RENAMED, True),
+    "with lines in another order": ("max", COPIED, REORDERED, True),
+    "of their own": ("max", COPIED, HONEST, False),
+    "two short ones": ("max", *(HONEST.splitlines()[0] + "\n" + each for each in SHORT), False),
+    "a kernel with other names": ("axpy", KERNEL, RENAMED_KERNEL, True),
+    "not Python": ("max", COPIED, "def max_backward(:\n  '''", False),
+}
+
+
+def solved(chapter, **sources):
+    """A solutions notebook of the book with other texts in some cells."""
+    path = next(path for path in assignments.solutions() if path.name.startswith(chapter))
+    made = notebooks.read(path)
+    for one in made["cells"]:
+        one["source"] = sources.get(one["id"].replace("-", "_"), one["source"])
+    return made
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_answers_that_are_alike(name, tmp_path):
+    id, one, two, listed = ALIKE[name]
+    chapter = {"max": "03", "axpy": "07"}[id]
+    for student, answer in {"alice": one, "bob": two}.items():
+        write(tmp_path / student / "x.ipynb", solved(chapter, **{id: answer}))
+    found = similar.pairs(hand_ins.found([tmp_path]))
+    wanted = {"max": "03.max_backward", "axpy": "07.axpy"}[id]
+    assert [(pair.question, pair.students) for pair in found] == [
+        (wanted, ("alice", "bob"))
+    ] * listed
+
+
+def test_places_and_words(tmp_path, capsys):
+    words = (
+        "Every row gets the same number, so a swap of two bags or of two rows is not seen at all"
+    )
+    for student, answer in {"alice": COPIED, "bob": REORDERED, "carol": HONEST}.items():
+        text = words if student != "bob" else f"I think: {words.lower()}!"
+        made = solved(
+            "03", max=answer, ones_answer=text if student != "carol" else "Something else."
+        )
+        if student == "bob":  # as an editor saves it that knows neither ids nor metadata
+            cells = made["cells"][:-1]
+            made["cells"] = [{k: c[k] for k in ("cell_type", "source")} for c in cells]
+            made["cells"] += solved("03", ones_answer=text)["cells"][-1:]
+        write(tmp_path / student / "x.ipynb", made)
+    (tmp_path / "damaged.ipynb").write_text("[]")
+    assert command.main(["similar", str(tmp_path)]) == 0
+    lines = [re.split(r"\s{2,}", line) for line in capsys.readouterr().out.splitlines()]
+    assert [line[0] for line in lines[1:-2]] == ["03-ones-answer", "03.max_backward"]
+    assert lines[2][2:] == ["alice", "3-9", "bob", "3-4, 6-10"]
+    assert lines[-1] == ["This is a hint to look, and no verdict."]

@@ -17,6 +17,7 @@ COMMANDS = {  # name: (what it does, where it is done)
     "export": ("tables of marks: students, questions, for Canvas, for Moodle",
                "embag_edu.course.export:main"),
     "feedback": ("one page for each student", "embag_edu.course.feedback:main"),
+    "similar": ("answers that are alike, with the places: a hint", "embag_edu.course.similar:main"),
 }  # fmt: skip
 
 
