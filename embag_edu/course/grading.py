@@ -124,16 +124,26 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"Not started: {error}", file=sys.stderr)
         return 2
+    return _batch(options, originals, roster, out, done)
+
+
+def _batch(
+    options: argparse.Namespace,
+    originals: Sequence[Notebook],
+    roster: dict[str, str],
+    out: CsvFile | None,
+    done: dict[str, list[Mark]],
+) -> int:
+    """Mark what is not done yet, write and show everything; the exit status."""
     protection = box.available()
     said = f"Handed-in code is run on this machine: {box.SAID[protection]}."
     print(said, file=sys.stderr)
     job = partial(Job, seconds=options.seconds, total=options.total, protection=protection)
+    mark = partial(marked, originals=originals, job=job, mark=mark_apart)
     found = hand_ins.found(options.hand_in, roster)
-    done = {path: own for path, own in done.items() if path in {str(e.path) for e in found}}
     left = [each for each in found if str(each.path) not in done]
-    everything = [mark for own in done.values() for mark in own]
+    everything = [m for each in found for m in done.get(str(each.path), [])]
     with ThreadPoolExecutor(options.jobs) as pool:
-        mark = partial(marked, originals=originals, job=job, mark=mark_apart)
         for number, own in enumerate(pool.map(mark, left), len(found) - len(left) + 1):
             everything += own
             if out:
