@@ -437,7 +437,8 @@ def max_backward(input, winners, grad_output, num_embeddings):
                 table[int(input[position])][feature] += float(grad_output[bag, feature])
     return np.array(table, dtype=grad_output.dtype).reshape(num_embeddings, -1)
 """
-NAMES = {"table": "out", "count": "c", "bag": "i", "feature": "k", "positions": "row", "_ in": "q in",
+NAMES = {"table": "out", "count": "c", "bag": "i", "feature": "k", "positions": "row",
+         "_ in": "q in",
          "position ": "p ", "position]": "p]", "# one row": "# mine: each"}  # fmt: skip
 RENAMED = COPIED
 for old, new in NAMES.items():

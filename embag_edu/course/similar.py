@@ -47,11 +47,12 @@ def answers(notebook: Notebook, original: Notebook) -> dict[str, tuple[str, bool
     A cell that an id does not place belongs to the question whose check comes next.
     """
     known = {source(cell).strip() for cell in original["cells"]}
-    by_id, current = {}, "elsewhere"
+    by_id: dict[str, str] = {}
+    current = "elsewhere"
     for cell in reversed(original["cells"]):
         current = question(cell) or current
         if is_solution(cell):
-            by_id |= {cell["id"]: current, marks(cell).get("grade_id"): current}
+            by_id |= {cell["id"]: current, str(marks(cell).get("grade_id")): current}
     asked, current = set(by_id.values()), "elsewhere"
     found: dict[str, tuple[str, bool]] = {}
     for cell in reversed(notebook["cells"]):
@@ -70,7 +71,7 @@ def _placed(cell: Cell, by_id: dict[str, str], asked: set[str]) -> str:
 
 
 def pairs(found: Sequence[HandIn], book_dir: str | Path = notebooks.BOOK) -> list[Pair]:
-    """The answers that are alike, the most alike first. A file that is no notebook is passed over."""
+    """The answers that are alike, the most alike first. What is no notebook is passed over."""
     solved = [notebooks.read(path) for path in solutions(book_dir)]
     originals = [notebooks.student_copy(each) for each in solved]
     left: dict[str, dict[str, Runs]] = defaultdict(dict)  # question -> student -> runs
@@ -104,8 +105,9 @@ def _alike(name: str, of: dict[str, Runs]) -> list[Pair]:
         shared = rare[one] & rare[two]
         least = min(len(rare[one]), len(rare[two]))
         if least >= LEAST_RUNS and len(shared) >= LEAST_SHARE * least:
-            lines = [sorted({of[student][run] for run in shared}) for student in (one, two)]
-            found.append(Pair(name, (one, two), len(shared), len(shared) / least, (*lines,)))
+            lines, others = (sorted({of[who][run] for run in shared}) for who in (one, two))
+            share = len(shared) / least
+            found.append(Pair(name, (one, two), len(shared), share, (lines, others)))
     return found
 
 
@@ -123,10 +125,8 @@ def main(argv: list[str]) -> int:
         return 2
     rows: list[Sequence[object]] = [("question", "alike", "student", "lines", "student", "lines")]
     for pair in pairs(hand_ins.found(options.hand_in, roster), options.book):
-        sides = zip(map(clean, pair.students), map(_spans, pair.lines), strict=True)
-        rows.append(
-            (pair.question, f"{pair.share:.0%}", *(cell for side in sides for cell in side))
-        )
+        (one, two), (lines, others) = map(clean, pair.students), map(_spans, pair.lines)
+        rows.append((pair.question, f"{pair.share:.0%}", one, lines, two, others))
     print(aligned(rows) if len(rows) > 1 else "No two answers are alike beyond what explains it.")
     print("\nThis is a hint to look, and no verdict.")
     return 0

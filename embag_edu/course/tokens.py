@@ -28,7 +28,8 @@ def runs(text: str, code: bool = True) -> dict[tuple[str, ...], int]:
 
     A run does not go from statement to statement: their order does not count.
     """
-    length, found = (RUN, {}) if code else (WORDS, {})
+    found: dict[tuple[str, ...], int] = {}
+    length = RUN if code else WORDS
     for number, tokens in _statements(text) if code else _plain(text):
         for at in range(len(tokens) - length + 1):
             found.setdefault(tuple(tokens[at : at + length]), number)
@@ -58,7 +59,7 @@ def _statements(text: str) -> Iterator[Line]:
 
 
 def _of_cuda(text: str, first: int) -> Iterator[Line]:
-    """Statements end with ; or a brace. Comments are made blank, so that lines stay where they are."""
+    """Statements end with ; or a brace. Comments are made blank: lines stay where they are."""
     bare = C_COMMENT.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
     line: list[str] = []
     for found in C_TOKEN.finditer(bare):
