@@ -254,9 +254,9 @@ class Trial:
             return None, False
         tried = [case for case in clause.cases if self._key(clause, case) in self._outcomes]
 
-        def score(fault: type[Fault]) -> tuple[bool, bool, int]:
+        def score(fault: type[Fault]) -> tuple[bool, int, int]:
             mistaken = _mistaken(fault, clause.part, arguments)
-            others = all(_alike(part, mistaken, outcome) for part in RESULTS)
+            others = sum(_alike(part, mistaken, outcome) for part in RESULTS)
             cases = sum(
                 _same_answer(
                     clause.part,
@@ -272,9 +272,11 @@ class Trial:
 
     def _agrees(self, fault: type[Fault], part: str) -> bool:
         """Whether no clause that holds would have noticed this mistake."""
-        held = (clause for clause in self._held if clause.part == part)
-        cases = (case for clause in held for case in clause.cases[:3] if not case.large)
-        return not any(_noticed(fault.__name__, part, case) for case in cases)
+        held = (clause for clause in self._held if clause.part in (part, "output"))
+        cases = (
+            (clause.part, case) for clause in held for case in clause.cases[:3] if not case.large
+        )
+        return not any(_noticed(fault.__name__, at, case) for at, case in cases)
 
 
 @functools.cache
@@ -354,7 +356,6 @@ def _mistaken(fault: type[Fault], part: str, arguments: Arguments) -> Outcome:
     return run(Candidate(pair.forward, pair.backward, "numpy"), arguments, backward)
 
 
-RESULTS = ("output", "grad_weight", "grad_psw", "table")
 LOOKED_AT = {
     "output": "output",
     "grad_weight": "grad_weight",
@@ -363,6 +364,7 @@ LOOKED_AT = {
     "refused": "output",
     "untouched": "weight_after",
 }
+RESULTS = ("output", "grad_weight", "grad_psw", "table")
 
 
 def _same_answer(part: str, one: Outcome, other: Outcome) -> bool:
