@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,9 +83,11 @@ def listed(paths: Sequence[Path]) -> str:
     return aligned(rows, "<>><")
 
 
-def main(argv: list[str]) -> int:
-    """`list [CHAPTER...] [--book FOLDER]`: print the table."""
-    parser = argparse.ArgumentParser(prog="python -m embag_edu course list")
+def main(
+    argv: list[str], command: str = "list", page: Callable[[Sequence[Path]], str] = listed
+) -> int:
+    """`list [CHAPTER...] [--book FOLDER]`: the table, or another page on them."""
+    parser = argparse.ArgumentParser(prog=f"python -m embag_edu course {command}")
     parser.add_argument("chapter", nargs="*", help='only these: "03", "08a", "08"')
     parser.add_argument("--book", default=str(notebooks.BOOK), help="the folder with solutions/")
     options = parser.parse_args(argv)
@@ -95,5 +97,5 @@ def main(argv: list[str]) -> int:
     if not paths:
         print(f"There is no assignment {options.chapter or ''} in {options.book}/solutions.")
         return 2
-    print(listed(paths))
+    print(page(paths))
     return 0

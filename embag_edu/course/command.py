@@ -10,6 +10,8 @@ from embag_edu.text import aligned
 COMMANDS = {  # name: (what it does, where it is done)
     "list": ("the assignments: points, minutes, and what each teaches",
              "embag_edu.course.assignments:main"),
+    "guide": ("the wrong answers to each exercise, and what they show, as a page",
+              "embag_edu.course.guide:main"),
     "release": ("a folder or zip file for students", "embag_edu.course.release:main"),
     "collect": ("from downloads to one folder a student", "embag_edu.course.collect:main"),
     "grade": ("marks for notebooks that were handed in", "embag_edu.course.grading:main"),
