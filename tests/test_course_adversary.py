@@ -365,10 +365,11 @@ def test_no_submission_touches_another_or_the_machine(place, monkeypatch):
     listener = Listener()
     wanted = submissions(place, listener.port)
     assert len(wanted) >= 60
-    home = [Path.home() / ".bashrc", *Path.home().glob(".ipython/**/*")]
+    startup = Path.home() / ".ipython" / "profile_default" / "startup"
     folders = [place, PACKAGE, box.cache.folder()]
     before = state(*folders)
-    kept = [p.stat().st_mtime_ns for p in home if p.exists()]
+    home = [Path.home() / ".bashrc", *startup.glob("*")]
+    kept = {path: path.read_bytes() for path in home if path.is_file()}
     running = processes()
     rows = marked(place, "in", "5") | marked(place, "kernels", "40")
     failed = {name: rows[name] for name in HONEST if rows[name] != alone[name]}
@@ -382,7 +383,8 @@ def test_no_submission_touches_another_or_the_machine(place, monkeypatch):
         "a secret": SECRET in str(rows),
         "processes": processes() - running,
         "files": dict(state(*folders).items() ^ before.items()),
-        "home": kept != [p.stat().st_mtime_ns for p in home if p.exists()],
+        "startup files": [p for p, text in kept.items() if p.read_bytes() != text],
+        "new startup files": set(startup.glob("*")) - set(home),
         "shared memory": {n for n in os.listdir("/dev/shm") if "hostile" in n},
         "heard": listener.heard,
     }
