@@ -174,6 +174,18 @@ FORMS = {  # what came in -> the students
                                   ["Bob 7", "bob 8"]),
     "names that are no folders": ({"=1|calc_1_2_x.ipynb": text(), "nul_2_3_x.ipynb": text()},
                                   ["_1_calc", "nul_"]),
+    "files in one folder": ({"hw/alice.ipynb": text("a"), "hw/bob.ipynb": text("b")},
+                            ["alice", "bob"]),
+    "files in one zip": ({"hw.zip": zipped(**{"alice.ipynb": text("a"), "bob.ipynb": text("b")})},
+                         ["alice", "bob"]),
+    "Canvas, in a folder": ({"hw/doejane_123_456_x.ipynb": text(), "hw/roerob_9_8_x.ipynb": text()},
+                            ["doejane", "roerob"]),
+    "no names of Canvas": ({"alice/lab_3_2_x.ipynb": text(), "bob/lab_3_2_x.ipynb": text()},
+                           ["alice", "bob"]),
+    "no folder of Canvas": ({f"hw_3_2026_x/{n}/x.ipynb": text() for n in ("alice", "bob")},
+                            ["alice", "bob"]),
+    "signs above letters": ({"Zoe\u0308 \u0915\u093f_7_assignsubmission_file_/x.ipynb": text()},
+                            ["Zo\u00eb \u0915\u093f"]),
     "what programs leave": ({"a/x.ipynb": text(), "a/.ipynb_checkpoints/x.ipynb": text(),
                              "__MACOSX/y.ipynb": text(), "a/.DS_Store": b""}, ["a"]),
 }  # fmt: skip
@@ -186,7 +198,16 @@ def test_forms_of_downloads(name, tmp_path):
     assert sorted(row.student for row in rows) == students
     assert {(row.notebook, row.became) for row in rows} == {("01_bags.ipynb", "taken")}
     for student in students:
-        assert (tmp_path / "out" / student / "01_bags.ipynb").read_bytes() == text()
+        assert b"title" in (tmp_path / "out" / student / "01_bags.ipynb").read_bytes()
+
+
+def test_files_that_are_given_one_by_one(tmp_path):
+    put(
+        tmp_path, {"a/x.ipynb": text(), "b/x.ipynb": text(), "c.zip": zipped(**{"x.ipynb": text()})}
+    )
+    given = [tmp_path / "a/x.ipynb", tmp_path / "b/x.ipynb", tmp_path / "c.zip"]
+    found = collect.collect(given, tmp_path / "out", BAGS)
+    assert sorted(row.student for row in found) == ["a", "b", "c"]
 
 
 def test_the_newest_is_kept_and_the_others_are_named(tmp_path, capsys):
@@ -205,12 +226,12 @@ def test_the_newest_is_kept_and_the_others_are_named(tmp_path, capsys):
 
 
 def test_by_time_where_names_say_nothing(tmp_path):
-    put(tmp_path / "in", {"a/one.ipynb": text("old"), "a/two.ipynb": text("new")})
+    put(tmp_path / "in", {"a/one.ipynb": text("old"), "a/two.ipynb": text("new"), "b/x.ipynb": b""})
     os.utime(tmp_path / "in/a/one.ipynb", (1e9, 1e9))
     rows = collect.collect(
         [tmp_path / "in"], tmp_path / "out", BAGS, due=datetime.fromisoformat("2020-01-01")
     )
-    assert [(row.came_as, row.became, row.remark) for row in rows] == [
+    assert [(row.came_as, row.became, row.remark) for row in rows if row.student == "a"] == [
         ("a/two.ipynb", "taken", "late"),
         ("a/one.ipynb", "older", "another text"),
     ]

@@ -34,7 +34,10 @@ class Full:
 def rows_of(path: str | Path, wanted: Sequence[str]) -> Iterator[dict[str, str]]:
     """The rows of a CSV file with these columns (others are kept). ValueError for another form."""
     with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+        first = file.readline()
+        file.seek(0)
+        delimiter = ";" if first.count(";") > first.count(",") else ","  # as some countries save it
+        reader = csv.DictReader(file, delimiter=delimiter)
         lacking = [name for name in wanted if name not in (reader.fieldnames or ())]
         if lacking:
             raise ValueError(f"{path}: the column {', '.join(lacking)} is missing")

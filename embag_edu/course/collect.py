@@ -11,8 +11,9 @@ import argparse
 import csv
 import os
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ from embag_edu.course.marks import cell_text, clean
 from embag_edu.course.notebooks import Notebook
 
 MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_[a-z]+_?(?P<file>.*)")
-CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_late)?_(?P<id>\d+)_\d+_(?P<file>.+)", re.I)
+CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_late)?_(?P<id>\d+)_\d+_(?P<file>.+\.\w+)", re.I)
 AGAIN = re.compile(r"-(\d+)\.ipynb$")  # Canvas: the second hand-in is x-1.ipynb
 RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
 
@@ -37,6 +38,7 @@ class Sender:
     name: str
     number: str = ""
     late: bool = False
+    folder: tuple[str, ...] = ()  # in which a download's own name was found
 
 
 @dataclass(frozen=True)
@@ -50,30 +52,50 @@ class Row:
     remark: str = ""
 
 
-def sender(parts: tuple[str, ...], common: int = 0) -> Sender:
-    """Whom a file is from, by the first of its folders or names in a form that is known.
+def sender(parts: tuple[str, ...], common: int = 0, forms: bool = True) -> Sender:
+    """Whom a file is from, by the first of its folders or names in a download's form.
 
     Else it is the first folder after the `common` ones, in which all files lie; else the file.
     """
-    for part in parts:
+    parts = tuple(unicodedata.normalize("NFC", part) for part in parts)
+    for at, part in enumerate(parts if forms else ()):
         match = MOODLE.fullmatch(part) or CANVAS.fullmatch(part)
         if match:
             late = bool(match.groupdict().get("late"))
-            return Sender(match["name"], match["id"], late)
+            return Sender(match["name"], match["id"], late, parts[:at])
     name = parts[min(common, len(parts) - 1)]
     return Sender(re.sub(r"\.(zip|ipynb)$", "", name, flags=re.I))
 
 
-def _common(files: Sequence[Incoming]) -> int:
-    """How many folders all files share, of those that lie in folders; one must be left to each."""
-    folders = [each.parts[:-1] for each in files if len(each.parts) > 1]
+def _senders(files: Sequence[Incoming], originals: dict[str, Notebook]) -> list[Sender]:
+    """Whom each of these files is from, which came together.
+
+    A download has what one person sent in one folder: a name in its form in several is none. And
+    several files of one assignment in the only folder are from as many students.
+    """
+    taken = [file for file in files if not file.refused]
+    folders = [each.parts[:-1] for each in taken if len(each.parts) > 1]
     shared = len(os.path.commonprefix(folders)) if folders else 0
-    return min([shared, *(len(each) - 1 for each in folders)])
+    common = min([shared, *(len(each) - 1 for each in folders)])
+    found = [sender(file.parts, common) for file in files]
+    places = defaultdict(set)
+    for by in found:
+        places[by.name, by.number].add(by.folder)
+    found = [by if len(places[by.name, by.number]) == 1 else sender(file.parts, common, False)
+             for file, by in zip(files, found, strict=True)]  # fmt: skip
+    if len({by.name for by in found}) == 1 and not found[0].number:
+        kinds = [_assignment(file, originals) for file in taken]
+        stems = {file.parts[-1] for file in taken}
+        if len(set(kinds)) < len(kinds) == len(stems):
+            return [sender(file.parts[-1:], forms=False) for file in files]
+    return found
 
 
 def folder_name(student: str) -> str:
     """A name of a student as that of a folder, on every system."""
-    safe = "".join(c if c.isalnum() or c in " .,'()-_" else "_" for c in clean(student))
+    name = unicodedata.normalize("NFC", clean(student))
+    fits = (unicodedata.category(c)[0] in "LMN" or c in " .,'()-_" for c in name)
+    safe = "".join(c if good else "_" for c, good in zip(name, fits, strict=True))
     safe = safe.strip(" .'-")[:80].strip() or "unnamed"
     return f"{safe}_" if safe.partition(".")[0].lower() in RESERVED else safe
 
@@ -93,11 +115,10 @@ def collect(
         raise FileExistsError(f"{out} is not empty: name a new folder")
     came: list[Incoming] = []
     senders: list[Sender] = []
-    for each in given:
-        files = [f for f in incoming.read(each) if f.refused or f.parts[-1][:1] != "."]
-        common = _common([file for file in files if not file.refused])
+    for group in _groups(given):
+        files = [f for f in group if f.refused or f.parts[-1][:1] != "."]
         came += files
-        senders += [sender(file.parts, common) for file in files]
+        senders += _senders(files, originals)
     names = _students(senders, roster or {})
     rows, groups = [], defaultdict(list)
     for file, by in zip(came, senders, strict=True):
@@ -112,6 +133,15 @@ def collect(
         rows += _keep_newest(out, name, notebook, found)
     _write_tables(out, rows, roster or {})
     return rows
+
+
+def _groups(given: Sequence[Path]) -> Iterator[list[Incoming]]:
+    """What came in each folder; and the files that were given one by one."""
+    yield from (list(incoming.read(path)) for path in given if path.is_dir())
+    paths = [path.absolute() for path in given if not path.is_dir()]
+    if paths:
+        base = os.path.commonpath([path.parent for path in paths])
+        yield [f for path in paths for f in incoming.one(path, path.relative_to(base).parts)]
 
 
 def _students(senders: Sequence[Sender], roster: dict[str, str]) -> dict[tuple[str, str], str]:

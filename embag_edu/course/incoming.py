@@ -42,10 +42,7 @@ class Incoming:
 
 
 def read(given: Path) -> Iterator[Incoming]:
-    """All files of a folder or a zip file (and of zip files in it), or the one file."""
-    if not given.is_dir():
-        yield from _file(given, (given.name,))
-        return
+    """All files of a folder, and of the zip files in it."""
     for folder, folders, names in os.walk(given):
         for name in sorted(folders):
             if (Path(folder) / name).is_symlink():
@@ -53,10 +50,11 @@ def read(given: Path) -> Iterator[Incoming]:
         folders[:] = sorted(set(folders) - SKIPPED)
         for name in sorted(names):
             path = Path(folder) / name
-            yield from _file(path, path.relative_to(given).parts)
+            yield from one(path, path.relative_to(given).parts)
 
 
-def _file(path: Path, parts: tuple[str, ...]) -> Iterator[Incoming]:
+def one(path: Path, parts: tuple[str, ...]) -> Iterator[Incoming]:
+    """One file; of a zip file, all that is in it."""
     try:
         found = path.lstat()
         when = datetime.fromtimestamp(found.st_mtime)

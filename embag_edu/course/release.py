@@ -21,7 +21,7 @@ from embag_edu import __version__
 from embag_edu.course import notebooks
 from embag_edu.course.assignments import Question, question, questions, sections, solutions
 from embag_edu.course.exercise import exercises
-from embag_edu.course.notebooks import BEGIN, END, LEFTOVERS, Notebook, ReleaseError, source
+from embag_edu.course.notebooks import BEGIN, END, LEFTOVERS, Notebook, ReleaseError, marks, source
 
 RECORD = "release.json"
 REGION = re.compile(rf"^[^\n]*{BEGIN}[^\n]*\n(.*?)^[^\n]*{END}", re.S | re.M)
@@ -51,7 +51,9 @@ def made(book_dir: str | Path, patterns: list[str], with_solutions: bool = False
         record["cells"][name] = _hashes(copy)
         if with_solutions:
             files[f"solutions/{path.name}"] = notebooks.written(solved).encode()
-    if unused or not files:
+    if not solutions(book_dir):
+        raise ReleaseError(f"there is no notebook in {Path(book_dir) / 'solutions'}")
+    if unused:
         raise ReleaseError(f"no question of {book_dir} is called {', '.join(sorted(unused))}")
     files[RECORD] = (json.dumps(record, indent=1) + "\n").encode()
     refuse_solutions({n: b for n, b in files.items() if not n.startswith("solutions/")}, book_dir)
@@ -75,8 +77,9 @@ def chosen(notebook: Notebook, patterns: list[str]) -> Notebook:
 
 
 def _hashes(notebook: Notebook) -> dict[str, str]:
-    return {cell["id"]: hashlib.sha256(source(cell).encode()).hexdigest()[:16]
-            for cell in notebook["cells"]}  # fmt: skip
+    texts = {cell["id"]: json.dumps([source(cell), marks(cell)], sort_keys=True)
+             for cell in notebook["cells"]}  # fmt: skip
+    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in texts.items()}
 
 
 # -------------------------------------------------------------------------- what must not be there
