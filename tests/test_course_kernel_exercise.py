@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from embag_edu.course import kernel_exercise
+from embag_edu.chapters.ch07.exercises import REDUCE
+from embag_edu.course import check, kernel_exercise
 from embag_edu.course.kernel_exercise import KernelTask, Launch
 from embag_edu.cuda_on_cpu import CompileError, CompilerMissing, KernelFault, RawKernel
 from embag_edu.cuda_on_cpu.toolchain import find_compiler
@@ -59,7 +60,7 @@ def test_a_right_source_passes_as_text_and_as_a_function():
         (("y[i] =", "y[0, i] ="), ""),  # a comma that does no harm
         (("x[i]", "x[i, 0]"), kernel_exercise.COMMA),
         (("y[i] =", "atomicAdd(y[i], 1.0f); y[i] ="), kernel_exercise.NO_AMPERSAND),
-        (("i < n) y[i] =", "i < 40) y[i] ="), "Perhaps: the parameter n is never used"),
+        (("i < n) y[i] =", "i < 40) y[i] ="), "Perhaps this is why: the parameter n is never used"),
         (("2.0f * x[i]", "n == 40 ? x[i] : 7.0f"), f"Perhaps: {COPIED}"),
     ],
 )
@@ -126,6 +127,11 @@ def told(source, *args, grid=1, block=32):
     [
         ("int* x) { x[threadIdx.x] = 1; }", (ZEROS[:4],), "guard the index, such as `if (i < n)`"),
         (
+            "int* x, int n) { if (threadIdx.x < n) x[threadIdx.x + 1] = 1; }",
+            (ZEROS[:4], 4),
+            "Likely fix: a condition is missing, or lets too much pass; check how the index",
+        ),
+        (
             "int* x, int n) { if (threadIdx.x < n) x[threadIdx.x] = 1; }",
             (ZEROS[:7], 8),
             "`x` is shorter than n = 8: guard the index by the length of this array",
@@ -158,3 +164,15 @@ def test_a_number_of_the_exercise_is_not_called_the_size_of_a_block():
     wrong = TWICE.replace("blockDim.x", "128")
     assert kernel_exercise.FIXED_BLOCK in TASK(wrong)
     assert kernel_exercise.FIXED_BLOCK not in KernelTask("07.axpy", "twice", one_size)(wrong)
+
+
+def test_what_checked_mode_notes_is_printed_beside_a_right_answer(capsys):
+    check("07.reduce", REDUCE)
+    assert "note" not in capsys.readouterr().out
+    halving = "    if (t < half) part[t] += part[t + half];\n    __syncthreads();\n"
+    assert halving in REDUCE
+    inside = "if (t < half) {\n part[t] += part[t + half];\n __syncthreads();\n }\n"
+    check("07.reduce", REDUCE.replace(halving, inside))
+    printed = capsys.readouterr().out
+    assert "On n = 128, 2 blocks of 64:\nnote, divergent barrier: threads of the block" in printed
+    assert "\n\n07.reduce: right." in printed

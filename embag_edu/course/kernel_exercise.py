@@ -25,6 +25,7 @@ from embag_edu.cuda_on_cpu import (
     Report,
     settings,
 )
+from embag_edu.cuda_on_cpu.faults import tell_note
 
 NOT_SOURCE = 'Give the CUDA source: a string, such as r"""extern "C" __global__ void ...""".'
 NO_COMPILE = "The source does not compile yet. The compiler says where it stopped to understand:"
@@ -47,7 +48,7 @@ NO_AMPERSAND = (
 )
 NOT_A_CALL = "Without its parentheses, `__syncthreads;` is no call: write `__syncthreads();`."
 UNUSED_ARRAY = "The array {} is never used."
-UNUSED = "Perhaps: the parameter {} is never used, and a number that fits one launch stands for it."
+UNUSED = "Perhaps this is why: the parameter {} is never used."
 _MARK = 0x7FC00BAD  # the bits of one NaN among many: nobody computes it
 _ACCESSES = 200_000  # that are kept one by one
 SECONDS = 5.0  # for one launch; then it counts as endless
@@ -200,6 +201,7 @@ class KernelTask:
             message = self.counts(attempt.report, attempt.launch, code)
             if message:
                 return f"{message}\n\n{self._again(attempt)}"
+        print(_noted(tried), end="")
         return ""
 
     def _attempt(self, kernel: RawKernel, at: int) -> Attempt:
@@ -309,6 +311,16 @@ class KernelTask:
         return difference(one, other, self.atol, 1e-5)
 
 
+def _noted(tried: Sequence[Attempt]) -> str:
+    """The first note of checked mode about an answer that is right; '' if there is none."""
+    for attempt in tried:
+        report = attempt.report
+        if report and report.notes:
+            note = tell_note(report.found["notes"][0], report.launched)
+            return f"On {attempt.launch.what}:\n{note}\n\n"
+    return ""
+
+
 def arguments(exercise: str, at: int = 0) -> tuple[Any, ...]:
     """The arguments, made anew, of one launch of an exercise: arguments("07.axpy", 2)."""
     task = find(exercise).judge
@@ -331,7 +343,7 @@ def _called(mine: Any) -> str:
 
 
 def _unused(kernel: RawKernel, code: str) -> str:
-    """A parameter that the kernel does not use: a number may stand in its place."""
+    """A parameter that the kernel does not use."""
     body = plain(code).partition(kernel.name)[2].partition("{")[2]
     for parameter in kernel.parameters:
         if parameter.name and not re.search(rf"\b{parameter.name}\b", body):

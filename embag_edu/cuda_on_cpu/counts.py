@@ -306,7 +306,7 @@ def _row(c: LineCount) -> list[str]:
     if c.shared:
         row += ["", "", "", f"{c.passes:,}" + (f" (best {c.best:,})" if c.passes > c.best else "")]
     else:
-        row += [f"{c.sectors:,}", f"{c.sectors_per_request:.2f}", f"{100 * c.used:.0f} %", ""]
+        row += [f"{c.sectors:,}", f"{c.sectors_per_request:.2f}", f"{100 * c.used:.3g} %", ""]
     same = f"{c.operations:,}" if c.operations else ""
     if c.worst > 1:
         same += f" (up to {c.worst} lanes on one)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -126,6 +127,8 @@ def _out_of_bounds(f, launched):
     if array is not None and f["bytes"] > array.itemsize:
         where += f" and the next ones, {f['bytes']} bytes in all,"
     fix = "guard the index, such as `if (i < n)`, and check how it is made up"
+    if re.search(r"\bif\s*\([^;{}]*[<>]", launched.code):
+        fix = "a condition is missing, or lets too much pass; check how the index is made up"
     longer = _longer(f, launched)
     if longer:
         fix = f"`{name}` is shorter than {longer}: guard the index by the length of this array"

@@ -657,6 +657,9 @@ WRONG_SIZE = (
     "r and c leave the matrix, or two threads have the same ones: divide by the number of columns, "
     "for that is how many elements a row has."
 )
+TURNED_MAPPING = (
+    "r and c have changed places: a row has C elements, so i / C is the row and i % C the column."
+)
 WRONG_ROW = (
     "matrix and output go along well, but row[c] is that of another column: c has to be the column "
     "of the same element."
@@ -694,6 +697,9 @@ def _add_row_fault(fault: KernelFault, code: str) -> str:
         R, C = fault.report.launched.values[-2:]
         if thread_number(fault) >= R * C:
             return NO_GUARD
+    turned = r"\br\s*=\s*\w+\s*%\s*C\b", r"\bc\s*=\s*\w+\s*/\s*C\b"
+    if all(re.search(each, code) for each in turned):
+        return TURNED_MAPPING
     wrong = re.search(r"[%/]\s*R\b", code) and fault.kind in ("out of bounds", "race")
     return WRONG_SIZE if wrong else ""
 
@@ -723,6 +729,7 @@ COALESCE = Exercise(
     wrong=(
         Wrong(ADD_ROW, SCATTERED),
         Wrong(ADD_ROW.replace(_MAPPING, "int r = i / R, c = i % R;"), WRONG_SIZE),
+        Wrong(ADD_ROW.replace(_MAPPING, "int r = i % C, c = i / C;"), TURNED_MAPPING),
         Wrong(ADD_ROW.replace("r * C + c", "c * R + r"), WRONG_ROW),
         Wrong(ADD_ROW_RIGHT.replace("if (i >= R * C) return;", ""), NO_GUARD),
         Wrong(
@@ -1196,8 +1203,8 @@ def _histogram_counts(report: Report, launch: Launch, code: str) -> str:
     updates = sum(c.operations for c in report.lines if not c.shared)
     if updates <= launch.grid * bins or bins >= n:
         return ""
-    told = f"{updates:,} atomics in global memory, where {launch.grid} copies of {bins} bins need"
-    return f"{NO_COPY}\n\nOn {launch.what}: {told} {launch.grid * bins:,} at most."
+    most = f"{launch.grid * bins:,}, one for each block and bin, are enough"
+    return f"{NO_COPY}\n\nOn {launch.what}: {updates:,} atomics in global memory, where {most}."
 
 
 _CLEAR = HISTOGRAM[HISTOGRAM.index("  for (int b") : HISTOGRAM.index("  for (int i")]

@@ -113,7 +113,7 @@ def lanes(count: LineCount) -> style.Picture:
                "lanes of one warp", align="left", size=style.SMALL)  # fmt: skip
     told = (
         f"{_many(len(touched), 'sector')}: {moved:,} bytes moved, {wanted} asked for "
-        f"({100 * wanted / moved:.0f} %)"
+        f"({100 * wanted / moved:.3g} %)"
     )
     style.note(ax, 1, -11.0, f"{count.array}: {told}", align="left", weight="bold")
     style.note(ax, 37, -11.0, "dark: asked for; hatched: moved for nothing", align="right",

@@ -892,6 +892,7 @@ def _under_way_cases() -> list[Case]:
         Case("the same with rows of 256 bytes", 4800, 500, 2048, 132, 256),
         Case("more bags than warps fit", 4800, 500, 65_536, 132, 512),
         Case("one bag", 4800, 500, 1, 132, 512),
+        Case("100 bags, and 64 warps fit", 64, 100, 100, 1, 10),
         Case("it comes out even", 512, 100, 100, 10, 256),
         Case("a small GPU", 300, 400, 500, 20, 64),
         Case("just as many bags as warps fit", 1000, 640, 640, 10, 100),
