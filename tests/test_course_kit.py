@@ -377,6 +377,7 @@ def test_moodle(table, tmp_path, capsys):
     told = "01.offsets 0/2 (01.offsets: not right yet); why 0/3 (nothing was written)"
     assert found[1] == ["Participant 5", "Rob", "rob@x.org", "Submitted", "0", "5", told]
     assert found[2][:5] == ["Participant 6", "Dan", "d@x.org", "", "0"]
+    assert found[2][-1] == "nothing was handed in"
     said = capsys.readouterr().err
     assert status == 1 and "Jane Doe: no grade yet (to be read: why)" in said
     assert "Jane Doe: in the list of people, not one fits" in said and "Dan:" not in said

@@ -7,7 +7,8 @@ progress()                  how far I am
 
 exercise.py says what an exercise is, notebooks.py makes the readers' notebooks out of the
 solutions, grading.py marks them. workbook.py keeps the reader's own copy of the book, progress.py
-what was passed in it. The exercises stand with their chapters, which register here.
+what was passed in it. command.py lists what an instructor does, from the first hand-out to the
+exported marks: a file for each step. The exercises stand with their chapters, which register here.
 """
 
 from embag_edu.course.exercise import Case, Exercise, ExerciseFailed, Wrong, check, exercises, hint

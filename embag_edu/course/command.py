@@ -16,9 +16,9 @@ COMMANDS = {  # name: (what it does, where it is done)
     "collect": ("from downloads to one folder a student", "embag_edu.course.collect:main"),
     "grade": ("marks for notebooks that were handed in", "embag_edu.course.grading:main"),
     "by-hand": ("a table of the answers that a person reads", "embag_edu.course.by_hand:main"),
+    "feedback": ("one page for each student", "embag_edu.course.feedback:main"),
     "export": ("tables of marks: students, questions, for Canvas, for Moodle",
                "embag_edu.course.export:main"),
-    "feedback": ("one page for each student", "embag_edu.course.feedback:main"),
     "similar": ("answers that are alike, with the places: a hint", "embag_edu.course.similar:main"),
 }  # fmt: skip
 

@@ -52,6 +52,8 @@ class Marks:
 
     @property
     def in_words(self) -> str:
+        if not self.own:
+            return "; ".join(self.missing) or "nothing was handed in"
         shown = ((name, self.own.get(name), n) for name, n in self.out_of.items())
         return "; ".join(
             f"{name} {'?' if not m or m.points is None else m.points}/{n}"
@@ -67,7 +69,7 @@ def by_student(found: Sequence[Full]) -> list[Marks]:
         Marks(
             name,
             {m.exercise: m for m in given if m.student == name and not m.missing},
-            dict(sorted(out_of.items())),
+            out_of,
             [m.remark for m in given if m.student == name and m.missing and m.notebook],
         )
         for name in sorted({mark.student for mark in given})
