@@ -1,6 +1,8 @@
 """The pages for instructors in book/teaching: complete, up to date, and true to the rule."""
 
 import re
+import runpy
+from types import SimpleNamespace
 
 import pytest
 
@@ -91,6 +93,38 @@ def test_pages_name_exercises_and_commands_that_exist(path):
 def test_every_page_is_named_in_the_readme_of_the_folder():
     linked = re.findall(r"\]\(([\w.]+)\)", read(TEACHING / "README.md"))
     assert {*linked, "README.md", "slides.py"} == {path.name for path in TEACHING.iterdir()}
+
+
+def test_which_cells_become_slides():
+    exporter = SimpleNamespace()
+    settings = {"c": SimpleNamespace(SlidesExporter=exporter)}
+    runpy.run_path(str(TEACHING / "slides.py"), settings)
+    cells = [
+        cell("# Title", "slide"),
+        cell("import numpy", "skip", "code"),
+        cell("## Part", "slide"),
+        cell("a = 1", "-", "code"),
+        cell("b = 1", "subslide", "code"),
+        cell("Said by the speaker.", "notes"),
+        cell("c = 1", "subslide", "code"),
+        cell("### A step", "subslide"),
+        cell("d = 1", "skip", "code", tags=["hide-input"]),
+        cell("e = 1", "fragment", "code", slideshow={"slide_type": "fragment"}),
+    ]
+    (preprocessor,) = exporter.preprocessors
+    preprocessor().preprocess(SimpleNamespace(cells=cells), {})
+    for each in cells:
+        assert each.metadata["slideshow"]["slide_type"] == each.expected, each.source
+
+
+def cell(source, expected, cell_type="markdown", **metadata):
+    return SimpleNamespace(source=source, cell_type=cell_type, metadata=metadata, expected=expected)
+
+
+def test_the_container_takes_what_is_there_and_names_no_index():
+    file = read(TEACHING / "Dockerfile")
+    assert (notebooks.BOOK.parent / "constraints.txt").is_file() and "constraints.txt" in file
+    assert "://" not in file and file.index("USER marker") < file.index("ENTRYPOINT")
 
 
 def test_text_on_colors_can_be_read():
