@@ -225,6 +225,14 @@ def test_the_newest_is_kept_and_the_others_are_named(tmp_path, capsys):
     assert command.main(wanted) == 2 and "is not empty" in capsys.readouterr().out
 
 
+def test_two_students_of_one_name_in_the_roster(tmp_path):
+    files = {"liwei_1_5_x.ipynb": text(), "weili_2_6_x.ipynb": text(), "annlee_3_7_x.ipynb": text()}
+    roster = {"1": "Li Wei", "2": "Li Wei", "3": "Ann"}
+    rows = collect.collect([put(tmp_path / "in", files)], tmp_path / "out", BAGS, roster)
+    assert {row.became for row in rows} == {"taken"}
+    assert [row.student for row in rows] == ["Ann", "Li Wei 1", "Li Wei 2"]
+
+
 def test_by_time_where_names_say_nothing(tmp_path):
     put(tmp_path / "in", {"a/one.ipynb": text("old"), "a/two.ipynb": text("new"), "b/x.ipynb": b""})
     os.utime(tmp_path / "in/a/one.ipynb", (1e9, 1e9))

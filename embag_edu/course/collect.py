@@ -149,15 +149,17 @@ def _students(senders: Sequence[Sender], roster: dict[str, str]) -> dict[tuple[s
 
     Where several people have one name, the number stands behind it.
     """
-    numbers = defaultdict(set)
-    for by in senders:
-        numbers[folder_name(by.name).casefold()].add((by.name, by.number))
+    listed = {by: roster.get(by.number) or roster.get(by.name) for by in senders}
+    # Who has one name: for those of the roster, people with other numbers.
+    people: dict[str, set[str]] = defaultdict(set)
+    for by, name in listed.items():
+        person = by.number if name else f"{by.name} {by.number}"
+        people[folder_name(name or by.name).casefold()] |= {person} - {""}
     found = {}
-    for by in senders:
-        several = len(numbers[folder_name(by.name).casefold()]) > 1
-        alone = f"{by.name} {by.number}" if several else by.name
-        listed = roster.get(by.number) or roster.get(by.name)
-        found[by.name, by.number] = folder_name(listed or alone)
+    for by, name in listed.items():
+        label = name or by.name
+        several = len(people[folder_name(label).casefold()]) > 1
+        found[by.name, by.number] = folder_name(f"{label} {by.number}" if several else label)
     return found
 
 
