@@ -137,7 +137,7 @@ def test_the_table_of_verdicts_follows_the_record():
     rows = verdicts.table(times).splitlines()[2:]
     assert len(rows) == len(found) == len(verdicts.PREDICTIONS)
     for row, verdict, prediction in zip(rows, found, verdicts.PREDICTIONS, strict=True):
-        assert f"**{verdict}**" in row and prediction.said in row and row.count("|") == 5
+        assert f"**{verdict}**" in row and prediction.said in row and row.count("|") == 7
 
 
 @pytest.mark.parametrize(
@@ -153,6 +153,19 @@ def test_the_table_of_verdicts_follows_the_record():
 def test_a_verdict(ratios, verdict, told):
     one = verdicts.Prediction("it gets faster", lambda times: ratios, "of it", "", high=1)
     assert (one.verdict(None), one.recorded(None)) == (verdict, told)
+
+
+def test_the_table_has_the_limits_and_what_the_reader_expects():
+    rows = verdicts.table(recorded(RECORD), {"6": "wrong"}).splitlines()
+    cells = {row.split("|")[1].strip().partition(".")[0]: row.split("|") for row in rows}
+    assert cells["6"][5].strip() == "wrong" and cells["1a"][5].strip() == "–"
+    assert [cells[n][2].strip() for n in ("1a", "2a", "5b", "3")] == [
+        "below 1",
+        "above 1",
+        "0.97 to 1.03",
+        "",
+    ]
+    assert "saves 18 % of version 7's time on A, and 9 % on B" in cells["6"][3]
 
 
 def test_the_control_of_times_shows_each_skew_and_dtype():

@@ -14,14 +14,16 @@ from embag_edu.chapters import style
 def forward_bars(times: Recorded, dtype: str = "float32", skew: str = "uniform") -> style.Picture:
     """Each version's share of the copy rate at shapes A and B."""
     figure, axes = style.figure(9.0, 4.2, 1, 2)
+    both = [times.times("forward", shape, skew, dtype).values() for shape in ("A", "B")]
+    most = max(row["of_copy_rate"] for rows in both for row in rows)
     said = []
     for ax, shape in zip(axes, ("A", "B"), strict=True):
         found = times.times("forward", shape, skew, dtype)
         shares = {name: row["of_copy_rate"] for name, row in found.items()}
         ceiling = times.copy_rate_at(shape, dtype) / times.copy_rate
-        _bars(ax, shares)
+        _bars(ax, shares, column=1.16 * max(most, 1.0))
         ax.axvline(ceiling, color=style.INK, lw=1.2, ls=(0, (4, 2)))
-        ax.set_xlim(0, 1.18 * max(*shares.values(), ceiling))
+        ax.set_xlim(0, 1.18 * max(most, 1.0))
         ax.set_title(f"shape {shape}: share of the copy rate")
         said.append(
             f"shape {shape}: "
@@ -50,7 +52,10 @@ def backward_bars(times: Recorded, shape: str = "B", dtype: str = "float32") -> 
     return style.Picture(figure, alt + "; ".join(said) + ". The dashed line is torch.")
 
 
-def _bars(ax: Axes, values: dict[str, float], most: float | None = None) -> None:
+def _bars(
+    ax: Axes, values: dict[str, float], most: float | None = None, column: float | None = None
+) -> None:
+    """column: where the numbers end, one below the other; else each stands behind its bar."""
     names = list(values)
     for place, (name, value) in enumerate(values.items()):
         shown = value if most is None else min(value, most)
@@ -68,10 +73,11 @@ def _bars(ax: Axes, values: dict[str, float], most: float | None = None) -> None
         label = f"{value:.2f}{past}"
         ax.annotate(
             label,
-            (shown, place),
-            (4, 0),
+            (column or shown, place),
+            (0 if column else 4, 0),
             textcoords="offset points",
             va="center",
+            ha="right" if column else "left",
             bbox=paper,
             fontsize=style.SMALL,
             zorder=5,

@@ -241,9 +241,9 @@ def cut_picture(lengths: Sequence[int], P: int = 4) -> style.Picture:
 
 
 def _bag_teams(ax: Axes, lengths: Sequence[int], P: int, x: float, y: float) -> None:
-    """A bracket for each bag that is not empty; dashed where the bag is cut."""
-    begin = 0
-    for length in lengths:
+    """A bracket for each bag, dashed where the bag is cut; a stroke where it is empty."""
+    begin, empty = 0, dict[int, list[str]]()
+    for bag, length in enumerate(lengths):
         if length:
             xs = x + np.array(
                 [begin + 0.1, begin + 0.1, begin + length - 0.1, begin + length - 0.1]
@@ -251,9 +251,16 @@ def _bag_teams(ax: Axes, lengths: Sequence[int], P: int, x: float, y: float) -> 
             cut = length > P
             ax.plot(xs, [y, y + 0.3, y + 0.3, y], color=style.QUIET if cut else style.INK,
                     lw=1.3, ls=(0, (3, 2)) if cut else "-")  # fmt: skip
-            told = f"{length} > {P}: cut" if cut else str(length)
+            told = f"bag {bag}: {length}" if length > 1 else f"{bag}: 1"
+            told += f" > {P}" * cut + ", cut" * (cut and length > 3)
             style.note(ax, x + begin + length / 2, y + 0.75, told, size=style.SMALL)
+        else:
+            empty.setdefault(begin, []).append(str(bag))
         begin += length
+    for at, bags in empty.items():
+        ax.plot([x + at] * 2, [y, y + 0.9], color=style.INK, lw=1.3)
+        told = f"bag{'s' * (len(bags) > 1)} {', '.join(bags)}: 0"
+        style.note(ax, x + at, y + 1.35, told, size=style.SMALL)
 
 
 def _draw_piece(
