@@ -210,7 +210,9 @@ def test_from_stub_to_pass(copy, capsys):
     start_my_bag("1")
     mine = copy / "my_bag"
     assert sorted(p.name for p in mine.iterdir()) == ["__init__.py", "loops.py", "steps.py"]
-    assert "my_bag/loops.py: ends_of" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "my_bag/loops.py: ends_of" in printed
+    assert "Open my_bag/loops.py, write your code in the place of each line" in printed
     text = told(find("01"), mine)
     assert "not started" in text and "my_bag/loops.py: max_of_bags" in text
     put(mine, "ends_of", "sum_of_bags", "mean_of_bags")
@@ -219,7 +221,10 @@ def test_from_stub_to_pass(copy, capsys):
     put(mine, "max_of_bags")
     text = told(find("01"), mine)
     assert "all 20 clauses hold" in text and "Next: stage 02" in text
+    start_my_bag("01")
+    assert capsys.readouterr().out == "All parts of stage 01 are written.\n"
     shown = [row for row in checking.rows(copy) if row.chapter in ("01", "02")]
+    assert [row.page for row in shown] == ["", "02_forward.ipynb"]
     assert [(row.done, row.total, bool(row.next)) for row in shown] == [
         (20, 20, False), (0, 43, True),
     ]  # fmt: skip
@@ -234,6 +239,12 @@ def put(folder, *wanted, file="loops.py"):
             stub = f'    raise NotSupported("stage {part.stage}: {part.name}")'
             text = text.replace(stub, files.body_of(file, model, part))
     (folder / file).write_text(text)
+
+
+def test_a_stage_is_shown_at_the_page_that_it_closes():
+    rows = {row.page: row.chapter for row in checking.rows(None)}
+    assert len(rows) == len(STAGES) and all((pages.BOOK / page).is_file() for page in rows)
+    assert all(page.startswith(f"{chapter}_") for page, chapter in rows.items())
 
 
 def test_start_writes_nothing_over_and_nothing_into_the_book(copy, capsys, monkeypatch):

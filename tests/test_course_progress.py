@@ -88,6 +88,13 @@ def test_running_the_model_answers_is_no_pass(home, monkeypatch, capsys):
     assert kept(home) == [] and len(capsys.readouterr().out.splitlines()) == 1
 
 
+def test_running_a_chapter_is_no_pass(home, monkeypatch, capsys):
+    """Chapter 00 shows what a check says to a right answer. Nobody has answered there."""
+    monkeypatch.chdir(home)
+    check("01.offsets", offsets)
+    assert kept(home) == [] and len(capsys.readouterr().out.splitlines()) == 1
+
+
 def test_a_pass_stays_a_pass_where_nothing_can_be_kept(home, monkeypatch, capsys):
     (home / PASSED).touch()  # a file, where the folder should be
     check("01.offsets", offsets)

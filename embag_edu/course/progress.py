@@ -46,7 +46,7 @@ class Row:
     """How much of one thing is done in one chapter: a cell of the table.
 
     chapter     its number, as in the names of the notebooks: "01", "08a"
-    what        the column: "exercises", "my_bag"
+    what        the column: "exercises", "clauses of my_bag"
     done, total of how many
     next        what to do next there, in a few words; "" where all is done
     page        the file to do it in, from the folder of the book: "exercises/01_bags.ipynb"
@@ -76,10 +76,14 @@ def source(rows: Source) -> Source:
 
 
 def keep(exercise: Exercise, mine: Any) -> None:
-    """Keep an answer that has passed, and point to the model answer; in a reader's copy only."""
+    """Keep an answer that has passed, and point to the model answer; in a reader's copy only.
+
+    A chapter itself, which lies in the folder of the copy, only shows how a check works.
+    """
     home = workbook.folder()
-    if home is None or home / "solutions" in (here := Path.cwd(), *here.parents):
-        return  # nobody's copy, or the model answers themselves
+    here = Path.cwd()
+    if home is None or here == home.resolve() or home / "solutions" in (here, *here.parents):
+        return  # nobody's copy, a chapter, or the model answers themselves
     answer = source_of(mine)
     name = f"{exercise.name}-{hashlib.sha256(answer.encode()).hexdigest()[:8]}.json"
     when = datetime.now(UTC).isoformat(timespec="seconds")
@@ -129,11 +133,11 @@ def _show_model_answer(exercise: Exercise, home: Path) -> None:
     for task in tasks():
         if task.name == exercise.name:
             file, says = f"solutions/{task.file}", f"{task.title}. {exercise.otherwise}".rstrip()
-            link = f"[{file}]({_link(home / file)})"
-            _show(f"The model answer: {file}, {says}", f"The model answer: {link}, {says}")
+            linked = f"[{file}]({link(home / file)})"
+            show(f"The model answer: {file}, {says}", f"The model answer: {linked}, {says}")
 
 
-def _show(text: str, markdown: str) -> None:
+def show(text: str, markdown: str) -> None:
     """Markdown in a notebook, text elsewhere."""
     ipython = sys.modules.get("IPython")
     if ipython and ipython.get_ipython():
@@ -142,7 +146,7 @@ def _show(text: str, markdown: str) -> None:
         print(text)
 
 
-def _link(path: Path) -> str:
+def link(path: Path) -> str:
     """A file as a link in a notebook's output: from the notebook's folder."""
     try:
         return quote(Path(os.path.relpath(path)).as_posix())
@@ -255,8 +259,8 @@ class Progress:
     def _next_html(self, row: Row) -> str:
         if not row.page:
             return escape(row.next)
-        link = _link((self.home or notebooks.BOOK) / row.page)
-        return f'{escape(row.next)}, in <a href="{escape(link)}">{escape(row.page)}</a>'
+        address = link((self.home or notebooks.BOOK) / row.page)
+        return f'{escape(row.next)}, in <a href="{escape(address)}">{escape(row.page)}</a>'
 
 
 def _share(row: Row | None) -> str:

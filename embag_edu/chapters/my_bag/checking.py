@@ -26,6 +26,7 @@ from embag_edu.check.report import (
 )
 from embag_edu.check.worker import NotLoadable, Worker
 from embag_edu.course import workbook
+from embag_edu.course.notebooks import BOOK
 from embag_edu.course.progress import Row
 from embag_edu.cuda_on_cpu import CompileError, device
 from embag_edu.text import Short
@@ -210,7 +211,9 @@ def rows(home: Path | None) -> Iterator[Row]:
     for stage in STAGES:
         done, total = held.get(stage.name, 0), len(clauses_of(stage.name))
         next_ = "" if done == total else f"my_bag, stage {stage.name}: {stage.title}"
-        yield Row(stage.name, "my_bag", min(done, total), total, next_)
+        (page,) = BOOK.glob(f"{stage.chapter}_*.ipynb")
+        where = page.name if next_ else ""
+        yield Row(stage.chapter, "clauses of my_bag", min(done, total), total, next_, where)
 
 
 # -------------------------------------------------------------------------- in words
@@ -252,4 +255,4 @@ def _next(stage: Stage) -> str:
     later = [each for each in STAGES if each.name > stage.name]
     if not later:
         return "Your EmbeddingBag is complete: loops, arrays, kernels and a torch module."
-    return f"Next: stage {later[0].name} ({later[0].title}), in chapter {later[0].name}."
+    return f"Next: stage {later[0].name} ({later[0].title}), in chapter {later[0].chapter}."

@@ -15,14 +15,13 @@ from typing import Any
 from embag_edu.chapters.my_bag.stages import STAGES, Stage
 from embag_edu.course.notebooks import BOOK, read, source
 
-PAGES = {"08": "08c"}  # a stage at the end of a chapter that has several pages
 CLOSING = ("end", "summary", "close")  # the cell that follows, by its id
 MADE = "Your files are made in your own copy of the book: python run.py book opens it.\n"
 
 
 def page_of(stage: Stage) -> Path:
     """The notebook that a stage closes."""
-    (page,) = BOOK.glob(f"{PAGES.get(stage.name, stage.name)}_*.ipynb")
+    (page,) = BOOK.glob(f"{stage.chapter}_*.ipynb")
     return page
 
 

@@ -10,6 +10,7 @@ from embag_edu.chapters.my_bag import files
 from embag_edu.chapters.my_bag.checking import StageFailed, folder, own_parts, told
 from embag_edu.chapters.my_bag.stages import STAGES, Stage, UnknownStage, find
 from embag_edu.course import workbook
+from embag_edu.course.progress import link, show
 from embag_edu.text import aligned
 
 _given: dict[str, int] = {}  # how many hints of a stage this process has shown
@@ -33,10 +34,32 @@ def start_my_bag(stage: str) -> None:
     if made:
         print(f"Made in {files.FOLDER}/: {', '.join(made)}.")
     print(_waiting(find(stage), folder()))
+    _show_the_way(find(stage), folder())
+
+
+def _show_the_way(stage: Stage, place: Path) -> None:
+    """What to do now, with links to the files in a notebook; nothing where all is written."""
+    names = list(dict.fromkeys(stub.partition(": ")[0] for stub in _stubs(stage, place)))
+    if not names:
+        return
+    lines = [
+        "`// your code here`" if n.endswith(".cu") else "`raise NotSupported(...)`" for n in names
+    ]
+    then = (
+        f"write your code in the place of each line {' and '.join(lines)}, save the file "
+        "(Ctrl+S, on a Mac Cmd+S), and run the check."
+    )
+    plain = " and ".join(f"{files.FOLDER}/{name}" for name in names)
+    linked = " and ".join(f"[{files.FOLDER}/{name}]({link(place / name)})" for name in names)
+    show(f"Open {plain}, {then}", f"Open {linked}, {then}")
+
+
+def _stubs(stage: Stage, place: Path) -> list[str]:
+    return [name for name, kind in own_parts(stage, place).items() if kind == "stub"]
 
 
 def _waiting(stage: Stage, place: Path) -> str:
-    stubs = [name for name, kind in own_parts(stage, place).items() if kind == "stub"]
+    stubs = _stubs(stage, place)
     if not stubs:
         return f"All parts of stage {stage.name} are written."
     return "\n".join(["These wait for your code:", *(f"  {files.FOLDER}/{n}" for n in stubs)])

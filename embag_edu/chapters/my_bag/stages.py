@@ -35,6 +35,11 @@ class Stage:
     replaces: str = ""  # an earlier part of which this stage makes a better one
 
     @property
+    def chapter(self) -> str:
+        """The page that it closes: a chapter may have several."""
+        return {"08": "08c"}.get(self.name, self.name)
+
+    @property
     def functions(self) -> tuple[str, ...]:
         """What is checked: a function and its backward; for torch one function has both."""
         return PAIR[:1] if self.arrays == "torch" else PAIR
