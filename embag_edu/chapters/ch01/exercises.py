@@ -162,6 +162,10 @@ def _cut_and_minus_one(offsets, n):
     return np.searchsorted(offsets, np.arange(n), side="left") - 1
 
 
+def _how_many_before(offsets, n):
+    return np.searchsorted(offsets, np.arange(n))
+
+
 def _last_bag_lost(offsets, n):
     return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
 
@@ -258,6 +262,11 @@ BAG_OF = Exercise(
             _cut_and_minus_one,
             "The first position of each bag went to the bag before it, and position 0 to bag -1. "
             "np.searchsorted has a `side`.",
+        ),
+        Wrong(
+            _how_many_before,
+            "np.searchsorted counts the offsets before a position. The bag is one less than the "
+            "offsets up to it, its own included: there is a `side` for that.",
         ),
         Wrong(
             _last_bag_lost,

@@ -174,6 +174,10 @@ def _tfidf_not_divided(input, offsets, review_counts, num_reviews):
     return np.log(num_reviews / review_counts[input]).astype(np.float32)
 
 
+def _tfidf_double_not_divided(input, offsets, review_counts, num_reviews):
+    return np.log(num_reviews / review_counts[input])
+
+
 def _tfidf_over_everything(input, offsets, review_counts, num_reviews):
     idf = np.log(num_reviews / review_counts[input])
     return (idf / max(len(input), 1)).astype(np.float32)
@@ -398,6 +402,16 @@ def _norm(row):
 def _rescaled_exactly(row, max_norm):
     norm = _norm(row)
     return row * row.dtype.type(max_norm / norm) if norm > max_norm else row
+
+
+def _rescaled_always_exactly(row, max_norm):
+    return row * row.dtype.type(max_norm / _norm(row))
+
+
+def _rescaled_in_half_exactly(row, max_norm):
+    with np.errstate(over="ignore"):
+        norm = np.sqrt((row**2).sum())
+    return row * (max_norm / norm) if norm >= max_norm else row
 
 
 def _rescaled_at_the_edge(row, max_norm):
@@ -729,6 +743,11 @@ EXERCISES = (
             Wrong(_tfidf_double, "The weights must have the dtype of the table: float32."),
             Wrong(_tfidf_not_divided, "The weights are not divided by the length of the bag."),
             Wrong(
+                _tfidf_double_not_divided,
+                "Two things: the weights are not divided by the length of the bag, and their dtype "
+                "must be the table's, float32.",
+            ),
+            Wrong(
                 _tfidf_over_everything,
                 "They are divided by the length of the whole input, not of the position's bag.",
             ),
@@ -839,6 +858,16 @@ EXERCISES = (
             Wrong(_rescaled_exactly, "The 1e-7 in the denominator is missing."),
             Wrong(_rescaled_at_the_edge, "A row exactly as long as max_norm is left alone."),
             Wrong(_rescaled_always, "A row that is short enough is left alone, not made longer."),
+            Wrong(
+                _rescaled_always_exactly,
+                "Two things: a row that is short enough is left alone, and the 1e-7 in the "
+                "denominator is missing.",
+            ),
+            Wrong(
+                _rescaled_in_half_exactly,
+                "Two things: the squares are added in the row's own dtype, where float16 overflows "
+                "at 65504, and the 1e-7 in the denominator is missing.",
+            ),
             Wrong(_rescaled_squared, "The square root is missing: this is the norm squared."),
             Wrong(
                 _rescaled_in_half,

@@ -98,6 +98,16 @@ def _old_offsets(input, offsets, per_sample_weights, padding_idx):
     return data, indices, np.append(offsets, len(input))
 
 
+def _old_starts(input, offsets, per_sample_weights, padding_idx):
+    data, indices, _ = bag_matrix(input, offsets, per_sample_weights, padding_idx)
+    return data, indices, np.append(offsets, len(data))
+
+
+def _offsets_themselves(input, offsets, per_sample_weights, padding_idx):
+    data, indices, _ = bag_matrix(input, offsets, per_sample_weights, padding_idx)
+    return data, indices, offsets
+
+
 def _without_the_end(input, offsets, per_sample_weights, padding_idx):
     data, indices, indptr = bag_matrix(input, offsets, per_sample_weights, padding_idx)
     return data, indices, indptr[:-1]
@@ -219,6 +229,16 @@ MATRIX = Exercise(
         Wrong(
             _old_offsets,
             "These offsets count the padding that is no longer there: the bags begin too late.",
+        ),
+        Wrong(
+            _old_starts,
+            "Only the end has moved. The starts count the padding that is no longer there: they "
+            "have to move as well.",
+        ),
+        Wrong(
+            _offsets_themselves,
+            "These are the offsets as they were. They have to move, for the padding is gone, and "
+            "the end of the last bag is missing: indptr has B + 1 numbers.",
         ),
         Wrong(_without_the_end, "indptr has B + 1 numbers: the end of the last bag is missing."),
         Wrong(

@@ -134,10 +134,12 @@ def pieces_picture(lengths: Sequence[int], limit: int, embedding_dim: int = 64) 
         if begin < end:
             style.note(ax, left + (begin + end) / 2 * unit, -0.45, str(bag), size=style.SMALL)
     style.note(ax, left - 0.25, -0.45, "bag", size=style.SMALL, align="right")
+    runs = _runs(offsets, cut)
     for number, (begin, end) in enumerate(cut):
         y = -1.9 - 0.75 * number
         _strip(ax, left, y, unit, offsets, begin, end)
-        style.side_note(ax, left, y - 0.3, f"piece {number}", mono=False, size=style.SMALL)
+        name = f"run {runs[number]}, piece {number}"
+        style.side_note(ax, left, y - 0.3, name, mono=False, size=style.SMALL)
         style.note(ax, left + total * unit + 0.3, y - 0.3, _contents(offsets, begin, end),
                    align="left", size=style.SMALL)  # fmt: skip
     y = -2.3 - 0.75 * len(cut)
@@ -167,6 +169,11 @@ def _cut(offsets: np.ndarray, limit: int) -> list[tuple[int, int]]:
     return found
 
 
+def _runs(offsets: np.ndarray, cut: list[tuple[int, int]]) -> list[int]:
+    """The run of each piece: a new one where a bag begins."""
+    return [int(run) - 1 for run in np.cumsum(np.isin([begin for begin, _ in cut], offsets))]
+
+
 def _strip(ax: Axes, x: float, y: float, unit: float, offsets: np.ndarray, begin: int,
            end: int) -> None:  # fmt: skip
     """The positions from begin to end, in their bags' looks."""
@@ -193,7 +200,8 @@ def _pieces_alt(
     offsets: np.ndarray, limit: int, cut: list[tuple[int, int]], bytes_of_a_row: int
 ) -> str:
     said = "; ".join(
-        f"piece {number}: {_contents(offsets, *piece)}" for number, piece in enumerate(cut)
+        f"run {run}, piece {number}: {_contents(offsets, *piece)}"
+        for number, (run, piece) in enumerate(zip(_runs(offsets, cut), cut, strict=True))
     )
     rows = int(offsets[-1])
     count = f"{len(cut)} piece{'s' * (len(cut) > 1)}"
