@@ -28,7 +28,6 @@ def page_of(stage: Stage) -> Path:
 def section(stage: Stage) -> list[dict[str, Any]]:
     """The cells of a stage: what to build, files to begin with, help, the check."""
     name = stage.name
-    # hint_my_bag is for a cell of the reader's own.
     begin = "from embag_edu.chapters.my_bag import check_my_bag, hint_my_bag, start_my_bag\n\n"
     none = f'my_bag, stage {name} ({stage.title}): not started. start_my_bag("{name}")'
     return [
@@ -36,7 +35,8 @@ def section(stage: Stage) -> list[dict[str, Any]]:
               f"**{stage.minutes} minutes.** First, the files and what waits in them."),
         _code("capstone-start", f'{begin}start_my_bag("{name}")', MADE),
         _text("capstone-hints", f'Write, save, check. `hint_my_bag("{name}")` gives the next of '
-              "three hints; `python -m embag_edu my_bag --from 05`, say, skips what comes before."),
+              "three hints; in a terminal, `python -m embag_edu my_bag --from 05` skips what comes "
+              "before."),
         _code("capstone-check", f'check_my_bag("{name}")', f"{none} makes its files.\n"),
     ]  # fmt: skip
 
