@@ -154,7 +154,7 @@ def test_from_release_to_export(patterns, tmp_path):
     dry_run(patterns[:2], patterns, 3, tmp_path, in_this_process)
 
 
-CHAPTERS = [path.stem for path in assignments.solutions()]
+CHAPTERS = [path.stem for path in notebooks.solutions()]
 
 
 @pytest.mark.adversary

@@ -43,7 +43,7 @@ def test_list(capsys):
 
 
 def test_every_point_of_the_book_is_listed():
-    for path in assignments.solutions():
+    for path in notebooks.solutions():
         solved = notebooks.read(path)
         points = sum(notebooks.marks(cell).get("points", 0) for cell in solved["cells"])
         assert sum(each.points for each in assignments.questions(solved)) == points > 0
@@ -511,7 +511,7 @@ ALIKE = {  # answers of two students to one question -> are they listed?
 
 def solved(chapter, **sources):
     """A solutions notebook of the book with other texts in some cells."""
-    path = next(path for path in assignments.solutions() if path.name.startswith(chapter))
+    path = next(path for path in notebooks.solutions() if path.name.startswith(chapter))
     made = notebooks.read(path)
     for one in made["cells"]:
         one["source"] = sources.get(one["id"].replace("-", "_"), one["source"])

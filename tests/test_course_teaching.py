@@ -14,7 +14,7 @@ from embag_edu.course.guide import minutes_of, text
 
 TEACHING = notebooks.BOOK / "teaching"
 GUIDE = TEACHING / "exercises.md"
-SOLUTIONS = assignments.solutions()
+SOLUTIONS = notebooks.solutions()
 
 
 def read(path):

@@ -62,11 +62,6 @@ def questions(notebook: Notebook) -> list[Question]:
     return found
 
 
-def solutions(book_dir: str | Path = notebooks.BOOK) -> list[Path]:
-    """The solutions notebooks of the book, in order: one is one assignment."""
-    return sorted((Path(book_dir) / "solutions").glob("[0-9][0-9]*_*.ipynb"))
-
-
 def listed(paths: Sequence[Path]) -> str:
     """The table of assignments and their questions."""
     rows: list[Sequence[object]] = [("assignment", "points", "minutes", "what it teaches")]
@@ -91,7 +86,7 @@ def main(
     parser.add_argument("chapter", nargs="*", help='only these: "03", "08a", "08"')
     parser.add_argument("--book", default=str(notebooks.BOOK), help="the folder with solutions/")
     options = parser.parse_args(argv)
-    paths = solutions(options.book)
+    paths = notebooks.solutions(options.book)
     chosen = tuple(options.chapter) or ("",)
     paths = [path for path in paths if path.name.startswith(chosen)]
     if not paths:

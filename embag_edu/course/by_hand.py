@@ -14,7 +14,7 @@ from pathlib import Path
 
 from embag_edu.course import notebooks
 from embag_edu.course.grading import handed_out
-from embag_edu.course.marks import Mark, cell_text, clean
+from embag_edu.course.marks import Mark, cell_text, clean, plain_text
 from embag_edu.course.notebooks import Notebook, marks, source
 
 COLUMNS = ("student", "notebook", "exercise", "out_of", "words", "points", "comment")
@@ -42,12 +42,9 @@ def rows_of(path: str | Path, wanted: Sequence[str]) -> Iterator[dict[str, str]]
         if lacking:
             raise ValueError(f"{path}: the column {', '.join(lacking)} is missing")
         for row in reader:
-            yield {key: _plain(value or "") for key, value in row.items() if isinstance(key, str)}
-
-
-def _plain(text: str) -> str:
-    """A cell as it was before `cell_text`."""
-    return text[1:] if text[:1] == "'" and cell_text(text[1:]) == text else text
+            yield {
+                key: plain_text(value or "") for key, value in row.items() if isinstance(key, str)
+            }
 
 
 def gathered(paths: Sequence[str | Path], by_hand: str | Path | None = None) -> list[Full]:

@@ -19,7 +19,6 @@ from datetime import datetime
 from pathlib import Path
 
 from embag_edu.course import hand_ins, incoming, notebooks, release
-from embag_edu.course.assignments import solutions
 from embag_edu.course.grading import original_of
 from embag_edu.course.incoming import Incoming
 from embag_edu.course.marks import cell_text, clean
@@ -217,7 +216,8 @@ def main(argv: list[str]) -> int:
             raise FileNotFoundError(f"there is no {', '.join(missing)}")
         roster = hand_ins.read_roster(options.roster) if options.roster else {}
         originals = release.named(options.release) if options.release else {
-            path.name: notebooks.student_copy(notebooks.read(path)) for path in solutions()
+            path.name: notebooks.student_copy(notebooks.read(path))
+            for path in notebooks.solutions()
         }  # fmt: skip
         rows = collect(options.given, options.out, originals, roster, options.due)
     except (OSError, ValueError) as error:

@@ -9,6 +9,8 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import IO
 
+from embag_edu.text import aligned
+
 NOTHING = "(nothing)"  # in the place of an exercise: no mark for the notebook
 TO_READ = "to be read"
 
@@ -50,6 +52,11 @@ def cell_text(value: object) -> object:
     return f"'{text}" if text[:1] in tuple("=+-@＝＋－＠") else text
 
 
+def plain_text(cell: str) -> str:
+    """The text that `cell_text` made a cell of."""
+    return cell[1:] if cell[:1] == "'" and cell_text(cell[1:]) == cell else cell
+
+
 class CsvFile:
     """A CSV file with a row for each mark, which is on the disk as soon as it is written.
 
@@ -81,9 +88,8 @@ def read_marks(path: str | Path) -> dict[str, list[Mark]]:
     if rows and rows[0] != [field.name for field in fields(Mark)]:
         raise ValueError(f"{path}: this is no table of marks; its first row is {rows[0]}")
     for student, notebook, exercise, points, out_of, remark in rows[1:]:
-        who, path, what = (text.removeprefix("'") for text in (student, notebook, exercise))
-        number = int(points) if points else None
-        mark = Mark(who, path, what, number, int(out_of), remark.removeprefix("'"))
+        who, path, what, why = map(plain_text, (student, notebook, exercise, remark))
+        mark = Mark(who, path, what, int(points) if points else None, int(out_of), why)
         if not mark.missing:
             found.setdefault(mark.notebook, []).append(mark)
     return found
@@ -103,7 +109,4 @@ def table(found: Sequence[Mark]) -> str:
         rows.append(
             (who, name, "total", f"{total} / {out_of}", f"{unread} {TO_READ}" * bool(unread))
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    lines = ["  ".join([*(t.ljust(w) for t, w in zip(row, widths, strict=False)), row[4]])
-             for row in rows]  # fmt: skip
-    return "\n".join(line.rstrip() for line in lines)
+    return aligned(rows)

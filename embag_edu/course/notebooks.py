@@ -270,10 +270,15 @@ def written(notebook: Notebook) -> str:
     return json.dumps(made, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
+def solutions(book_dir: str | Path = BOOK) -> list[Path]:
+    """The solutions notebooks of the book, in order: one is one assignment."""
+    return sorted((Path(book_dir) / "solutions").glob("[0-9][0-9]*_*.ipynb"))
+
+
 def copies(book_dir: str | Path = BOOK) -> Iterator[tuple[Path, str]]:
     """For each notebook in book/solutions: the path of its reader's copy, and that copy's text."""
     book = Path(book_dir)
-    for path in sorted((book / "solutions").glob("[0-9][0-9]*_*.ipynb")):
+    for path in solutions(book):
         try:
             yield book / "exercises" / path.name, written(student_copy(read(path)))
         except ReleaseError as error:

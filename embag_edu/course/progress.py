@@ -176,7 +176,7 @@ def tasks() -> list[Task]:
     Of the book itself: a reader's copy may hold chapters that have got another name since.
     """
     found = []
-    for path in sorted((notebooks.BOOK / "solutions").glob("[0-9]*_*.ipynb")):
+    for path in notebooks.solutions(notebooks.BOOK):
         try:
             cells = notebooks.read(path)["cells"]
         except (OSError, ValueError, LookupError):

@@ -19,7 +19,7 @@ from typing import Any
 
 from embag_edu import __version__
 from embag_edu.course import notebooks
-from embag_edu.course.assignments import Question, question, questions, sections, solutions
+from embag_edu.course.assignments import Question, question, questions, sections
 from embag_edu.course.exercise import exercises
 from embag_edu.course.notebooks import BEGIN, END, LEFTOVERS, Notebook, ReleaseError, marks, source
 
@@ -37,7 +37,7 @@ def made(book_dir: str | Path, patterns: list[str], with_solutions: bool = False
     files: Files = {}
     record: dict[str, Any] = {"embag_edu": __version__, "questions": {}, "cells": {}}
     unused = set(patterns)
-    for path in solutions(book_dir):
+    for path in notebooks.solutions(book_dir):
         solved = notebooks.read(path)
         for pattern in patterns:
             unused -= {pattern} if any(fits(q, [pattern]) for q in questions(solved)) else set()
@@ -51,7 +51,7 @@ def made(book_dir: str | Path, patterns: list[str], with_solutions: bool = False
         record["cells"][name] = _hashes(copy)
         if with_solutions:
             files[f"solutions/{path.name}"] = notebooks.written(solved).encode()
-    if not solutions(book_dir):
+    if not notebooks.solutions(book_dir):
         raise ReleaseError(f"there is no notebook in {Path(book_dir) / 'solutions'}")
     if unused:
         raise ReleaseError(f"no question of {book_dir} is called {', '.join(sorted(unused))}")
@@ -106,7 +106,7 @@ def refuse_solutions(files: Files, book_dir: str | Path) -> None:
 
 
 def _secrets(book_dir: str | Path) -> Iterator[tuple[str, str]]:
-    for path in solutions(book_dir):
+    for path in notebooks.solutions(book_dir):
         for cell in notebooks.read(path)["cells"]:
             for region in REGION.findall(source(cell)):
                 yield f"the solution of cell {cell['id']!r} in {path.name}", region

@@ -16,7 +16,7 @@ from itertools import combinations
 from pathlib import Path
 
 from embag_edu.course import hand_ins, notebooks
-from embag_edu.course.assignments import question, solutions
+from embag_edu.course.assignments import question
 from embag_edu.course.grading import original_of
 from embag_edu.course.hand_ins import HandIn
 from embag_edu.course.marks import clean
@@ -72,7 +72,7 @@ def _placed(cell: Cell, by_id: dict[str, str], asked: set[str]) -> str:
 
 def pairs(found: Sequence[HandIn], book_dir: str | Path = notebooks.BOOK) -> list[Pair]:
     """The answers that are alike, the most alike first. What is no notebook is passed over."""
-    solved = [notebooks.read(path) for path in solutions(book_dir)]
+    solved = [notebooks.read(path) for path in notebooks.solutions(book_dir)]
     originals = [notebooks.student_copy(each) for each in solved]
     left: dict[str, dict[str, Runs]] = defaultdict(dict)  # question -> student -> runs
     for each in found:
