@@ -328,6 +328,7 @@ def _warnings(said: str) -> list[str]:
     return list(dict.fromkeys(f"line {line}: {text}" for line, text in found))
 
 
+@functools.cache  # each checked launch asks
 def said(library: Path) -> dict[str, list[str]]:
     """What was said when a library was made: "warnings" of its compiler, "refusals" of a GPU's."""
     return json.loads(library.with_name("said.json").read_text(encoding="utf-8"))
