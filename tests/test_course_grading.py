@@ -347,10 +347,19 @@ def test_no_name_or_remark_is_a_formula_or_moves_the_cursor(name, tmp_path):
     out = marks.CsvFile(tmp_path / "marks.csv")
     out.write([mark])
     rows = list(csv.reader(open(tmp_path / "marks.csv", encoding="utf-8", newline="")))
-    assert rows[0] == ["student", "notebook", "exercise", "points", "out_of", "remark"]
+    assert rows[0] == ["student", "notebook", "exercise", "points", "out_of", "remark", "told"]
     wanted = ODD_NAMES[name]
-    assert rows[1] == [wanted, wanted, "01.offsets", "0", "2", wanted]
+    assert rows[1] == [wanted, wanted, "01.offsets", "0", "2", wanted, ""]
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", marks.table([mark]))
+
+
+def test_what_check_told_comes_back_line_by_line(tmp_path):
+    told = "01.offsets: not right yet.\n\ncalled with\n    lengths = [1]\n=1\x1b[0m"
+    given = [marks.Mark("a", "a.ipynb", "01.offsets", 0, 2, "=1", told),
+             marks.Mark("b", "b.ipynb", "why", None, 2, "to be read")]  # fmt: skip
+    marks.CsvFile(tmp_path / "marks.csv").write(given)
+    back = marks.read_marks(tmp_path / "marks.csv")
+    assert back == [dataclasses.replace(given[0], told=told.replace("\x1b", " ")), given[1]]
 
 
 def test_two_notebooks_of_one_name_are_added_up_apart():
@@ -384,7 +393,7 @@ def test_the_command_writes_rows_as_they_come_and_says_what_was_not_marked(
         ["right", "all/right.ipynb", "01.offsets", "2", "2"],
         ["right", "all/right.ipynb", "why", "", "3"],
     ]
-    assert rows[1][0] == "'-bad" and "not marked" in rows[1][-1]
+    assert rows[1][0] == "'-bad" and "not marked" in rows[1][5]
     assert "right" in said.out
     assert grading.main([*words, "--resume"]) == 1
     said = capsys.readouterr().err
@@ -400,7 +409,7 @@ def test_the_command_writes_rows_as_they_come_and_says_what_was_not_marked(
         (["x.ipynb", "--book", "nowhere"], "no notebook in nowhere"),
         (["x.ipynb", "--csv", "nowhere/marks.csv"], "Not started: "),
         (["x.ipynb", "--roster", "nowhere.csv"], "Not started: "),
-        (["x.ipynb", "--csv", "roster.csv", "--resume"], "no table of marks"),
+        (["x.ipynb", "--csv", "roster.csv", "--resume"], "the column notebook, exercise"),
     ],
 )
 def test_wrong_calls_of_the_command(words, said, book, tmp_path, monkeypatch, capsys):

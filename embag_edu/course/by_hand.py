@@ -9,61 +9,40 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from embag_edu.course import notebooks
 from embag_edu.course.grading import handed_out
-from embag_edu.course.marks import Mark, cell_text, clean, plain_text
+from embag_edu.course.marks import Mark, cell_text, clean, number, read_marks, rows_of
 from embag_edu.course.notebooks import Notebook, marks, source
 
 COLUMNS = ("student", "notebook", "exercise", "out_of", "words", "points", "comment")
-LONGEST = 32_000  # signs: a cell of a spreadsheet holds no more
 
 
 @dataclasses.dataclass(frozen=True)
 class Full:
-    """A mark with what else there is to say: all that check told, the words, a person's comment."""
+    """A mark with what else there is to say: the student's words, a person's comment."""
 
     mark: Mark
-    told: str = ""
     words: str = ""
     comment: str = ""
-
-
-def rows_of(path: str | Path, wanted: Sequence[str]) -> Iterator[dict[str, str]]:
-    """The rows of a CSV file with these columns (others are kept). ValueError for another form."""
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        first = file.readline()
-        file.seek(0)
-        delimiter = ";" if first.count(";") > first.count(",") else ","  # as some countries save it
-        reader = csv.DictReader(file, delimiter=delimiter)
-        lacking = [name for name in wanted if name not in (reader.fieldnames or ())]
-        if lacking:
-            raise ValueError(f"{path}: the column {', '.join(lacking)} is missing")
-        for row in reader:
-            yield {
-                key: plain_text(value or "") for key, value in row.items() if isinstance(key, str)
-            }
 
 
 def gathered(paths: Sequence[str | Path], by_hand: str | Path | None = None) -> list[Full]:
     """All marks of these tables. ValueError for two marks of one student for one question."""
     found: dict[tuple[str, str], Full] = {}
     for path in paths:
-        for row in rows_of(path, [field.name for field in dataclasses.fields(Mark)]):
-            points = _number(row["points"]) if row["points"] else None
-            mark = Mark(row["student"], row["notebook"], row["exercise"], points,
-                        int(row["out_of"]), row["remark"])  # fmt: skip
+        for mark in read_marks(path):
             key = mark.student, mark.notebook if mark.missing else mark.exercise
             if key in found:
                 raise ValueError(
                     f"{path}: {key[0]} has two marks for {key[1]}; `collect` keeps one"
                 )
-            found[key] = Full(mark, row.get("told", ""))
+            found[key] = Full(mark)
     if by_hand:
-        for number, row in enumerate(rows_of(by_hand, COLUMNS), 2):
-            _put_in(found, row, f"{by_hand}, row {number}")
+        for row_number, row in enumerate(rows_of(by_hand, COLUMNS), 2):
+            _put_in(found, row, f"{by_hand}, row {row_number}")
     return list(found.values())
 
 
@@ -73,18 +52,12 @@ def _put_in(found: dict[tuple[str, str], Full], row: Mapping[str, str], place: s
         raise ValueError(f"{place}: there is no mark of {key[0]!r} for {key[1]!r}")
     full = dataclasses.replace(found[key], words=row["words"], comment=row["comment"])
     if row["points"].strip():
-        points = _number(row["points"])
+        points = number(row["points"])
         if not 0 <= points <= full.mark.out_of:
             raise ValueError(f"{place}: points is {points}; it must be 0 to {full.mark.out_of}")
         mark = dataclasses.replace(full.mark, points=points, remark="marked by hand")
         full = dataclasses.replace(full, mark=mark)
     found[key] = full
-
-
-def _number(text: str) -> int:
-    """Points: whole, or with a half, as a spreadsheet may write them ("2", "1.5", "1,5")."""
-    number = float(text.replace(",", "."))
-    return int(number) if number.is_integer() else number  # type: ignore[return-value]
 
 
 def words(mark: Mark, originals: Sequence[Notebook]) -> str:
@@ -97,7 +70,7 @@ def words(mark: Mark, originals: Sequence[Notebook]) -> str:
     texts = [cell for cell in cells if cell["cell_type"] != "code"]
     new = [cell for cell in texts if _squeezed(source(cell)) not in known]
     own = [cell for cell in new if marks(cell).get("grade_id") == mark.exercise]
-    return " ... ".join(source(cell).strip() for cell in own or new)[:LONGEST]
+    return " ... ".join(source(cell).strip() for cell in own or new)
 
 
 def _squeezed(text: str) -> str:

@@ -146,7 +146,14 @@ def whole_numbers(mine: Any) -> tuple[int, ...] | None:
 
 
 class ExerciseFailed(_Short, AssertionError):
-    """An answer that is not right. Its text says on which call, what was expected, and why."""
+    """An answer that is not right. Its text says on which call, what was expected, and why.
+
+    points: what the answer earns all the same, where an exercise has parts.
+    """
+
+    def __init__(self, text: str, points: int = 0) -> None:
+        super().__init__(text)
+        self.points = points
 
 
 class NotDoneYet(ExerciseFailed):
@@ -467,19 +474,6 @@ def _failure_text(exercise: Exercise, tried: list[_Attempt], others: list[_Attem
 def _called_with(exercise: Exercise, case: Case) -> list[str]:
     arguments = zip(_argument_names(exercise, case), _values(case), strict=True)
     return ["called with", *(entry(f"    {name} = ", value) for name, value in arguments)]
-
-
-def call_text(exercise: Exercise, remark: str) -> str:
-    """The call that the first line of a failure names, and what is expected of it; '' for none."""
-    named = re.search(r'(?:the case|smallest is) "(.+?)"[ .]', remark)
-    for call in [call for calls in _calls(exercise).values() for call in calls] if named else []:
-        case = call()
-        if named and case.name == named[1]:
-            lines = _called_with(exercise, case)
-            wanted = _run(exercise.reference, call())
-            shown = f"an error: {_error(wanted.error)}" if wanted.error else text(wanted.result)
-            return "\n".join([*lines, f"expected  {shown}".replace("\n", "\n" + " " * 10)])
-    return ""
 
 
 def _expected_and_found(attempt: _Attempt) -> list[str]:

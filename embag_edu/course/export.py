@@ -19,8 +19,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from embag_edu.course.by_hand import Full, gathered, rows_of
-from embag_edu.course.marks import Mark, cell_text, clean
+from embag_edu.course.by_hand import Full, gathered
+from embag_edu.course.marks import Mark, cell_text, clean, rows_of
 
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 MOODLE = ("Identifier", "Full name", "Email address", "Grade", "Maximum Grade", "Feedback comments")

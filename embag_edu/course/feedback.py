@@ -1,8 +1,8 @@
 """One page a student: `python -m embag_edu course feedback MARKS.csv... OUT [--by-hand TABLE]`.
 
-A page says what holds; for what failed, the smallest call that shows it, the likely cause as far as
-the marks keep it, and a hint; for an answer that a person marked, the words and the comment. It is
-one file without scripts, which loads nothing.
+A page says what holds; for what failed, what `check` tells of it (the smallest call that shows it,
+and the likely cause), and a hint; for an answer that a person marked, the words and the comment. It
+is one file without scripts, which loads nothing.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from pathlib import Path
 
 from embag_edu.course.by_hand import Full, gathered
 from embag_edu.course.collect import folder_name
-from embag_edu.course.exercise import Exercise, UnknownExercise, call_text, find
+from embag_edu.course.exercise import Exercise, UnknownExercise, find
 from embag_edu.course.marks import clean
 
+CAUSES = ("Likely cause:", "Perhaps:")
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
@@ -24,7 +25,7 @@ PAGE = """<!DOCTYPE html>
 <title>{student}: {points} of {out_of} points</title>
 <style>
 body {{ font: 1rem/1.5 sans-serif; max-width: 48rem; margin: 2rem auto; padding: 0 1rem }}
-pre {{ background: #f3f3f3; color: #111; padding: .7rem; overflow-x: auto }}
+pre {{ background: #f3f3f3; color: #111; padding: .7rem; white-space: pre-wrap }}
 blockquote {{ border-left: .2rem solid #767676; margin-left: 0; padding-left: 1rem }}
 </style></head><body><main>
 <h1>{student}</h1>
@@ -71,10 +72,14 @@ def _section(full: Full) -> str:
 
 
 def _failed(full: Full, asked: Sequence[Exercise]) -> list[str]:
-    """What was told, or the call that the remark names; and the first hint."""
-    lines = [f"<p>{escape(full.mark.remark)}</p>"]
-    call = full.told or "\n".join(filter(None, (call_text(e, full.mark.remark) for e in asked)))
-    lines += [f"<pre>{escape(call)}</pre>"] if call else []
+    """What was told: the call as it stands, a cause as a sentence. And the first hint."""
+    head, *parts = full.mark.told.split("\n\n")
+    lines = [f"<p>{escape(head or full.mark.remark)}</p>"]
+    for part in (part for part in parts if not part.startswith("Stuck?")):  # the hint stands below
+        if part.startswith(CAUSES):
+            lines.append(f"<p><strong>{escape(part)}</strong></p>")
+        else:
+            lines.append(f"<pre>{escape(part)}</pre>" if "\n" in part else f"<p>{escape(part)}</p>")
     return lines + [f"<p>A hint: {escape(exercise.hints[0])}</p>" for exercise in asked]
 
 

@@ -119,7 +119,8 @@ def main(argv: list[str] | None = None) -> int:
             print(_no_book(options.book), file=sys.stderr)
             return 2
         roster = hand_ins.read_roster(options.roster) if options.roster else {}
-        done = read_marks(options.csv) if options.resume else {}
+        resumed = options.resume and Path(options.csv).exists()
+        done = [m for m in read_marks(options.csv) if not m.missing] if resumed else []
         out = CsvFile(options.csv, done) if options.csv else None
     except (OSError, ValueError) as error:
         print(f"Not started: {error}", file=sys.stderr)
@@ -132,7 +133,7 @@ def _batch(
     originals: Sequence[Notebook],
     roster: dict[str, str],
     out: CsvFile | None,
-    done: dict[str, list[Mark]],
+    done: Sequence[Mark],
 ) -> int:
     """Mark what is not done yet, write and show everything; the exit status."""
     protection = box.available()
@@ -141,8 +142,10 @@ def _batch(
     job = partial(Job, seconds=options.seconds, total=options.total, protection=protection)
     mark = partial(marked, originals=originals, job=job, mark=mark_apart)
     found = hand_ins.found(options.hand_in, roster)
-    left = [each for each in found if str(each.path) not in done]
-    everything = [m for each in found for m in done.get(str(each.path), [])]
+    kept = {mark.notebook for mark in done}
+    left = [each for each in found if str(each.path) not in kept]
+    paths = {str(each.path) for each in found}
+    everything = [mark for mark in done if mark.notebook in paths]
     with ThreadPoolExecutor(options.jobs) as pool:
         for number, own in enumerate(pool.map(mark, left), len(found) - len(left) + 1):
             everything += own

@@ -28,7 +28,6 @@ from embag_edu.course.box import Box
 from embag_edu.course.exercise import (
     Exercise,
     ExerciseFailed,
-    NotDoneYet,
     check,
     find,
     when_passed,
@@ -48,6 +47,8 @@ from embag_edu.course.notebooks import (
 )
 from embag_edu.course.outside import Gone, Kernel, Remote
 from embag_edu.course.processes import adopt, end_family, end_with_parent
+
+TOLD = 8_000  # signs that are kept of what `check` says
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,18 @@ class Question:
 
     name: str
     answer: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of an answer: nothing where it is right. points: earned all the same."""
+
+    remark: str = ""
+    told: str = ""
+    points: int = 0
+
+
+PASSED = Verdict()
 
 
 def questions(cell: Cell) -> list[Question]:
@@ -110,7 +123,7 @@ class _Run:
         self.stop = time.monotonic() + job.total
         checks = [cell for cell in job.original["cells"] if is_check(cell)]
         self.asked = {marks(cell)["grade_id"]: questions(cell) for cell in checks}
-        self.said: dict[str, str] = {}  # name of an exercise -> '' if it has passed, or why not
+        self.said: dict[str, Verdict] = {}  # by the name of an exercise
         self.failed: list[tuple[str, Exception]] = []  # cells that raised an error, and it
         self.boxes: dict[str, Kernel] = {}
 
@@ -151,16 +164,17 @@ class _Run:
 
     def _ask(self, group: list[Question]) -> None:
         for question in group:
-            if self.said.get(question.name) == "":
+            before = self.said.get(question.name, Verdict("not asked"))
+            if before == PASSED:
                 continue
             try:
-                self.said[question.name] = self._verdict(question)
+                now = self._verdict(question)
             except Gone as gone:
-                self.said[question.name] = f"no answer: {gone}"
+                self.said[question.name] = Verdict(f"no answer: {gone}", points=before.points)
                 raise
+            self.said[question.name] = max(now, before, key=lambda v: (v == PASSED, v.points))
 
-    def _verdict(self, question: Question) -> str:
-        """'' when the answer is right, or else the first line of what its author is told."""
+    def _verdict(self, question: Question) -> Verdict:
         kernel, exercise = self._kernel("cells"), find(question.name)
         try:
             with self._time(kernel):
@@ -168,17 +182,17 @@ class _Run:
         except NameError as error:
             return self._why_undefined(question.answer, error)
         except Exception as error:
-            return _one_line(error)
+            return _said(error)
         try:
             if isinstance(exercise.judge, KernelTask):
                 return self._of_source(exercise, exercise.judge, mine)
             with self._time(kernel):
                 _check(exercise, mine)
         except Exception as error:
-            return _one_line(error)
-        return ""
+            return _said(error)
+        return PASSED
 
-    def _of_source(self, exercise: Exercise, task: KernelTask, mine: Any) -> str:
+    def _of_source(self, exercise: Exercise, task: KernelTask, mine: Any) -> Verdict:
         """CUDA source is launched in another box, in which nothing of the notebook has run."""
         with self._time(self._kernel("cells")):
             code = mine() if isinstance(mine, Remote) else mine
@@ -188,28 +202,29 @@ class _Run:
             with self._time(kernel):
                 _check(dataclasses.replace(exercise, judge=judge), code)
         except Gone as gone:
-            return f"no answer: {gone}"
-        return ""
+            return Verdict(f"no answer: {gone}")
+        return PASSED
 
-    def _why_undefined(self, name: str, error: Exception) -> str:
+    def _why_undefined(self, name: str, error: Exception) -> Verdict:
         """For an answer that does not exist: the error of the cell that was to define it."""
         wanted = re.compile(rf"\b(def|class)\s+{name}\b|\b{name}\s*[=:,]")
         for text, why in reversed(self.failed):
             if isinstance(why, NotImplementedError) and text.strip() == CODE_STUB:
-                return f"not done yet ({error})"
+                return Verdict(f"not done yet ({error})")
             if wanted.search(text) or isinstance(why, TimeoutError):
-                return _one_line(why)
-        return _one_line(error)
+                return _said(why)
+        return _said(error)
 
     def mark_of(self, cell: Cell) -> Mark:
         """The mark for one check cell: its points, if all that it asks has passed."""
         names = [question.name for question in self.asked[marks(cell)["grade_id"]]]
-        lost = f"not reached: {self.ended}" if self.ended else "was not run"
-        remarks = [self.said.get(name, lost) for name in names]
+        lost = Verdict(f"not reached: {self.ended}" if self.ended else "was not run")
+        verdicts = [self.said.get(name, lost) for name in names]
+        first = next((verdict for verdict in verdicts if verdict != PASSED), PASSED)
         out_of = int(marks(cell)["points"])
-        points = 0 if any(remarks) else out_of
+        points = out_of if first == PASSED else first.points
         return Mark(self.job.student, self.job.path, "+".join(names), points, out_of,
-                    next(filter(None, remarks), ""))  # fmt: skip
+                    first.remark, first.told)  # fmt: skip
 
     def close(self) -> None:
         """End all boxes."""
@@ -230,11 +245,13 @@ def _observed(exercise: str, mine: Remote) -> str:
     return mine.observed(exercise)
 
 
-def _one_line(error: Exception) -> str:
+def _said(error: Exception) -> Verdict:
+    """What came of an answer that raised this, or of which `check` did: in a line, and in full."""
     lines = [line for line in str(error).splitlines() if line.strip()] or [""]
-    if isinstance(error, NotDoneYet | ExerciseFailed) and lines[0]:
-        return " ".join(lines[: 2 if lines[0].endswith("not right yet.") else 1])[:300]
-    return f"{type(error).__name__}: {lines[0]}"[:300].removesuffix(": ")
+    if isinstance(error, ExerciseFailed) and lines[0]:
+        short = " ".join(lines[: 2 if lines[0].endswith("not right yet.") else 1])
+        return Verdict(short[:300], str(error)[:TOLD], error.points)
+    return Verdict(f"{type(error).__name__}: {lines[0]}"[:300].removesuffix(": "))
 
 
 # -------------------------------------------------------------------------- marked by hand

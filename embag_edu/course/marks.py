@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import IO
@@ -13,6 +13,7 @@ from embag_edu.text import aligned
 
 NOTHING = "(nothing)"  # in the place of an exercise: no mark for the notebook
 TO_READ = "to be read"
+LONGEST = 32_000  # signs: a cell of a spreadsheet holds no more
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,16 @@ class Mark:
     notebook  the path of the file: two of one name are two
     exercise  "03.slope"; the id of a cell that is marked by hand; NOTHING
     points    None where a person has to read the answer
+    told      all lines of what `check` says of the answer; the remark is the first of them
     """
 
     student: str
     notebook: str
     exercise: str
-    points: int | None
+    points: float | None
     out_of: int
     remark: str = ""
+    told: str = ""
 
     @property
     def missing(self) -> bool:
@@ -38,61 +41,80 @@ class Mark:
         return self.exercise == NOTHING
 
 
+def printable(text: str) -> str:
+    """Text of a submission without control, escape and invisible signs; lines stay lines."""
+    keep = (each == "\n" or unicodedata.category(each)[0] != "C" for each in text)
+    return "".join(each if kept else " " for each, kept in zip(text, keep, strict=True))
+
+
 def clean(text: str) -> str:
-    """Text of a submission, fit for a terminal: without control, escape and invisible signs."""
-    shown = (each if unicodedata.category(each)[0] != "C" else " " for each in text)
-    return " ".join("".join(shown).split())
+    """The same on one line, for a terminal."""
+    return " ".join(printable(text).split())
 
 
-def cell_text(value: object) -> object:
+def cell_text(value: object, lines: bool = False) -> object:
     """A value for a cell of a spreadsheet, which must not take it for a formula."""
     if not isinstance(value, str):
         return "" if value is None else value
-    text = clean(value)
+    text = (printable(value) if lines else clean(value))[:LONGEST]
     return f"'{text}" if text[:1] in tuple("=+-@＝＋－＠") else text
 
 
 def plain_text(cell: str) -> str:
     """The text that `cell_text` made a cell of."""
-    return cell[1:] if cell[:1] == "'" and cell_text(cell[1:]) == cell else cell
+    return cell[1:] if cell[:1] == "'" and cell_text(cell[1:], "\n" in cell) == cell else cell
+
+
+def number(text: str) -> float:
+    """Points: whole, or with a part, as a spreadsheet may write them ("2", "1.5", "1,5")."""
+    found = float(text.replace(",", "."))
+    return int(found) if found.is_integer() else found
 
 
 class CsvFile:
     """A CSV file with a row for each mark, which is on the disk as soon as it is written.
 
-    done: marks that it begins with, by notebook: see `read_marks`.
+    done: marks that it begins with.
     """
 
-    def __init__(self, path: str | Path, done: Mapping[str, Sequence[Mark]] | None = None) -> None:
-        self.file: IO[str] = open(path, "w", newline="", encoding="utf-8")
+    def __init__(self, path: str | Path, done: Sequence[Mark] = ()) -> None:
+        self.file: IO[str] = open(path, "w", 1 << 20, newline="", encoding="utf-8")  # whole rows
         self.writer = csv.writer(self.file)
         self.writer.writerow(field.name for field in fields(Mark))
-        self.write([mark for own in (done or {}).values() for mark in own])
+        self.write(done)
 
     def write(self, found: Sequence[Mark]) -> None:
         """Add these marks."""
-        self.writer.writerows([cell_text(value) for value in astuple(mark)] for mark in found)
+        for mark in found:
+            *short, told = astuple(mark)
+            self.writer.writerow([*map(cell_text, short), cell_text(told, lines=True)])
         self.file.flush()
 
 
-def read_marks(path: str | Path) -> dict[str, list[Mark]]:
-    """The marks of a CSV file by notebook, without those of notebooks that were not marked.
+def rows_of(path: str | Path, wanted: Sequence[str]) -> Iterator[dict[str, str]]:
+    """The rows of a CSV file with these columns (others are kept). ValueError for another form."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        first = file.readline()
+        file.seek(0)
+        delimiter = ";" if first.count(";") > first.count(",") else ","  # as some countries save it
+        reader = csv.DictReader(file, delimiter=delimiter)
+        lacking = [name for name in wanted if name not in (reader.fieldnames or ())]
+        if lacking:
+            raise ValueError(f"{path}: the column {', '.join(lacking)} is missing")
+        for row in reader:
+            yield {
+                key: plain_text(value or "") for key, value in row.items() if isinstance(key, str)
+            }
 
-    A file that is not there yet holds none. ValueError for a file of another form.
-    """
-    if not Path(path).exists():
-        return {}
-    found: dict[str, list[Mark]] = {}
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
-    if rows and rows[0] != [field.name for field in fields(Mark)]:
-        raise ValueError(f"{path}: this is no table of marks; its first row is {rows[0]}")
-    for student, notebook, exercise, points, out_of, remark in rows[1:]:
-        who, path, what, why = map(plain_text, (student, notebook, exercise, remark))
-        mark = Mark(who, path, what, int(points) if points else None, int(out_of), why)
-        if not mark.missing:
-            found.setdefault(mark.notebook, []).append(mark)
-    return found
+
+def read_marks(path: str | Path) -> list[Mark]:
+    """The marks of a table that `grade --csv` wrote. ValueError for a file of another form."""
+    return [
+        Mark(row["student"], row["notebook"], row["exercise"],
+             number(row["points"]) if row["points"] else None,
+             int(row["out_of"]), row["remark"], row.get("told", ""))
+        for row in rows_of(path, [field.name for field in fields(Mark)][:-1])
+    ]  # fmt: skip
 
 
 def table(found: Sequence[Mark]) -> str:
