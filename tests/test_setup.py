@@ -364,7 +364,7 @@ def test_the_extra_book_has_what_the_notebooks_import():
 
 def test_every_package_is_pinned():
     text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    pins = re.findall(r"^([\w-]+)==[\d.]+(?: ;.*)?$", text, re.M)
+    pins = re.findall(r"^([\w-]+)==[\d.]+(?:b\d+)?(?: ;.*)?$", text, re.M)
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     assert len(pins) == len(lines), "a line of constraints.txt is no plain pin"
     wanted = PROJECT["project"]["dependencies"] + extras("test") + extras("gpu") + extras("gpu12")
