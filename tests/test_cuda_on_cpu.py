@@ -1,13 +1,16 @@
 """The runtime itself: launches, counts by hand, the cache, compile errors; and nothing escapes."""
 
+import copy
 import multiprocessing
 import os
+import pickle
 import re
 import signal
 import subprocess
 import sys
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -25,6 +28,7 @@ from embag_edu.cuda_on_cpu import (
     settings,
     toolchain,
 )
+from embag_edu.cuda_on_cpu.settings import current
 from embag_edu.cuda_on_cpu.toolchain import compilers
 
 COMPILERS = [name for name in compilers() if name != "c++"]
@@ -157,6 +161,46 @@ def test_settings_end_with_their_block(x):
     assert kernel.report is not None  # checked again
 
 
+def test_settings_of_the_main_thread_reach_others():
+    def in_a_thread():
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(current).result().order
+
+    with settings(order=2):
+        with settings(order=3):
+            assert in_a_thread() == 3
+        assert in_a_thread() == 2
+    assert in_a_thread() == 0
+
+
+def test_settings_of_another_thread_are_its_own():
+    both = threading.Barrier(2, timeout=60)
+
+    def in_a_block():
+        with settings(order=3):
+            both.wait()
+            both.wait()
+
+    thread = threading.Thread(target=in_a_block)
+    thread.start()
+    both.wait()
+    assert current().order == 0
+    both.wait()
+    thread.join()
+
+
+def test_pickle_and_copy(x):
+    module = RawModule(SCALE, options=("-DK=3",))
+    kernel = module.get_function("scale")
+    kernel.max_dynamic_shared_size_bytes = 100_000
+    for again in (pickle.loads(pickle.dumps(kernel)), copy.copy(kernel), copy.deepcopy(kernel)):
+        y = np.zeros_like(x)
+        again((4,), (32,), (x, y, np.float32(2), x.size))
+        assert np.array_equal(y, 2 * x) and again.max_dynamic_shared_size_bytes == 100_000
+        assert again.options == ("-DK=3",)
+    assert pickle.loads(pickle.dumps(module)).get_function("scale").code == SCALE
+
+
 def test_what_is_not_modeled_says_so():
     for code, word in [
         ('extern "C" __global__ void k(int* x) { asm("mov.u32 %0, 1;" : "=r"(x[0])); }', "PTX"),
@@ -164,8 +208,10 @@ def test_what_is_not_modeled_says_so():
     ]:
         with pytest.raises(NotModeled, match=word):
             RawKernel(code, "k" if "void k" in code else "scale").compile()
-    with pytest.raises(NotModeled):
-        RawModule(code=SCALE, enable_cooperative_groups=True)
+    with pytest.raises(NotModeled, match="jitify"):
+        RawModule(code=SCALE, jitify=True)
+    with pytest.raises(NotModeled, match="code="):
+        RawModule(path="scale.cubin")
 
 
 # ---- counts, against the arithmetic by hand ----

@@ -101,8 +101,8 @@ def check_arguments(
 
     name:       of the kernel, for messages.
     parameters: of the kernel, from signature.parameters.
-    args:       NumPy or CuPy arrays (C-contiguous) for pointers; NumPy scalars, Python ints, bools
-                and (for a double) floats for values.
+    args:       NumPy or CuPy arrays (C-contiguous) for pointers, None for a null pointer; NumPy
+                scalars, Python ints, bools and (for a double) floats for values.
     bf16_ok:    whether ml_dtypes' bfloat16 is accepted; without it, only uint16 bits are.
     Raises TypeError for a wrong number, kind or dtype; ValueError for a value that does not fit, a
     wrong size, and an array that is strided or read-only.
@@ -133,6 +133,8 @@ def _checked(place: _Place, arg: Any, bf16_ok: bool) -> Any:
             _check_members(place, arg, arg.dtype)
         return arg
     if parameter.pointer:
+        if arg is None:
+            return np.uint64(0)  # the null pointer
         raise place.error(TypeError, _given(arg), _wanted(parameter), _fix_for_pointer(place, arg))
     if isinstance(arg, np.generic):
         _check_scalar(place, arg, bf16_ok)
@@ -216,6 +218,8 @@ def _check_memory(place: _Place, array: Any) -> None:
             f"Pass a copy, {place.name}.copy(order='C') or np.ascontiguousarray({place.name}): "
             "what the kernel writes is then in the copy."
         )
+        if array.flags.f_contiguous:
+            fix += f" Or {place.name}.T, the same memory, where the kernel counts columns first."
         raise place.error(ValueError, f"{_array(array)} with {order}", "a C-contiguous array", fix)
     if not getattr(array.flags, "writeable", True) and not place.parameter.const:
         fix = f"Pass {place.name}.copy(), or write `const` in the kernel if it only reads."
@@ -265,8 +269,6 @@ def _names(parameter: Parameter, bf16_ok: bool) -> set[str]:
 
 
 def _fix_for_pointer(place: _Place, arg: Any) -> str:
-    if arg is None:
-        return "A null pointer is not taken: pass an empty array, and its length to the kernel."
     if isinstance(arg, (int, float, complex, np.generic)):
         return f"Pass an array, of one element if need be: {_numpy_array(place.parameter)}."
     if isinstance(arg, (list, tuple)):
@@ -324,7 +326,8 @@ def _check_scalar(place: _Place, arg: np.generic, bf16_ok: bool) -> None:
         return
     if parameter.lanes > 1:
         size = parameter.lanes * (2 if parameter.dtype == "bfloat16" else _size(parameter.dtype))
-        if arg.dtype.kind == "V" and arg.dtype.itemsize == size:
+        complex_too = parameter.lanes == 2 and arg.dtype.name == _COMPLEX.get(parameter.dtype)
+        if complex_too or (arg.dtype.kind == "V" and arg.dtype.itemsize == size):
             return
         fix = f"Pass a np.void of {size} bytes, or a pointer to an array."
         raise place.error(TypeError, _given(arg), _wanted(parameter), fix)
@@ -339,10 +342,13 @@ def _converted(place: _Place, arg: Any) -> Any:
     """A Python number as a NumPy scalar of the parameter's type, where that changes nothing."""
     parameter = place.parameter
     dtype = parameter.dtype if parameter.lanes == 1 else None
+    if (parameter.dtype, parameter.lanes) == ("float64", 2):
+        dtype = "complex128"
     fits = (
         (isinstance(arg, bool) and dtype == "bool")
         or (isinstance(arg, int) and dtype is not None and dtype.startswith(("int", "uint")))
         or (isinstance(arg, float) and dtype == "float64")
+        or (isinstance(arg, complex) and dtype == "complex128")
     )
     if not fits:
         raise place.error(TypeError, _given(arg), _wanted(parameter), _fix_for_value(place, arg))
@@ -362,8 +368,9 @@ def _fix_for_value(place: _Place, arg: Any) -> str:
         return "Pass a NumPy scalar of exactly this type (for a struct, a np.void)."
     if isinstance(arg, float) and parameter.dtype.startswith(("int", "uint")):
         return f"Round it first: int({place.name})."
-    if isinstance(arg, float):
-        return f"CUDA would get a double: pass {_numpy(parameter)}({arg!r})."
+    if isinstance(arg, (float, complex)):
+        double = "double" if isinstance(arg, float) else "complex of doubles"
+        return f"CUDA would get a {double}: pass {_numpy(parameter)}({arg!r})."
     if isinstance(arg, int):
         return f"Its bytes would be read as another type: pass {_numpy(parameter)}({arg!r})."
     return f"Pass {_numpy(parameter)}(...), a NumPy scalar."

@@ -166,6 +166,14 @@ def _misaligned(f, launched):
 
 
 def _wild(f, launched):
+    pairs = zip(launched.parameters, launched.values, strict=True)
+    null = [p.name for p, v in pairs if p.pointer and not isinstance(v, np.ndarray)]
+    if null:
+        return (
+            f"{_does(f, launched)} {f['bytes']} bytes at an address that lies in no array, perhaps "
+            f"through `{'` or `'.join(null)}`, for which None was passed.",
+            f"ask `if ({null[0]})` before it is used, or pass an array",
+        )
     return (
         f"{_does(f, launched)} {f['bytes']} bytes at an address that lies in no array.",
         "look at how the pointer or index is made: an int that overflows, a value never set, "

@@ -17,7 +17,8 @@ from embag_edu.cuda_on_cpu.tokens import WORD, Token, bare, close, tokens
 Error = tuple[int, int, str]  # line, column, text
 REFUSES = "NVIDIA's compiler refuses"
 # Headers that come with NVRTC, of which native/include has what the CPU needs.
-HEADERS = {file.name for file in (Path(__file__).parent / "native" / "include").glob("*.h")}
+_HERE = Path(__file__).parent / "native" / "include"
+HEADERS = {file.relative_to(_HERE).as_posix() for file in _HERE.rglob("*.*h")}
 AS_DEVICE = ("-default-device", "--device-as-default-execution-space")
 _ON_DEVICE = {"__device__", "__global__", "__constant__", "__managed__", "__shared__"}
 _TYPES = {

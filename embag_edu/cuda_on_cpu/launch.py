@@ -44,6 +44,7 @@ from embag_edu.cuda_on_cpu.settings import Settings, current
 from embag_edu.cuda_on_cpu.worker import Control, Launch, prepare
 
 REFUSES_THIS = "a GPU's compiler refuses this:"
+TRANSLATED = ("-DCUDA_ON_CPU_TRANSLATE_CUCOMPLEX",)  # see native/include/cuComplex.h
 
 
 class RawModule:
@@ -51,7 +52,8 @@ class RawModule:
 
     code:             the source. name_expressions: the instances of templates, "scale<float>".
     options:          -D, -U and -I as for a compiler; options that tune GPU code change nothing.
-    The other parameters of CuPy's class must have their defaults.
+    translate_cucomplex: what cuComplex.h declares is CuPy's complex<T>, with operators.
+    enable_cooperative_groups: changes nothing. path and jitify are refused.
     """
 
     @told_in_short()
@@ -67,15 +69,19 @@ class RawModule:
         name_expressions: Sequence[str] | None = None,
         jitify: bool = False,
     ):
-        if code is None or path is not None:
-            raise ValueError("path: compiled GPU code cannot run here; pass the source as code=")
-        if not isinstance(code, str):
-            raise TypeError(f"code is {code!r}; it must be a string, the CUDA source")
-        if translate_cucomplex or enable_cooperative_groups or jitify:
-            raise NotModeled(
-                0, "translate_cucomplex, enable_cooperative_groups and jitify are not modeled"
+        if path is not None and code is None:
+            raise NotModeled(0, "path: compiled GPU code cannot run here; pass the source as code=")
+        if path is not None or not isinstance(code, str):
+            raise TypeError(
+                f"code is {code!r}; it must be a string, the CUDA source, without path="
             )
-        self.code, self.options, self.backend = code, tuple(options), backend
+        if jitify:
+            raise NotModeled(0, "jitify is not modeled: include only what NVRTC finds by itself")
+        if name_expressions is not None and backend != "nvrtc":
+            raise ValueError(f"backend is {backend!r}; valid with name_expressions: 'nvrtc'")
+        self.code, self.backend, self.translate_cucomplex = code, backend, bool(translate_cucomplex)
+        self.options = (*options, *TRANSLATED * self.translate_cucomplex)
+        self.enable_cooperative_groups = bool(enable_cooperative_groups)
         self.name_expressions = None if name_expressions is None else tuple(name_expressions)
         self.arch = toolchain.architecture(self.options) or current().arch
         seen = toolchain.seen(self.options, self.arch)
@@ -108,8 +114,25 @@ class RawModule:
         return f'{there}. A kernel is written as extern "C" __global__ void {name}(...)'
 
     def compile(self, log_stream: Any = None) -> None:
-        """Compile now, for the mode that is set; otherwise the first launch does it."""
+        """Compile now, for the mode that is set; otherwise the first launch does it.
+
+        log_stream: a file to which `warnings` are written.
+        """
         self._library_file(current().mode == "checked")
+        if log_stream is not None:
+            log_stream.write("".join(f"warning: {text}\n" for text in self.warnings))
+
+    def __reduce__(self) -> tuple:
+        """For pickle and copy: made anew from its source, its variables as they are declared."""
+        given = {
+            "code": self.code,
+            "options": self.options,
+            "backend": self.backend,
+            "translate_cucomplex": self.translate_cucomplex,
+            "enable_cooperative_groups": self.enable_cooperative_groups,
+            "name_expressions": self.name_expressions,
+        }
+        return _module_again, (type(self), given)
 
     @told_in_short()
     def get_global(self, name: str) -> np.ndarray:
@@ -178,6 +201,10 @@ class RawModule:
                 ctypes.memmove(*((ours, address) if out else (address, ours)), size)
 
 
+def _module_again(kind: type[RawModule], given: dict) -> RawModule:
+    return kind(**given)
+
+
 _folder: tempfile.TemporaryDirectory | None = None
 
 
@@ -224,6 +251,15 @@ class RawKernel:
         self.shared_limit: int | None = None  # of dynamic shared memory, where it was raised
         self._module = module
         self._number = module._names.index(name)
+
+    def __reduce__(self) -> tuple:
+        """For pickle and copy: a kernel of the same module; its report stays behind."""
+        return _kernel_again, (type(self), self._module, self.name, self.shared_limit)
+
+    @property
+    def enable_cooperative_groups(self) -> bool:
+        """What was asked for; it changes nothing."""
+        return self._module.enable_cooperative_groups
 
     @property
     def max_dynamic_shared_size_bytes(self) -> int:
@@ -318,15 +354,12 @@ class RawKernel:
         *,
         shared_mem: int = 0,
         stream: Any = None,
-        enable_cooperative_groups: bool = False,
     ) -> None:
         """Run the kernel. Faults raise KernelFault, wrong arguments TypeError or ValueError.
 
         grid, block: tuples of one to three sizes. args: NumPy arrays and scalars, in the order of
         the parameters. shared_mem: bytes of `extern __shared__` memory. stream: there is one only.
         """
-        if enable_cooperative_groups:
-            raise NotModeled(0, "enable_cooperative_groups is not modeled: start a second kernel")
         most = self.max_threads_per_block
         with told_in_short():
             shape = check_shape(self.name, grid, block, shared_mem, most, self.shared_limit)
@@ -392,6 +425,14 @@ class RawKernel:
             for fault in found["faults"]:
                 fault["text"] = fault["text"] or f"{now.seconds:g}"
             raise_for(Report(launched, found))
+
+
+def _kernel_again(
+    kind: type[RawKernel], module: RawModule, name: str, shared_limit: int | None
+) -> RawKernel:
+    kernel = kind(module.code, name, module.options, module.backend, module=module)
+    kernel.shared_limit = shared_limit
+    return kernel
 
 
 def _typed(read: source.Parameter, true: str) -> source.Parameter:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
@@ -55,24 +56,34 @@ class Settings:
 
 
 _DEFAULT = Settings()
-_current: ContextVar[Settings] = ContextVar("settings", default=_DEFAULT)
+_current: ContextVar[Settings | None] = ContextVar("settings", default=None)
+_everywhere = _DEFAULT  # what the main thread has set: it holds in threads that set nothing
 
 
 @contextlib.contextmanager
 def settings(**changes: Any) -> Iterator[Settings]:
-    """Run the kernels of a `with` block with other `Settings`: settings(mode="fast", order=3)."""
+    """Run the kernels of a `with` block with other `Settings`: settings(mode="fast", order=3).
+
+    A block of the main thread holds in all threads that have none of their own.
+    """
+    global _everywhere
     known = [f.name for f in fields(Settings)]
     with told_in_short():
         for name in changes:
             if name not in known:
                 raise TypeError(f"there is no setting {name!r}; there are {', '.join(known)}")
-        token = _current.set(replace(_current.get(), **changes))
+        before, made = _everywhere, replace(current(), **changes)
+    token, main = _current.set(made), threading.current_thread() is threading.main_thread()
+    if main:
+        _everywhere = made
     try:
-        yield _current.get()
+        yield made
     finally:
         _current.reset(token)
+        if main:
+            _everywhere = before
 
 
 def current() -> Settings:
     """The settings of the innermost `with settings(...)` block."""
-    return _current.get()
+    return _current.get() or _everywhere

@@ -38,11 +38,15 @@ _SCALARS = f"""
     short unsigned uint16, int int32, unsigned uint32, long {_LONG}, long unsigned u{_LONG},
     long long int64, long long unsigned uint64, int8_t int8, int16_t int16, int32_t int32,
     int64_t int64, uint8_t uint8, uint16_t uint16, uint32_t uint32, uint64_t uint64,
-    size_t uint64, ptrdiff_t int64, intptr_t int64, uintptr_t uint64"""
+    size_t uint64, ptrdiff_t int64, intptr_t int64, uintptr_t uint64,
+    complex<float> complex64, complex<double> complex128,
+    thrust::complex<float> complex64, thrust::complex<double> complex128"""
 _VECTORS = f"""
     char int8, uchar uint8, short int16, ushort uint16, int int32, uint uint32, long {_LONG},
     ulong u{_LONG}, longlong int64, ulonglong uint64, float float32, double float64"""
-_PAIRS = "half2 float16, __half2 float16, nv_bfloat162 bfloat16, __nv_bfloat162 bfloat16"
+_PAIRS = """
+    half2 float16, __half2 float16, nv_bfloat162 bfloat16, __nv_bfloat162 bfloat16,
+    cuComplex float32, cuFloatComplex float32, cuDoubleComplex float64"""
 
 
 def _table(text: str) -> dict[str, str]:

@@ -314,7 +314,8 @@ def _make(folder: Path, job: Job) -> Path:
 
 def _refusals(job: Job) -> list[str]:
     """What a GPU's compiler says against the source, where NVRTC is installed: words, no more."""
-    if not job.checked or not job.nvrtc:
+    theirs = re.search(r'#\s*include\s*[<"](cupy|thrust)/', job.code)  # headers that CuPy brings
+    if not job.checked or not job.nvrtc or theirs:
         return []
     options = [*job.options, *(o for o in job.given if o in host.AS_DEVICE)]
     return nvrtc.compile_check(job.code, job.expressions, f"compute_{job.arch[3:]}", options).errors
