@@ -414,12 +414,13 @@ def test_ctrl_c_is_told_in_one_line_and_leaves_no_file(tmp_path, capsys, monkeyp
 
 def test_compare_writes_a_record_that_is_read_again(tmp_path, capsys):
     path = tmp_path / "train.json"
-    assert embag_edu_command.main(["train", "--compare", "--json", str(path), *QUICK]) == 0
+    words = [*QUICK, "--limit", "60", "--batch-size", "30"]  # the loops take most of the time
+    assert embag_edu_command.main(["train", "--compare", "--json", str(path), *words]) == 0
     record = recorded(path)
     assert table(record) in capsys.readouterr().out
     for name, found in record["tasks"].items():
         assert list(found["runs"]) == ["torch", "vectorized", "cuda", "loops"]
-        assert found["plan"]["limit"] == 200 and found["shapes"]["train"] == 200
+        assert found["plan"]["limit"] == 60 and found["shapes"]["train"] == 60
         for run in found["runs"].values():
             assert len(run["losses"]) == 2 and len(run["seconds_per_epoch"]) == 1
             assert run["largest_difference"] < found["tolerance"]
