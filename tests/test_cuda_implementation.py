@@ -5,7 +5,6 @@ import pytest
 from embag_edu.check import check
 from embag_edu.cuda_on_cpu import settings
 
-
 WAYS = {
     "checked": {"mode": "checked"},
     "fast": {"mode": "fast"},
