@@ -86,6 +86,11 @@ ROOMS = {
         f"{LIBRARY} course",
         "torch matplotlib PIL ipywidgets IPython",
     ),
+    "web": Room(
+        "book",
+        "the book as a static site, its controls in every state",
+        f"{LIBRARY} course chapters",
+    ),
     "commands": Room("top", "python -m embag_edu", f"{LIBRARY} course chapters", "torch cupy tqdm"),
 }
 # Files beside the folders, and the room that they are.

@@ -48,7 +48,7 @@ def test_pictures_say_what_is_to_be_seen():
 
 def test_control_redraws():
     control = pieces_control(LENGTHS)
-    (rows, features), picture = control.children[0].children, control.children[1]
+    rows, features, picture = control.widget.children
     before = picture.value
     assert "7 pieces" in before and rows.description and features.description
     rows.value = 39

@@ -90,18 +90,18 @@ def test_mapping_picture_counts_the_bags_of_a_warp():
 
 def test_controls_redraw():
     control = grid_control(n=20, block=8, grid=2)
-    *sliders, picture = control.children
+    *sliders, picture = control.widget.children
     assert "nobody does elements 16 to 19" in picture.value
     sliders[2].value = 3
     assert "have none" in picture.value
     assert all(re.fullmatch(r"n, .+|block, .+|grid, .+", s.description) for s in sliders)
-    slider, picture = stride_control(1).children
+    slider, picture = stride_control(1).widget.children
     slider.value = 8
     assert "32 sectors" in picture.value and slider.description == "stride"
 
 
 def test_every_state_of_the_grid_control_can_be_drawn():
-    sliders = grid_control().children[:3]
+    sliders = grid_control().widget.children[:3]
     for n in (sliders[0].min, sliders[0].max):
         for block in (sliders[1].min, sliders[1].max):
             for grid in (sliders[2].min, sliders[2].max):

@@ -59,7 +59,7 @@ def test_flight_picture_says_that_it_is_drawn():
 
 def test_the_control_redraws_in_all_corners():
     control = lanes_control(version=3, D=16, L=20)
-    version, D, L, picture = control.children
+    version, D, L, picture = control.widget.children
     assert "4 of 32 lanes" in picture.value
     version.value = 4
     assert "32 of 32 lanes" in picture.value
@@ -124,7 +124,7 @@ def test_cut_picture_says_what_is_cut_and_refuses_what_it_cannot_show():
 
 
 def test_the_control_of_cuts_redraws_in_all_corners():
-    *sliders, picture = cut_control().children
+    *sliders, picture = cut_control().widget.children
     for at in ("min", "max"):
         for slider in sliders:
             slider.value = getattr(slider, at)
@@ -169,7 +169,7 @@ def test_the_table_has_the_limits_and_what_the_reader_expects():
 
 
 def test_the_control_of_times_shows_each_skew_and_dtype():
-    skew, dtype, picture = times_control(recorded(RECORD)).children
+    skew, dtype, picture = times_control(recorded(RECORD)).widget.children
     skew.value, dtype.value = "zipf 1.15", "bfloat16"
     assert "bfloat16, zipf 1.15 ids" in picture.value
 

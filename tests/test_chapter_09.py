@@ -76,7 +76,7 @@ def test_the_picture_tells_the_winner_and_refuses_too_much():
 
 def test_the_control_redraws_for_every_choice():
     control = contest_control(("−1", "2"))
-    one, two, picture = control.children
+    one, two, picture = control.widget.children
     assert "won by the row at position 1" in picture.value
     labels = [label for label, _ in CHOICES]
     for one.value, two.value in zip(labels, labels[3:] + labels[:3], strict=True):

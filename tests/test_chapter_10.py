@@ -75,7 +75,7 @@ def test_one_result_that_is_the_true_sum_can_be_drawn():
 
 
 def test_control_redraws():
-    slider, picture = contention_control(0.0).children
+    slider, picture = contention_control(0.0).widget.children
     before = picture.value
     slider.value = 2.0
     assert picture.value != before and "skew 2.00" in picture.value

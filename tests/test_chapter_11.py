@@ -50,7 +50,7 @@ def test_a_picture_of_pieces_wants_sorted_rows_that_fit(rows):
 
 
 def test_control_redraws():
-    slider, picture = balance_control(0.0).children
+    slider, picture = balance_control(0.0).widget.children
     before = picture.value
     slider.value = 2.0
     assert picture.value != before and "skew 2.00" in picture.value

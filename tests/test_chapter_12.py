@@ -84,7 +84,7 @@ def test_the_table_tells_no_from_not_asked():
 
 
 def test_control_redraws():
-    choice, slider, picture = fold_control("both", 2).children
+    choice, slider, picture = fold_control("both", 2).widget.children
     before = picture.value
     choice.value = "tables"
     assert picture.value != before and "Features side by side. All 2" in picture.value

@@ -75,7 +75,7 @@ def test_labels_of_a_crowded_map_lie_apart():
 
 
 def test_control_trains_again_when_it_is_moved():
-    choice, slider, picture = training_control("adagrad", -1.0).children
+    choice, slider, picture = training_control("adagrad", -1.0).widget.children
     before = picture.value
     slider.value = -3.0
     assert picture.value != before and "after 72 of 72 steps" in picture.value

@@ -2,12 +2,13 @@
 
     exercises.py   its exercises
     figures.py     its pictures; each comes with a text that says what it shows
-    widgets.py     its controls: sliders and buttons beside a picture, and a running kernel
+    widgets.py     its controls: choices, and a picture of each state
 
-What chapters share stands here: `style`, how a picture looks; `drawn`, a picture below its
-controls; `recorded`, pictures of what a GPU was measured to do; `detective`, an exercise of two
-chapters; `my_bag`, the reader's own EmbeddingBag. Importing this package registers the exercises
-with `embag_edu.course`; a chapter itself is imported when it is first asked for.
+What chapters share stands here: `style`, how a picture looks; `board`, on which it is drawn;
+`control`, what a control is, in a notebook and on a page; `recorded`, pictures of what a GPU was
+measured to do; `detective`, an exercise of two chapters; `my_bag`, the reader's own EmbeddingBag.
+Importing this package registers the exercises with `embag_edu.course`; a chapter itself is imported
+when it is first asked for.
 """
 
 import functools

@@ -10,8 +10,10 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 try:
@@ -24,10 +26,18 @@ except ImportError:
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex as to_hex
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, Polygon, Rectangle
+from matplotlib.patches import PathPatch, Polygon, Rectangle
+from matplotlib.path import Path as Way
 from PIL import Image
+
+from embag_edu.chapters.board import FAINT as FAINT
+from embag_edu.chapters.board import FAMILY, Board
+from embag_edu.chapters.board import INK as INK
+from embag_edu.chapters.board import PAPER as PAPER
+from embag_edu.chapters.board import QUIET as QUIET
 
 # Colors that stay apart for the color-blind, and in gray: their lightness (CIE L*) is, in this
 # order, 31, 45, 63, 78, 88 and 42. A color never stands alone: what it says is also said by a
@@ -44,11 +54,6 @@ COLORS = (BLUE, AMBER, TEAL, RED, PALE, PLUM)
 LINES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.4, 1.2, 1.4)), (0, (3, 2)), (0, (8, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P")
 HATCHES = ("", "////", "....", "xx", "\\\\\\\\", "++")
-
-INK = "#1f2328"  # text and outlines
-QUIET = "#6b7280"  # what may be overlooked: position numbers, notes
-FAINT = "#eceff3"  # cells that belong to nobody
-PAPER = "#ffffff"
 
 FONT = {"family": "DejaVu Sans"}  # comes with matplotlib, so a picture is the same everywhere
 SIZE = 10  # points: the text in cells and beside them
@@ -69,6 +74,7 @@ RC = {
     "svg.hashsalt": "embag_edu",  # ids inside an SVG are else random
     "svg.fonttype": "path",  # letters as outlines: looks the same without our font
 }
+LETTERS = {"svg.fonttype": "none"}  # an SVG with letters, not with their outlines
 UNIT = 0.42  # inches: the side of a cell on a drawing board
 DPI = 160
 SHOWN_DPI = 80  # pixels of the page for an inch of the figure: half of DPI, sharp on fine screens
@@ -77,15 +83,15 @@ SHOWN_DPI = 80  # pixels of the page for an inch of the figure: half of DPI, sha
 class Picture:
     """A figure together with the text that says what it shows, for a reader who cannot see it.
 
-    figure: a matplotlib Figure (`style.figure` makes one).
+    figure: a matplotlib Figure (`style.figure` makes one), or a Board (`style.board`).
     alt:    at least one sentence that tells what is to be learnt from the picture, not only what
             kind of picture it is. ValueError when it is missing or shorter than that.
 
     A notebook shows a Picture that is the last value of a cell. It shows it as an HTML image,
-    because JupyterLab gives a bare image/png no alt text. The plain text of it is the alt text.
+    because JupyterLab gives a bare image/svg+xml no alt text. The plain text of it is the alt text.
     """
 
-    def __init__(self, figure: Figure, alt: str) -> None:
+    def __init__(self, figure: Figure | Board, alt: str) -> None:
         words = alt.split()
         if len(words) < 5 or not alt.rstrip().endswith((".", "!", "?")):
             raise ValueError(
@@ -99,11 +105,14 @@ class Picture:
         return self.alt
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        data = base64.b64encode(self.png()).decode("ascii")
-        width = round(self._inches_wide() * SHOWN_DPI)
-        alt = html.escape(self.alt)
-        image = f'<img alt="{alt}" width="{width}" src="data:image/png;base64,{data}">'
-        return {"text/html": image, "text/plain": self.alt}
+        return {"text/html": self.image(), "text/plain": self.alt}
+
+    def image(self) -> str:
+        """The picture as an HTML image, as the notebook shows it."""
+        svg, alt = self.svg(), html.escape(self.alt)
+        width = _pixels(_box_of(svg)[2])
+        data = base64.b64encode(svg.encode("utf-8")).decode("ascii")
+        return f'<img alt="{alt}" width="{width}" src="data:image/svg+xml;base64,{data}">'
 
     def png(self) -> bytes:
         """The picture as a PNG file on white, cut close to what is drawn."""
@@ -113,23 +122,55 @@ class Picture:
         return file.getvalue()
 
     def svg(self) -> str:
-        """The picture as an SVG file: the same bytes each time, with the alt text as its title."""
-        metadata = {"Date": None, "Creator": None, "Title": self.alt}
-        return self._render("svg", metadata=metadata).decode("utf-8")
+        """The picture as SVG: the same bytes each time, with the alt text as its title.
+
+        Letters are letters, in the reader's own font where DejaVu Sans is missing.
+        """
+        if isinstance(self.figure, Board):
+            box, parts = self.figure.parts()
+            return wrapped(box, parts, f"<title>{html.escape(self.alt, quote=False)}</title>")
+        return self._render("svg", LETTERS, metadata=self._about).decode("utf-8")
+
+    def parts(self) -> tuple[tuple[float, ...], list[str]]:
+        """The viewBox (left, top, width, height in points), and the elements of the SVG in it.
+
+        Letters are letters. Of a matplotlib figure an element may be a part of one: only all of
+        them together, in their order, are SVG.
+        """
+        if isinstance(self.figure, Board):
+            return self.figure.parts()
+        svg = self._render("svg", LETTERS, metadata={**self._about, "Title": None}).decode("utf-8")
+        body = svg[svg.index("<svg") :].partition(">\n")[2].replace("xlink:href", "href")
+        body = re.sub('<g id="[^"]*"', "<g", body)  # several may stand on one page
+        return _box_of(svg), body.removesuffix("</svg>\n").splitlines()
 
     def save(self, path: str | Path) -> Path:
-        """Write the picture to a file, by the name's ending: .svg or .png. Returns the path."""
+        """Write the picture to a file, by the name's ending: .svg or .png. Returns the path.
+
+        Letters of an SVG file are outlines: it looks the same without our font.
+        """
         path = Path(path)
         if path.suffix not in (".svg", ".png"):
             raise ValueError(f"path is {str(path)!r}; its name must end in .svg or .png")
-        data = self.svg().encode("utf-8") if path.suffix == ".svg" else self.png()
-        path.write_bytes(data)
+        svg = path.suffix == ".svg"
+        path.write_bytes(self._render("svg", metadata=self._about) if svg else self.png())
         return path
 
-    def _render(self, kind: str, **options: Any) -> bytes:
-        file = io.BytesIO()
+    @property
+    def _about(self) -> dict[str, str | None]:
+        return {"Date": None, "Creator": None, "Title": self.alt}  # the same bytes each time
+
+    def _drawn(self) -> Figure:
         with matplotlib.rc_context(RC):
-            self.figure.savefig(
+            return self.figure.figure() if isinstance(self.figure, Board) else self.figure
+
+    def _render(
+        self, kind: str, look: Mapping[str, Any] = MappingProxyType({}), **options: Any
+    ) -> bytes:
+        file = io.BytesIO()
+        figure = self._drawn()
+        with matplotlib.rc_context({**RC, **look}):
+            figure.savefig(
                 file,
                 format=kind,
                 bbox_inches="tight",
@@ -139,9 +180,24 @@ class Picture:
             )
         return file.getvalue()
 
-    def _inches_wide(self) -> float:
-        box = self.figure.get_tightbbox()
-        return float(box.width) + 0.16 if box is not None else float(self.figure.get_figwidth())
+
+def _pixels(points: float) -> int:
+    return round(points / 72 * SHOWN_DPI)
+
+
+def _box_of(svg: str) -> tuple[float, ...]:
+    """The viewBox: left, top, width, height."""
+    return tuple(map(float, svg.partition('viewBox="')[2].partition('"')[0].split()))
+
+
+def wrapped(box: Sequence[float], parts: Sequence[str], more: str = "", look: str = "") -> str:
+    """An SVG of a viewBox and its elements, as `Board.parts` gives them."""
+    width, height = map(_pixels, box[2:])
+    place = " ".join(f"{edge:g}" for edge in box)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="{place}" font-family="{FAMILY}"{look}>{more}{"".join(parts)}</svg>'
+    )
 
 
 def figure(
@@ -158,18 +214,14 @@ def figure(
         return made, made.subplots(rows, columns, **options)
 
 
-def board(width: float, height: float, unit: float = UNIT) -> tuple[Figure, Axes]:
-    """A figure with one bare Axes for drawings: x from 0 to width, y from -height up to 0.
+def board(width: float, height: float, unit: float = UNIT) -> tuple[Board, Any]:
+    """A Board for drawings: x from 0 to width, y from -height up to 0. Returns (board, board).
 
-    A unit is `unit` inches in both directions, so a cell of 1 by 1 is a square.
+    A unit is `unit` inches in both directions, so a cell of 1 by 1 is a square. The board takes
+    what a matplotlib Axes takes, and is the figure as well: see `embag_edu.chapters.board`.
     """
-    with matplotlib.rc_context(RC):
-        made = Figure(figsize=(width * unit, height * unit))
-        FigureCanvasAgg(made)
-        ax = made.add_axes((0.0, 0.0, 1.0, 1.0))
-    ax.set(xlim=(0, width), ylim=(-height, 0), aspect="equal")
-    ax.set_axis_off()
-    return made, ax
+    made = Board(width, height, unit)
+    return made, made
 
 
 def ink_on(color: Any) -> str:
@@ -386,26 +438,16 @@ def arrow(
     *,
     color: Any = INK,
     line: Any = "-",
-    bend: float = 0.0,
     lw: float = 1.6,
 ) -> None:
-    """An arrow from start (x, y) to end (x, y); `bend` curves it, to the right when positive."""
-    ax.add_patch(
-        FancyArrowPatch(
-            (start[0], start[1]),
-            (end[0], end[1]),
-            arrowstyle="-|>",
-            mutation_scale=11,
-            color=color,
-            linestyle=line,
-            linewidth=lw,
-            connectionstyle=f"arc3,rad={bend}",
-            shrinkA=0,
-            shrinkB=1,
-            capstyle="butt",
-            zorder=3,
-        )  # fmt: skip
-    )
+    """A straight arrow from start (x, y) to end (x, y)."""
+    tip, tail = np.asarray(end, float), np.asarray(start, float)
+    along = (tip - tail) / np.hypot(*(tip - tail)) * 0.3
+    across = 0.45 * np.array([-along[1], along[0]])
+    neck = tip - along
+    ax.plot([tail[0], neck[0]], [tail[1], neck[1]], color=color, ls=line, lw=lw, zorder=3)
+    head = [tip, neck + across, neck - across]
+    ax.add_patch(Polygon(head, facecolor=color, lw=0, zorder=3))
 
 
 def flow(
@@ -420,14 +462,15 @@ def flow(
     """A smooth S from a thing at the left to a thing at the right, with an arrow's head."""
     (x0, y0), (x1, y1) = start, end
     tip = x1 - 0.22
-    t = np.linspace(0, 1, 60)
-    ease = t * t * (3 - 2 * t)
-    ax.plot(x0 + (tip - x0) * t, y0 + (y1 - y0) * ease, color=color, ls=line, lw=lw, zorder=2)
-    ax.add_patch(
-        Polygon(
-            [(x1, y1), (tip - 0.06, y1 + 0.13), (tip - 0.06, y1 - 0.13)],
-            color=color,
-            lw=0,
-            zorder=3,
-        )  # fmt: skip
-    )
+    third = (tip - x0) / 3
+    curve(ax, [(x0, y0), (x0 + third, y0), (tip - third, y1), (tip, y1)], color, line, lw)
+    head = [(x1, y1), (tip - 0.06, y1 + 0.13), (tip - 0.06, y1 - 0.13)]
+    ax.add_patch(Polygon(head, facecolor=color, lw=0, zorder=3))
+
+
+def curve(
+    ax: Axes, points: Sequence[Sequence[float]], color: Any, line: Any = "-", lw: float = 1.5
+) -> None:
+    """A cubic curve (Bézier's): from the first of four points to the last, drawn to the others."""
+    way = Way(points, [Way.MOVETO, Way.CURVE4, Way.CURVE4, Way.CURVE4])
+    ax.add_patch(PathPatch(way, fill=False, ec=color, ls=line, lw=lw, zorder=2))

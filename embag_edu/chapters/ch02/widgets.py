@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import html
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import ipywidgets as widgets
 import numpy as np
 
+from embag_edu.chapters import style
 from embag_edu.chapters.ch02.figures import counting_picture
-from embag_edu.chapters.style import SHOWN_DPI, Picture
+from embag_edu.chapters.control import Axis, Control, control, exactly, rows_in_use, table_of
 
 POISONS = {"its own numbers": None, "NaN": np.nan, "+inf": np.inf, "-inf": -np.inf}
 
@@ -22,74 +21,47 @@ def counting_control(
     weight: Any,
     per_sample_weights: Any,
     padding_idx: int = 0,
-) -> widgets.Widget:
+) -> Control:
     """Switch the options of one bag and see which numbers count, and who wins.
 
     The arguments are those of `figures.counting_picture`. One row of the table can be given NaN or
     infinity in its first feature. `weight` itself is not changed.
     """
-    return _Control(words, np.asarray(input), np.array(weight), per_sample_weights, padding_idx).box
+    ids = np.asarray(input).tolist()
+    rows, psw = rows_in_use(weight, ids), exactly(per_sample_weights)
+    return _counting_control(list(words), ids, rows, psw, padding_idx)
 
 
-class _Control:
-    """The widgets, and what happens when one of them changes."""
+@control
+def _counting_control(words: list[str], ids: list[int], rows: Mapping[str, list[float]],
+                      psw: list[float], padding_idx: int) -> Control:  # fmt: skip
+    row_of = dict(zip(words, ids, strict=True))  # a repeated word stands there once
 
-    def __init__(self, words: Sequence[str], input: np.ndarray, weight: np.ndarray,
-                 psw: Any, padding_idx: int) -> None:  # fmt: skip
-        self.words, self.input, self.weight = words, input, weight
-        self.psw, self.padding_idx = psw, padding_idx
-        rows = dict(zip(words, input.tolist(), strict=True))  # a repeated word stands there once
-        wide = {"description_width": "initial"}
-        self.mode = widgets.ToggleButtons(
-            options=["sum", "mean", "max"],
-            value="mean",
-            description="mode",
-            style={"button_width": "5em", "description_width": "initial"},
-        )
-        self.padding = _switch(f"padding_idx={padding_idx}")
-        self.weights = _switch("per_sample_weights")
-        self.poison = widgets.Dropdown(
-            options=list(POISONS), description="feature 0 holds", style=wide
-        )
-        self.row = widgets.Dropdown(options=rows, description="in the row of", style=wide)
-        self.picture = widgets.HTML()
-        switches = (self.mode, self.padding, self.weights, self.poison, self.row)
-        for switch in switches:
-            switch.observe(self.redraw, names="value")
-        self.redraw()
-        lines = ([self.mode], [self.padding, self.weights], [self.poison, self.row])
-        self.box = widgets.VBox([*(widgets.HBox(line) for line in lines), self.picture])
-
-    def redraw(self, _change: Any = None) -> None:
-        """Draw the bag as the switches stand; a refused call shows its error instead."""
-        table = self.weight.copy()
-        poison = POISONS[self.poison.value]
-        if poison is not None:
-            table[self.row.value, 0] = poison
+    def draw(mode: str, padding: bool, weighted: bool, poison: str, word: str) -> style.Picture:
+        table = table_of(rows)
+        if POISONS[poison] is not None:
+            table[row_of[word], 0] = POISONS[poison]
         try:
-            drawn = counting_picture(
-                self.words,
-                self.input,
-                table,
-                self.mode.value,
-                self.padding_idx if self.padding.value else None,
-                self.psw if self.weights.value else None,
-            )
+            return counting_picture(words, ids, table, mode, padding_idx if padding else None,
+                                    np.array(psw, np.float32) if weighted else None)  # fmt: skip
         except NotImplementedError as error:
-            self.picture.value = (
-                f"<p role='alert'><b>NotImplementedError</b>: {html.escape(str(error))}</p>"
-            )
-            return
-        self.picture.value = _as_image(drawn)
+            return refusal_picture(error)
+
+    axes = (
+        Axis("mode", ("sum", "mean", "max"), "mean", "choice"),
+        Axis(f"padding_idx={padding_idx}", (False, True), False),
+        Axis("per_sample_weights", (False, True), False),
+        Axis("feature 0 holds", tuple(POISONS), "its own numbers", "choice"),
+        Axis("in the row of", tuple(row_of), words[0], "choice"),
+    )
+    return Control("02-counting", "Which numbers of a bag count", axes, draw)
 
 
-def _switch(label: str) -> widgets.Checkbox:
-    return widgets.Checkbox(value=False, description=label, indent=False)
-
-
-def _as_image(picture: Picture) -> str:
-    """The picture as SVG with its alt text: drawn in a quarter of the time of a PNG."""
-    data = base64.b64encode(picture.svg().encode()).decode("ascii")
-    alt = html.escape(picture.alt)
-    width = round(picture.figure.get_figwidth() * SHOWN_DPI)
-    return f'<img alt="{alt}" width="{width}" src="data:image/svg+xml;base64,{data}">'
+def refusal_picture(error: Exception) -> style.Picture:
+    """The error of a call that is refused, in place of its picture."""
+    name, lines = type(error).__name__, textwrap.wrap(str(error), 76)
+    figure, ax = style.board(22, 1.2 + 0.6 * len(lines))
+    style.note(ax, 0.2, -0.5, name, align="left", weight="bold", color=style.RED)
+    for number, line in enumerate(lines):
+        style.note(ax, 0.2, -1.2 - 0.6 * number, line, align="left")
+    return style.Picture(figure, f"This call is refused. {name}: {error}".rstrip(".") + ".")

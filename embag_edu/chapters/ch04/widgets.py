@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Sequence
-from typing import Any
-
-import ipywidgets as widgets
 
 from embag_edu.chapters.ch04.figures import pieces_picture
-from embag_edu.chapters.style import SHOWN_DPI
+from embag_edu.chapters.control import Axis, Control, control
 
 
-def pieces_control(lengths: Sequence[int], limit: int = 8) -> widgets.Widget:
+def pieces_control(lengths: Sequence[int], limit: int = 8) -> Control:
     """A slider for the rows of a block, a choice of D, and the pieces that the bags are cut into.
 
     lengths: of each bag, at most 40 positions together.
     """
-    wide = {"description_width": "initial"}
-    rows = widgets.IntSlider(
-        value=limit,
-        min=3,
-        max=min(max(sum(lengths), 3), 40),
-        description="rows in a block",
-        continuous_update=False,
-        style=wide,
-        layout=widgets.Layout(width="30em"),
-    )
-    features = widgets.Dropdown(
-        options=[16, 64, 128, 1024],
-        value=64,
-        description="D",
-        style=wide,
-        layout=widgets.Layout(width="8em"),
-    )
-    picture = widgets.HTML()
+    return _pieces_control([int(length) for length in lengths], limit)
 
-    def redraw(_change: Any = None) -> None:
-        drawn = pieces_picture(lengths, rows.value, features.value)
-        data = base64.b64encode(drawn.svg().encode()).decode("ascii")
-        width = round(drawn.figure.get_figwidth() * SHOWN_DPI)
-        picture.value = (
-            f'<img alt="{html.escape(drawn.alt)}" width="{width}" '
-            f'src="data:image/svg+xml;base64,{data}">'
-        )
 
-    for control in (rows, features):
-        control.observe(redraw, names="value")
-    redraw()
-    return widgets.VBox([widgets.HBox([rows, features]), picture])
+@control
+def _pieces_control(lengths: list[int], limit: int) -> Control:
+    axes = (
+        Axis("rows in a block", range(3, min(max(sum(lengths), 3), 40) + 1), limit),
+        Axis("D", (16, 64, 128, 1024), 64, "choice"),
+    )
+    return Control("04-pieces", "How many rows a block holds", axes,
+                   lambda limit, D: pieces_picture(lengths, limit, D))  # fmt: skip

@@ -70,10 +70,10 @@ def _bags_above(ax: Axes, offsets: Any, count: int, left: float, top: float) -> 
 
 
 def _thread(ax: Axes, start: tuple[float, float], end: tuple[float, float], look: Any) -> None:
-    t = np.linspace(0, 1, 40)
-    ease = t * t * (3 - 2 * t)
-    xs, ys = start[0] + (end[0] - start[0]) * ease, start[1] + (end[1] - start[1]) * t
-    ax.plot(xs, ys, color=style.dark(look[0]), ls=look[1], lw=1.5, zorder=2)
+    (x0, y0), (x1, y1) = start, end
+    third = (y1 - y0) / 3
+    points = [start, (x0, y0 + third), (x1, y1 - third), end]
+    style.curve(ax, points, style.dark(look[0]), look[1])
 
 
 def _segments_below(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import ipywidgets as widgets
 import numpy as np
 
 from embag_edu.chapters.ch05.figures import segments_picture
+from embag_edu.chapters.control import Axis, Control, control
 from embag_edu.chapters.style import Picture
 
 SHOWN = 12  # positions in the picture
@@ -39,24 +37,21 @@ def errors_of(hot_percent: int) -> tuple[int, float, float]:
     return len(terms), abs(float(one_by_one) - true), abs(float(in_pairs) - true)
 
 
-def skew_control() -> widgets.VBox:
+def told(hot_percent: int) -> list[str]:
+    """The longest chain of additions in the picture, and the error of a longer one."""
+    _, counts = np.unique(skewed(hot_percent), return_counts=True)
+    terms, one_by_one, in_pairs = errors_of(hot_percent)
+    return [
+        f"{SHOWN} additions, {counts.max()} of them to the fullest row, one after the other; "
+        f"rows that occur: {len(counts)}.",
+        f"With {COUNTED:,} positions that row gets {terms:,} additions, and its float32 "
+        f"sum is off by {one_by_one:.1e} one by one, by {in_pairs:.1e} in pairs.",
+    ]
+
+
+@control
+def skew_control() -> Control:
     """The control: a slider from all ids different to all the same."""
-    slider = widgets.IntSlider(0, 0, 100, 10, description="hot row, %", continuous_update=False)
-    slider.layout.width = "420px"
-    picture, told = widgets.HTML(), widgets.HTML()
-
-    def draw(_: Any = None) -> None:
-        ids = skewed(slider.value)
-        _, counts = np.unique(ids, return_counts=True)
-        terms, one_by_one, in_pairs = errors_of(slider.value)
-        picture.value = segments_picture(ids)._repr_mimebundle_()["text/html"]
-        told.value = (
-            f"{SHOWN} additions, {counts.max()} of them to the fullest row, one after the other; "
-            f"rows that occur: {len(counts)}.<br>"
-            f"With {COUNTED:,} positions that row gets {terms:,} additions, and its float32 "
-            f"sum is off by {one_by_one:.1e} one by one, by {in_pairs:.1e} in pairs."
-        )
-
-    slider.observe(draw, "value")
-    draw()
-    return widgets.VBox([slider, picture, told])
+    percent = Axis("hot row, %", range(0, 101, 10), 0)
+    title = "From all different to all the same"
+    return Control("05-segments", title, [percent], state_picture, told)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import ipywidgets as widgets
 import numpy as np
 
 from embag_edu.bench import traffic
 from embag_edu.bench.workloads import Workload, inputs
 from embag_edu.chapters.ch06.figures import skew_picture
+from embag_edu.chapters.control import Axis, Control, control
 from embag_edu.chapters.style import Picture
 from embag_edu.spec import make_call
 
@@ -42,29 +40,20 @@ def state_picture(state: str) -> Picture:
     return skew_picture(ids, ROWS, state, moved.logical, moved.compulsory, 2 * BAGS * LENGTH)
 
 
-def contention_control() -> widgets.VBox:
+def told(state: str) -> list[str]:
+    """What the counts mean for rows, additions and bytes."""
+    ids, counts, moved = counted(state)
+    largest = int(np.bincount(ids).max())
+    return [
+        f"U = {counts.U} distinct rows of V = {ROWS}, for N = {counts.N:,} positions.",
+        f"Largest pile: {largest:,} additions to one row, {100 * largest / counts.N:.1f} % of all.",
+        f"Compulsory bytes: {moved.compulsory:,} of {moved.logical:,} logical ones, "
+        f"{100 * moved.compulsory / moved.logical:.0f} %.",
+    ]
+
+
+@control
+def contention_control() -> Control:
     """A slider over STATES, the counts per row, and what they mean for bytes and additions."""
-    slider = widgets.SelectionSlider(
-        options=STATES,
-        value="uniform",
-        description="skew of the ids",
-        continuous_update=False,
-        style={"description_width": "initial"},
-        layout=widgets.Layout(width="34em"),
-    )
-    picture, told = widgets.HTML(), widgets.HTML()
-
-    def draw(_: Any = None) -> None:
-        ids, counts, moved = counted(slider.value)
-        largest = int(np.bincount(ids).max())
-        picture.value = state_picture(slider.value)._repr_mimebundle_()["text/html"]
-        told.value = (
-            f"U = {counts.U} distinct rows of V = {ROWS}, for N = {counts.N:,} positions.<br>"
-            f"Largest pile: {largest:,} additions to one row, {100 * largest / counts.N:.1f} % "
-            f"of all.<br>Compulsory bytes: {moved.compulsory:,} of {moved.logical:,} logical "
-            f"ones, {100 * moved.compulsory / moved.logical:.0f} %."
-        )
-
-    slider.observe(draw, "value")
-    draw()
-    return widgets.VBox([slider, picture, told])
+    axes = [Axis("skew of the ids", STATES, STATES[0])]
+    return Control("06-skew", "From uniform ids to one hot row", axes, state_picture, told)

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import ipywidgets as widgets
-
 from embag_edu.chapters.ch07.figures import grid_picture, lanes, strided
-from embag_edu.chapters.drawn import drawn_below
+from embag_edu.chapters.control import Axis, Control, control
 
 
-def grid_control(n: int = 20, block: int = 8, grid: int = 2) -> widgets.Widget:
+@control
+def grid_control(n: int = 20, block: int = 8, grid: int = 2) -> Control:
     """Sliders for n, the threads of a block and the blocks; below, who has which element."""
-    sliders = (
-        _slider("n, elements", n, 1, 40),
-        _slider("block, threads in a block", block, 1, 16),
-        _slider("grid, blocks", grid, 1, 8),
+    axes = (
+        Axis("n, elements", range(1, 41), n),
+        Axis("block, threads in a block", range(1, 17), block),
+        Axis("grid, blocks", range(1, 9), grid),
     )
-    return drawn_below(grid_picture, *sliders)
+    return Control("07-grid", "Which thread has which element", axes, grid_picture)
 
 
-def stride_control(stride: int = 1) -> widgets.Widget:
+@control
+def stride_control(stride: int = 1) -> Control:
     """A slider for the stride of a copy; below, a warp's lanes and the sectors they move."""
-    return drawn_below(lambda value: lanes(strided(value)), _slider("stride", stride, 0, 32))
-
-
-def _slider(name: str, value: int, low: int, high: int) -> widgets.IntSlider:
-    return widgets.IntSlider(
-        value=value,
-        min=low,
-        max=high,
-        description=name,
-        continuous_update=False,
-        style={"description_width": "13em"},
-        layout=widgets.Layout(width="34em"),
-    )
+    return Control("07-stride", "A stride, and the sectors that it moves",
+                   [Axis("stride", range(33), stride)],
+                   lambda value: lanes(strided(value)))  # fmt: skip

@@ -2,57 +2,71 @@
 
 from __future__ import annotations
 
-import ipywidgets as widgets
+from collections.abc import Mapping
+from typing import Any
 
 from embag_edu.bench.recorded import DTYPES, SKEWS, Recorded
 from embag_edu.chapters.ch08.figures import cut_picture, lanes_picture
-from embag_edu.chapters.drawn import drawn_below
+from embag_edu.chapters.control import Axis, Control, control
 from embag_edu.chapters.recorded import forward_bars
 
 WIDTHS = (1, 3, 4, 8, 12, 16, 20, 32, 33, 50, 64, 100, 128, 200, 256)
+LENGTHS = (3, 9, 0, 5)
 
 
-def lanes_control(version: int = 2, D: int = 16, L: int = 20) -> widgets.Widget:
+@control
+def lanes_control(version: int = 2, D: int = 16, L: int = 20) -> Control:
     """Choose a version (1 to 4), D and L; below, the lanes of a warp with the counts for 8 bags.
 
     D: one of WIDTHS; L: 1 to 64.
     """
-    named = {"style": {"description_width": "10em"}, "layout": widgets.Layout(width="34em")}
-    kept = {"continuous_update": False} | named
-    parts = (
-        widgets.IntSlider(version, min=1, max=4, description="version", **kept),
-        widgets.SelectionSlider(value=D, options=WIDTHS, description="D, features", **kept),
-        widgets.IntSlider(L, min=1, max=64, description="L, length of bags", **kept),
+    axes = (
+        Axis("version", range(1, 5), version),
+        Axis("D, features", WIDTHS, D),
+        Axis("L, length of bags", range(1, 65), L),
     )
-    return drawn_below(lanes_picture, *parts)
+    return Control("08-lanes", "Which lanes of a warp work", axes, lanes_picture)
 
 
-def cut_control(P: int = 4) -> widgets.Widget:
+@control
+def cut_control(P: int = 4) -> Control:
     """Choose P and the lengths of four bags; below, what version 7 cuts.
 
     P: 2 to 8.
     """
-    kept = {
-        "continuous_update": False,
-        "style": {"description_width": "10em"},
-        "layout": widgets.Layout(width="34em"),
-    }
-    size = widgets.IntSlider(P, min=2, max=8, description="P", **kept)
-    lengths = [
-        widgets.IntSlider(length, min=0, max=5 if bag != 1 else 9, description=name, **kept)
-        for bag, (length, name) in enumerate(
-            zip((3, 9, 0, 5), [f"length of bag {bag}" for bag in range(4)], strict=True)
-        )
+    most, least = (5, 9, 5, 5), (1, 0, 0, 0)  # a picture of no position would be empty
+    bags = [
+        Axis(f"length of bag {bag}", range(low, high + 1), length)
+        for bag, (length, low, high) in enumerate(zip(LENGTHS, least, most, strict=True))
     ]
-    lengths[0].min = 1  # a picture of no position would be empty
-    return drawn_below(lambda P, *lengths: cut_picture(lengths, P), size, *lengths)
+    return Control("08-cuts", "Which bags are cut, and where", [Axis("P", range(2, 9), P), *bags],
+                   lambda P, *lengths: cut_picture(lengths, P))  # fmt: skip
 
 
-def times_control(times: Recorded) -> widgets.Widget:
+def times_control(times: Recorded) -> Control:
     """Choose a skew and a dtype; below, each version's share of the copy rate."""
-    named = {"style": {"description_width": "10em"}, "layout": widgets.Layout(width="34em")}
-    parts = (
-        widgets.SelectionSlider(options=SKEWS, description="ids", **named),
-        widgets.SelectionSlider(options=DTYPES, description="dtype", **named),
+    shares = [
+        one | {"implementations": _shares(one["implementations"])}
+        for one in times.step("ladder")
+        if one.get("step") == "forward"
+    ]
+    copy = times.result("ladder", "copy")
+    return _times_control(
+        [{key: one[key] for key in KEPT if key in one} for one in [copy, *shares]]
     )
-    return drawn_below(lambda skew, dtype: forward_bars(times, dtype, skew), *parts)
+
+
+KEPT = ("name", "bytes_per_second", "rates", "step", "dtype", "workload", "implementations")
+
+
+def _shares(implementations: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    return {name: {"of_copy_rate": row["of_copy_rate"]} for name, row in implementations.items()}
+
+
+@control
+def _times_control(results: list[dict[str, Any]]) -> Control:
+    """results: those of a record's step "ladder" that the bars need."""
+    times = Recorded({"steps": [{"name": "ladder", "results": results}]})
+    axes = Axis("ids", SKEWS, SKEWS[0], "choice"), Axis("dtype", DTYPES, DTYPES[0], "choice")
+    return Control("08-times", "Each version's share of the copy rate", axes,
+                   lambda skew, dtype: forward_bars(times, dtype, skew))  # fmt: skip

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import ipywidgets as widgets
-
 from embag_edu.chapters.ch09.figures import PADDING, contest_picture
-from embag_edu.chapters.drawn import drawn_below
+from embag_edu.chapters.control import Axis, Control, control
 
 CHOICES = (
     ("padding", PADDING),
@@ -22,22 +20,16 @@ CHOICES = (
 BAG = ("−1", "2", "NaN", "2", "padding")
 
 
-def contest_control(bag: Sequence[str] = BAG) -> widgets.Widget:
+@control
+def contest_control(bag: Sequence[str] = BAG) -> Control:
     """A choice for each position of a bag; below, which one leads after each, and which wins.
 
     bag: labels of CHOICES, one for each position.
     """
-    value = dict(CHOICES)
-    parts = [
-        widgets.SelectionSlider(
-            # by label: a slider looks its value up by ==, and NaN is equal to nothing
-            options=[label for label, _ in CHOICES],
-            value=label,
-            description=f"position {position}",
-            continuous_update=False,
-            style={"description_width": "6em"},
-            layout=widgets.Layout(width="28em"),
-        )
-        for position, label in enumerate(bag)
-    ]
-    return drawn_below(lambda *labels: contest_picture(*(value[k] for k in labels)), *parts)
+    value = dict(
+        CHOICES
+    )  # the axes have labels for values: NaN is equal to nothing, itself included
+    axes = [Axis(f"position {position}", tuple(value), label) for position, label in enumerate(bag)]
+    title = "Who wins the maximum of a bag"
+    return Control("09-contest", title, axes,
+                   lambda *labels: contest_picture(*map(value.get, labels)))  # fmt: skip

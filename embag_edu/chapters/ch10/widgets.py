@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipywidgets as widgets
-
 from embag_edu.chapters.ch10.figures import contention_picture
-from embag_edu.chapters.drawn import drawn_below, skew_slider
+from embag_edu.chapters.control import Control, control, skews
 
 
-def contention_control(skew: float = 1.0) -> widgets.Widget:
+@control
+def contention_control(skew: float = 1.0) -> Control:
     """A slider for the skew, from 0 (all rows alike) to 2; below, the hits of the hottest rows."""
-    return drawn_below(contention_picture, skew_slider(skew))
+    title = "How often the hottest rows are hit"
+    return Control("10-contention", title, [skews(skew)], contention_picture)

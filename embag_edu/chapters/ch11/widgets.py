@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipywidgets as widgets
-
 from embag_edu.chapters.ch11.figures import balance_picture
-from embag_edu.chapters.drawn import drawn_below, skew_slider
+from embag_edu.chapters.control import Control, control, skews
 
 
-def balance_control(skew: float = 1.0) -> widgets.Widget:
+@control
+def balance_control(skew: float = 1.0) -> Control:
     """A slider for the skew, from 0 (all rows alike) to 2; below, the work of warps."""
-    return drawn_below(balance_picture, skew_slider(skew))
+    return Control("11-balance", "The work of the busiest", [skews(skew)], balance_picture)

@@ -6,10 +6,8 @@ import time
 from functools import lru_cache
 from typing import Any
 
-import ipywidgets as widgets
-
 from embag_edu.chapters.ch13.figures import live_picture
-from embag_edu.chapters.drawn import drawn_below
+from embag_edu.chapters.control import Axis, Control, control
 from embag_edu.chapters.style import Picture
 from embag_edu.train.fitting import Data, History, Plan, data_of, train
 
@@ -65,20 +63,12 @@ def training_picture(optimizer: str, power: float) -> Picture:
     return live_picture(shown, len(losses), TOP)
 
 
-def training_control(optimizer: str = "adagrad", power: float = -1.0) -> widgets.Widget:
+@control
+def training_control(optimizer: str = "adagrad", power: float = -1.0) -> Control:
     """An optimizer and its learning rate, as a power of ten; below, the losses it comes to."""
-    style = {"description_width": "8em"}
-    choice = widgets.Dropdown(
-        options=["sgd", "adagrad"], value=optimizer, description="optimizer", style=style
+    powers = [half / 2 for half in range(-6, 6)]
+    axes = (
+        Axis("optimizer", ("sgd", "adagrad"), optimizer, "choice"),
+        Axis("log10(rate)", powers, power),
     )
-    slider = widgets.FloatSlider(
-        value=power,
-        min=-3.0,
-        max=2.5,
-        step=0.5,
-        description="log10(rate)",
-        continuous_update=False,
-        style=style,
-        layout=widgets.Layout(width="34em"),
-    )
-    return drawn_below(training_picture, choice, slider)
+    return Control("13-rate", "Turn the learning rate", axes, training_picture)
