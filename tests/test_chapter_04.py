@@ -1,20 +1,17 @@
-"""The pictures and the control of chapter 04."""
+"""The pictures of chapter 04."""
 
 import re
 
 import numpy as np
 import pytest
 
-pytest.importorskip("ipywidgets", reason="the controls are made with ipywidgets")
-
-from embag_edu import vectorized  # noqa: E402
-from embag_edu.chapters.ch04.figures import (  # noqa: E402
+from embag_edu import vectorized
+from embag_edu.chapters.ch04.figures import (
     matrix_picture,
     pieces_picture,
     reduceat_picture,
 )
-from embag_edu.chapters.ch04.widgets import pieces_control  # noqa: E402
-from embag_edu.spec import make_call  # noqa: E402
+from embag_edu.spec import make_call
 
 LENGTHS = [3, 7, 6, 14, 4, 5]
 
@@ -44,14 +41,3 @@ def test_pictures_say_what_is_to_be_seen():
     assert "they agree" in reduceat_picture([4, 1, 6], [0, 2]).alt
     alt = matrix_picture([1, 1, 0], [0, 2, 2], [[1.0], [2.0]]).alt
     assert "A holds 0 2 / 0 0 / 1 0;" in alt and "indptr (0 2 2 3)" in alt
-
-
-def test_control_redraws():
-    control = pieces_control(LENGTHS)
-    rows, features, picture = control.widget.children
-    before = picture.value
-    assert "7 pieces" in before and rows.description and features.description
-    rows.value = 39
-    assert "1 piece." in picture.value
-    features.value = 16
-    assert "2,496 bytes" in picture.value

@@ -1,27 +1,22 @@
-"""The pictures and the controls of chapter 07; the kernels in the cells of chapters 07 to 11."""
+"""The pictures of chapter 07; the kernels in the cells of chapters 07 to 11."""
 
 import ast
-import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from compiler import needs_compiler
+from test_book import CHAPTERS, code_cells
 
-pytest.importorskip("ipywidgets", reason="the controls are made with ipywidgets")
-
-from compiler import needs_compiler  # noqa: E402
-from test_book import CHAPTERS, code_cells  # noqa: E402
-
-from embag_edu.chapters.ch07.figures import (  # noqa: E402
+from embag_edu.chapters.ch07.figures import (
     gpu_picture,
     grid_picture,
     lanes,
     mapping_picture,
     strided,
 )
-from embag_edu.chapters.ch07.widgets import grid_control, stride_control  # noqa: E402
-from embag_edu.cuda import source  # noqa: E402
-from embag_edu.cuda_on_cpu import RawModule, nvrtc  # noqa: E402
+from embag_edu.cuda import source
+from embag_edu.cuda_on_cpu import RawModule, nvrtc
 
 
 @pytest.mark.parametrize("stride", [0, 1, 2, 3, 5, 8, 17, 32])
@@ -86,26 +81,6 @@ def test_grid_picture_refuses_what_it_cannot_show():
 def test_mapping_picture_counts_the_bags_of_a_warp():
     assert "through 4 bags: neighbors in number are 8 elements apart" in mapping_picture(4, 8).alt
     assert "through 8 bags" in mapping_picture(16, 4).alt
-
-
-def test_controls_redraw():
-    control = grid_control(n=20, block=8, grid=2)
-    *sliders, picture = control.widget.children
-    assert "nobody does elements 16 to 19" in picture.value
-    sliders[2].value = 3
-    assert "have none" in picture.value
-    assert all(re.fullmatch(r"n, .+|block, .+|grid, .+", s.description) for s in sliders)
-    slider, picture = stride_control(1).widget.children
-    slider.value = 8
-    assert "32 sectors" in picture.value and slider.description == "stride"
-
-
-def test_every_state_of_the_grid_control_can_be_drawn():
-    sliders = grid_control().widget.children[:3]
-    for n in (sliders[0].min, sliders[0].max):
-        for block in (sliders[1].min, sliders[1].max):
-            for grid in (sliders[2].min, sliders[2].max):
-                assert grid_picture(n, block, grid).alt
 
 
 # ---- what NVIDIA's compiler says ---------------------------------------------------------------

@@ -1,27 +1,17 @@
-"""The pictures and the control of chapter 08."""
+"""The pictures of chapter 08."""
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from compiler import needs_compiler
 
-pytest.importorskip("ipywidgets", reason="the controls are made with ipywidgets")
-
-from compiler import needs_compiler  # noqa: E402
-
-from embag_edu.bench.recorded import recorded  # noqa: E402
-from embag_edu.chapters.ch08 import figures as ladder  # noqa: E402
-from embag_edu.chapters.ch08 import verdicts  # noqa: E402
-from embag_edu.chapters.ch08.figures import flight_picture, lanes_picture  # noqa: E402
-from embag_edu.chapters.ch08.widgets import (  # noqa: E402
-    WIDTHS,
-    cut_control,
-    lanes_control,
-    times_control,
-)
-from embag_edu.cuda.counting import count_sum  # noqa: E402
-from embag_edu.spec import make_call  # noqa: E402
+from embag_edu.bench.recorded import recorded
+from embag_edu.chapters.ch08 import figures as ladder
+from embag_edu.chapters.ch08 import verdicts
+from embag_edu.chapters.ch08.figures import flight_picture, lanes_picture
+from embag_edu.cuda.counting import count_sum
+from embag_edu.spec import make_call
 
 RECORD = Path(__file__).parents[1] / "book" / "results" / "gpu.json"
 
@@ -55,18 +45,6 @@ def test_lanes_picture_says_who_works():
 def test_flight_picture_says_that_it_is_drawn():
     assert "drawn and not measured" in flight_picture().alt
     assert "8 waits" in flight_picture(8, 4).alt and "2 waits" in flight_picture(8, 4).alt
-
-
-def test_the_control_redraws_in_all_corners():
-    control = lanes_control(version=3, D=16, L=20)
-    version, D, L, picture = control.widget.children
-    assert "4 of 32 lanes" in picture.value
-    version.value = 4
-    assert "32 of 32 lanes" in picture.value
-    low, high = WIDTHS[0], WIDTHS[-1]  # each pair of ends of two controls, once
-    for version.value, D.value, L.value in (1, low, 1), (1, high, 64), (4, high, 1), (4, low, 64):
-        assert re.search(r'<img alt="The 32 lanes of a warp', picture.value)
-    assert all(part.description for part in (version, D, L))
 
 
 @pytest.mark.parametrize("U", [1, 2, 4, 8])
@@ -123,14 +101,6 @@ def test_cut_picture_says_what_is_cut_and_refuses_what_it_cannot_show():
             ladder.cut_picture(lengths, P)
 
 
-def test_the_control_of_cuts_redraws_in_all_corners():
-    *sliders, picture = cut_control().widget.children
-    for at in ("min", "max"):
-        for slider in sliders:
-            slider.value = getattr(slider, at)
-            assert '<img alt="Bags of' in picture.value
-
-
 def test_the_table_of_verdicts_follows_the_record():
     times = recorded(RECORD)
     found = list(verdicts.verdicts(times))
@@ -166,12 +136,6 @@ def test_the_table_has_the_limits_and_what_the_reader_expects():
         "",
     ]
     assert "saves 18 % of version 7's time on A, and 9 % on B" in cells["6"][3]
-
-
-def test_the_control_of_times_shows_each_skew_and_dtype():
-    skew, dtype, picture = times_control(recorded(RECORD)).widget.children
-    skew.value, dtype.value = "zipf 1.15", "bfloat16"
-    assert "bfloat16, zipf 1.15 ids" in picture.value
 
 
 def test_ring_picture_tells_when_nothing_is_under_way():

@@ -1,24 +1,20 @@
-"""The pictures and the control of chapter 09; tables of more than 2**31 elements."""
+"""The pictures of chapter 09; tables of more than 2**31 elements."""
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from compiler import needs_compiler
+from test_book import kernels_of, shown_code
 
-pytest.importorskip("ipywidgets", reason="the controls are made with ipywidgets")
-
-from compiler import needs_compiler  # noqa: E402
-from test_book import kernels_of, shown_code  # noqa: E402
-
-from embag_edu import embedding_bag, loops  # noqa: E402
-from embag_edu.chapters.ch09 import figures  # noqa: E402
-from embag_edu.chapters.ch09.figures import PADDING, claims, contest  # noqa: E402
-from embag_edu.chapters.ch09.widgets import CHOICES, contest_control  # noqa: E402
-from embag_edu.check.compare import difference  # noqa: E402
-from embag_edu.cuda_on_cpu import settings  # noqa: E402
-from embag_edu.spec import make_call  # noqa: E402
+from embag_edu import embedding_bag, loops
+from embag_edu.chapters.ch09 import figures
+from embag_edu.chapters.ch09.figures import PADDING, claims, contest
+from embag_edu.chapters.ch09.widgets import CHOICES
+from embag_edu.check.compare import difference
+from embag_edu.cuda_on_cpu import settings
+from embag_edu.spec import make_call
 
 CUDA = Path(__file__).resolve().parents[1] / "embag_edu" / "cuda"
 NAN, INF = float("nan"), float("inf")
@@ -72,18 +68,6 @@ def test_the_picture_tells_the_winner_and_refuses_too_much():
     for values in ([], [0.0] * 13):
         with pytest.raises(ValueError, match="1 to 12"):
             figures.contest_picture(*values)
-
-
-def test_the_control_redraws_for_every_choice():
-    control = contest_control(("−1", "2"))
-    one, two, picture = control.widget.children
-    assert "won by the row at position 1" in picture.value
-    labels = [label for label, _ in CHOICES]
-    for one.value, two.value in zip(labels, labels[3:] + labels[:3], strict=True):
-        assert re.search(r'<img alt="One feature of a bag', picture.value)
-    one.value, two.value = "NaN", "∞"
-    assert "The maximum is NaN, won by the row at position 0" in picture.value
-    assert all(part.description for part in (one, two))
 
 
 @pytest.mark.parametrize("one", [value for _, value in CHOICES])

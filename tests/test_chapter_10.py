@@ -1,23 +1,19 @@
-"""The pictures and the control of chapter 10."""
+"""The pictures of chapter 10."""
 
 import numpy as np
 import pytest
+from compiler import needs_compiler
 
-pytest.importorskip("ipywidgets", reason="the control is made with ipywidgets")
-
-from compiler import needs_compiler  # noqa: E402
-
-from embag_edu.chapters.ch10.exercises import hits  # noqa: E402
-from embag_edu.chapters.ch10.figures import (  # noqa: E402
+from embag_edu.chapters.ch10.exercises import hits
+from embag_edu.chapters.ch10.figures import (
     contention_picture,
     join_picture,
     orders_picture,
     skewed,
 )
-from embag_edu.chapters.ch10.widgets import contention_control  # noqa: E402
-from embag_edu.cuda import source  # noqa: E402
-from embag_edu.cuda.prediction import contention  # noqa: E402
-from embag_edu.cuda_on_cpu import RawModule  # noqa: E402
+from embag_edu.cuda import source
+from embag_edu.cuda.prediction import contention
+from embag_edu.cuda_on_cpu import RawModule
 
 
 def launched(name, rows, D=1, B=1):
@@ -72,11 +68,3 @@ def test_pictures_say_what_they_show():
 
 def test_one_result_that_is_the_true_sum_can_be_drawn():
     assert "1 different result" in orders_picture([2.0, 2.0], 2.0, 1.0, 3).alt
-
-
-def test_control_redraws():
-    slider, picture = contention_control(0.0).widget.children
-    before = picture.value
-    slider.value = 2.0
-    assert picture.value != before and "skew 2.00" in picture.value
-    assert slider.description == "skew"

@@ -1,18 +1,14 @@
-"""The pictures and the control of chapter 11."""
+"""The pictures of chapter 11."""
 
 import numpy as np
 import pytest
+from compiler import needs_compiler
 
-pytest.importorskip("ipywidgets", reason="the control is made with ipywidgets")
-
-from compiler import needs_compiler  # noqa: E402
-
-from embag_edu.chapters.ch10.figures import skewed  # noqa: E402
-from embag_edu.chapters.ch11 import exercises as ch11  # noqa: E402
-from embag_edu.chapters.ch11.exercises import partials  # noqa: E402
-from embag_edu.chapters.ch11.figures import balance_picture, pieces_picture  # noqa: E402
-from embag_edu.chapters.ch11.widgets import balance_control  # noqa: E402
-from embag_edu.cuda.prediction import loads  # noqa: E402
+from embag_edu.chapters.ch10.figures import skewed
+from embag_edu.chapters.ch11 import exercises as ch11
+from embag_edu.chapters.ch11.exercises import partials
+from embag_edu.chapters.ch11.figures import balance_picture, pieces_picture
+from embag_edu.cuda.prediction import loads
 
 
 @pytest.mark.parametrize("piece", [1, 3, 32])
@@ -47,14 +43,6 @@ def test_pictures_say_what_they_show():
 def test_a_picture_of_pieces_wants_sorted_rows_that_fit(rows):
     with pytest.raises(ValueError, match="valid: 1 to 24 rows, sorted"):
         pieces_picture(rows)
-
-
-def test_control_redraws():
-    slider, picture = balance_control(0.0).widget.children
-    before = picture.value
-    slider.value = 2.0
-    assert picture.value != before and "skew 2.00" in picture.value
-    assert slider.description == "skew"
 
 
 # ---- the kernels that readers repair -----------------------------------------------------------

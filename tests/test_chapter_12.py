@@ -1,4 +1,4 @@
-"""The pictures, the control, the record and the exercises of chapter 12."""
+"""The pictures, the record and the exercises of chapter 12."""
 
 import json
 from pathlib import Path
@@ -6,9 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-pytest.importorskip("ipywidgets", reason="the control is made with ipywidgets")
-
 from test_bench import check_record  # noqa: E402
 
 from embag_edu.bench import plan  # noqa: E402
@@ -25,7 +22,6 @@ from embag_edu.chapters.ch12.figures import (  # noqa: E402
     table_picture,
     trilinear_picture,
 )
-from embag_edu.chapters.ch12.widgets import fold_control  # noqa: E402
 from embag_edu.check.compare import difference  # noqa: E402
 from embag_edu.course import check  # noqa: E402
 
@@ -81,15 +77,6 @@ def test_the_table_tells_no_from_not_asked():
     alt = table_picture(found).alt
     assert "ours: yes to all that was asked. theirs: yes to all that was asked but jvp" in alt
     assert "but jvp (not asked: vmap)" in alt
-
-
-def test_control_redraws():
-    choice, slider, picture = fold_control("both", 2).widget.children
-    before = picture.value
-    choice.value = "tables"
-    assert picture.value != before and "Features side by side. All 2" in picture.value
-    slider.value = 4
-    assert "All 4 members" in picture.value
 
 
 # ---- the record ------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The pictures, the control and the plot of chapter 13, and the record that it reads."""
+"""The pictures and the plot of chapter 13, and the record that it reads."""
 
 import sys
 from pathlib import Path
@@ -6,13 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("ipywidgets", reason="the control is made with ipywidgets")
-
-from embag_edu.chapters.ch13 import figures as pictures  # noqa: E402
-from embag_edu.chapters.ch13.widgets import LivePlot, training_control, training_picture  # noqa: E402
-from embag_edu.chapters.style import Picture  # noqa: E402
-from embag_edu.train.fitting import History  # noqa: E402
-from embag_edu.train.record import recorded, table  # noqa: E402
+from embag_edu.chapters.ch13 import figures as pictures
+from embag_edu.chapters.ch13.widgets import LivePlot, training_picture
+from embag_edu.chapters.style import Picture
+from embag_edu.train.fitting import History
+from embag_edu.train.record import recorded, table
 
 RECORD = Path(__file__).parents[1] / "book" / "results" / "train.json"
 
@@ -72,16 +70,6 @@ def test_labels_of_a_crowded_map_lie_apart():
     flat = np.concatenate([np.zeros((5, 2)), [[10.0, 10.0]]])
     heights = np.sort(pictures._apart(flat, ["word"] * 6)[:5])
     assert np.diff(heights).min() >= 0.03 * 10 - 1e-9
-
-
-def test_control_trains_again_when_it_is_moved():
-    choice, slider, picture = training_control("adagrad", -1.0).widget.children
-    before = picture.value
-    slider.value = -3.0
-    assert picture.value != before and "after 72 of 72 steps" in picture.value
-    at_three = picture.value
-    choice.value = "sgd"
-    assert picture.value != at_three
 
 
 def test_control_survives_a_rate_that_breaks_the_training():

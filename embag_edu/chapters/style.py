@@ -1,6 +1,6 @@
 """What all pictures share: the Picture with its alt text, the colors, and the drawn parts.
 
-The parts (`cells`, `bag_brackets`, `arrow`, ...) draw on a matplotlib Axes in plain units: a cell
+The parts (`cells`, `bag_brackets`, `arrow`, ...) draw on a `board` in plain units: a cell
 is 1 wide and 1 high unless told otherwise, x grows to the right and y grows upwards. A grid is
 placed by its top left corner, because arrays are read from there.
 """
@@ -29,7 +29,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex as to_hex
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch, Polygon, Rectangle
+from matplotlib.patches import PathPatch, Polygon
 from matplotlib.path import Path as Way
 from PIL import Image
 
@@ -74,6 +74,7 @@ RC = {
     "svg.hashsalt": "embag_edu",  # ids inside an SVG are else random
     "svg.fonttype": "path",  # letters as outlines: looks the same without our font
 }
+UNDATED = {"Date": None, "Creator": None}  # an SVG with the same bytes each time
 LETTERS = {"svg.fonttype": "none"}  # an SVG with letters, not with their outlines
 UNIT = 0.42  # inches: the side of a cell on a drawing board
 DPI = 160
@@ -129,7 +130,7 @@ class Picture:
         if isinstance(self.figure, Board):
             box, parts = self.figure.parts()
             return wrapped(box, parts, f"<title>{html.escape(self.alt, quote=False)}</title>")
-        return self._render("svg", LETTERS, metadata=self._about).decode("utf-8")
+        return self._render("svg", LETTERS, metadata={**UNDATED, "Title": self.alt}).decode("utf-8")
 
     def parts(self) -> tuple[tuple[float, ...], list[str]]:
         """The viewBox (left, top, width, height in points), and the elements of the SVG in it.
@@ -139,7 +140,7 @@ class Picture:
         """
         if isinstance(self.figure, Board):
             return self.figure.parts()
-        svg = self._render("svg", LETTERS, metadata={**self._about, "Title": None}).decode("utf-8")
+        svg = self._render("svg", LETTERS, metadata=UNDATED).decode("utf-8")
         body = svg[svg.index("<svg") :].partition(">\n")[2].replace("xlink:href", "href")
         body = re.sub('<g id="[^"]*"', "<g", body)  # several may stand on one page
         return _box_of(svg), body.removesuffix("</svg>\n").splitlines()
@@ -153,12 +154,10 @@ class Picture:
         if path.suffix not in (".svg", ".png"):
             raise ValueError(f"path is {str(path)!r}; its name must end in .svg or .png")
         svg = path.suffix == ".svg"
-        path.write_bytes(self._render("svg", metadata=self._about) if svg else self.png())
+        path.write_bytes(
+            self._render("svg", metadata={**UNDATED, "Title": self.alt}) if svg else self.png()
+        )
         return path
-
-    @property
-    def _about(self) -> dict[str, str | None]:
-        return {"Date": None, "Creator": None, "Title": self.alt}  # the same bytes each time
 
     def _drawn(self) -> Figure:
         with matplotlib.rc_context(RC):
@@ -187,7 +186,8 @@ def _pixels(points: float) -> int:
 
 def _box_of(svg: str) -> tuple[float, ...]:
     """The viewBox: left, top, width, height."""
-    return tuple(map(float, svg.partition('viewBox="')[2].partition('"')[0].split()))
+    numbers = svg.partition('viewBox="')[2].partition('"')[0].split()
+    return tuple(round(float(number), 1) for number in numbers)
 
 
 def wrapped(box: Sequence[float], parts: Sequence[str], more: str = "", look: str = "") -> str:
@@ -257,7 +257,7 @@ def bag_line(bag: int) -> Any:
 
 
 def cells(
-    ax: Axes,
+    ax: Any,
     values: Any,
     x: float = 0.0,
     y: float = 0.0,
@@ -284,13 +284,9 @@ def cells(
     for row, column in np.ndindex(grid.shape):
         color, pattern = fills[row][column], hatches[row][column]
         corner = (x + column * width, y - (row + 1) * height)
-        ax.add_patch(
-            Rectangle(corner, width, height, facecolor=color, edgecolor=PAPER, linewidth=1.8)
-        )
+        ax.rectangle(corner, width, height, facecolor=color, edgecolor=PAPER, linewidth=1.8)
         if pattern:
-            ax.add_patch(
-                Rectangle(corner, width, height, fill=False, hatch=pattern, edgecolor=QUIET, lw=0)
-            )
+            ax.rectangle(corner, width, height, hatch=pattern, edgecolor=QUIET, linewidth=0)
         center = (corner[0] + width / 2, corner[1] + height / 2)
         centers[row, column] = center
         text = show(grid[row, column], decimals)

@@ -59,6 +59,7 @@ class Packed(NamedTuple):
     states: int
 
 
+@cache
 def themed(svg: str) -> str:
     """SVG whose colors follow the page's theme."""
     svg = svg.replace(f'stroke="{style.PAPER}"', 'stroke="var(--e-edge)"')

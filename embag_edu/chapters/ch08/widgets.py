@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Any
 
 from embag_edu.bench.recorded import DTYPES, SKEWS, Recorded
 from embag_edu.chapters.ch08.figures import cut_picture, lanes_picture
@@ -50,10 +50,9 @@ def times_control(times: Recorded) -> Control:
         for one in times.step("ladder")
         if one.get("step") == "forward"
     ]
-    copy = times.result("ladder", "copy")
-    return _times_control(
-        [{key: one[key] for key in KEPT if key in one} for one in [copy, *shares]]
-    )
+    found = [times.result("ladder", "copy"), *shares]
+    kept = [{key: one[key] for key in KEPT if key in one} for one in found]
+    return _times_control(json.dumps(kept, separators=(",", ":")))
 
 
 KEPT = ("name", "bytes_per_second", "rates", "step", "dtype", "workload", "implementations")
@@ -64,9 +63,9 @@ def _shares(implementations: Mapping[str, Mapping[str, float]]) -> dict[str, dic
 
 
 @control
-def _times_control(results: list[dict[str, Any]]) -> Control:
-    """results: those of a record's step "ladder" that the bars need."""
-    times = Recorded({"steps": [{"name": "ladder", "results": results}]})
+def _times_control(results: str) -> Control:
+    """results: JSON, what the bars need of a record. (As a text it is one line of a notebook.)"""
+    times = Recorded({"steps": [{"name": "ladder", "results": json.loads(results)}]})
     axes = Axis("ids", SKEWS, SKEWS[0], "choice"), Axis("dtype", DTYPES, DTYPES[0], "choice")
     return Control("08-times", "Each version's share of the copy rate", axes,
                    lambda skew, dtype: forward_bars(times, dtype, skew))  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import Rectangle
 
 from embag_edu.chapters import style
 
@@ -92,8 +92,7 @@ def trilinear_picture() -> style.Picture:
     looks = {"output": style.BLUE, "weight": style.AMBER, "weights": style.TEAL}
     for name, (x, y) in places.items():
         color = style.tint(looks[name], 0.35)
-        box = FancyBboxPatch((x - 3.1, y - 0.8), 6.2, 1.6, boxstyle="round,pad=0.1",
-                             facecolor=color, edgecolor=style.INK, lw=1.2)  # fmt: skip
+        box = Rectangle((x - 3.2, y - 0.9), 6.4, 1.8, fc=color, ec=style.INK, lw=1.2)
         ax.add_patch(box)
         style.note(ax, x, y + 0.28, CORNERS[name][0], mono=True, weight="bold")
         style.note(ax, x, y - 0.4, CORNERS[name][1], size=style.SMALL)
