@@ -1,0 +1,146 @@
+"""Sphinx's settings for the site, and what we add to Sphinx."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+from pygments.lexers.special import TextLexer
+from sphinx.addnodes import pending_xref
+from sphinx.transforms import SphinxTransform
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+from embag_edu import __version__
+from embag_edu.check import all_clauses
+from embag_edu.web import hosted, made
+from embag_edu.web.copied import ROOT, page_of
+
+project = "embag_edu"
+author = "The embag_edu authors"
+release = __version__
+html_title = "EmbeddingBag from plain loops up"
+html_theme = "furo"
+html_math_renderer = "mathml"
+html_copy_source = False
+html_show_sphinx = False
+html_show_copyright = False
+html_static_path = ["static"]
+html_css_files = ["colors.css", "controls.css", "page.css"]
+html_js_files = [(name, {"defer": ""}) for name in ("controls.js", "page.js")]
+html_use_index = False
+language = "en"
+extensions = ["myst_nb", "sphinx_copybutton", "sphinx.ext.autodoc", "sphinx.ext.linkcode"]
+
+nb_execution_mode = "off"
+nb_merge_streams = True
+nb_code_prompt_show = "Show the code"
+nb_code_prompt_hide = "Hide the code"
+myst_enable_extensions = ["dollarmath", "attrs_block", "attrs_inline"]
+myst_heading_anchors = 4
+# Links are proved on the finished pages, with the ids that stand there as HTML.
+suppress_warnings = ["myst.xref_missing"]
+copybutton_selector = "div.cell_input pre, div.highlight:not(.cell_output div) > pre"
+
+autodoc_member_order = "groupwise"
+autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 72
+
+
+def paragraphs(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """A docstring of ours as reStructuredText: what is aligned stays as it is, `x` is code."""
+    made = []
+    for block in "\n".join(lines).strip().split("\n\n"):
+        if re.search(r"^\s|\S {2,}\S|^>>>", block, re.M):
+            made += ["::", "", *("    " + line for line in block.split("\n")), ""]
+        else:
+            code = re.split(r"(`[^`]+`)", block)
+            code = [f"`{c}`" if c[:1] == "`" else re.sub(r"([*_|\\])", r"\\\1", c) for c in code]
+            made += ["".join(code), ""]
+    lines[:] = "\n".join(made).split("\n")
+
+
+# ---- Cross-references: a name in `code` leads to its page, a documented thing to its source ----
+
+SOURCES = made.sources()
+NAMED = {
+    **{path.relative_to(ROOT).as_posix(): page_of(path).with_suffix("").as_posix() for path in SOURCES},
+    **{clause.name: f"clauses#{made.place(clause.name)}" for clause in all_clauses()},
+    **{name: f"api/{name}#module-{name}" for name in made.API},
+    "SPEC.md": "embag_edu/SPEC",
+}
+
+
+def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
+    """The place of a documented function or class on the page of its source."""
+    thing: Any = import_module(info["module"])
+    first = info["fullname"].partition(".")[0]
+    file = made.source_file(getattr(thing, first, None))
+    if file not in SOURCES:
+        return None
+    place = getattr(thing, first).__name__.replace("_", "-").strip("-").lower()
+    return f"../{page_of(file).with_suffix('').as_posix()}.html#{place}"
+
+
+class Named(SphinxPostTransform):
+    """In the book and in the pages, `code` that names a file, a clause or a module leads there."""
+
+    default_priority = 400
+
+    def run(self, **_: Any) -> None:
+        for literal in self.document.findall(nodes.literal):
+            page, _, place = NAMED.get(literal.astext(), "").partition("#")
+            linked = isinstance(literal.parent, (nodes.reference, nodes.title, pending_xref))
+            if not page or linked or page == self.env.docname:
+                continue
+            address = self.app.builder.get_relative_uri(self.env.docname, page)
+            link = nodes.reference("", "", literal.deepcopy(), internal=True)
+            link["refuri"] = f"{address}#{place}" if place else address
+            literal.replace_self(link)
+
+
+class Anchored(SphinxTransform):
+    """Each line of a page of source has an address of its own: loops.py.html#L-12."""
+
+    default_priority = 400
+
+    def apply(self, **_: Any) -> None:
+        for block in self.document.findall(nodes.literal_block):
+            if "source" in block["classes"]:
+                block.setdefault("highlight_args", {})["lineanchors"] = "L"
+
+
+# ---- Formulas, made when the site is built: no script, no font, no network ----
+
+
+def formula(self: Any, node: Any) -> None:
+    tex = node.astext().replace(r"\dots", r"\ldots")  # the converter knows only this one
+    self.body.append(tex2mathml(tex, as_block=isinstance(node, nodes.math_block)))
+    raise nodes.SkipNode
+
+
+# ---- Buttons ----
+
+
+def with_buttons(app: Any, page: str, template: str, context: Any, tree: Any) -> None:
+    """The buttons of hosted machines, below the title of a page."""
+    made = "".join(f'<a href="{escape(to)}">{escape(label)}</a>' for label, to in hosted.buttons(page))
+    if made:
+        context["body"] = context["body"].replace(
+            "</h1>", f'</h1><p class="hosted">{made}</p>', 1
+        )
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Add it all."""
+    app.connect("autodoc-process-docstring", paragraphs)
+    app.connect("html-page-context", with_buttons)
+    app.add_post_transform(Named)
+    app.add_transform(Anchored)
+    app.add_lexer("mermaid", TextLexer)
+    app.add_html_math_renderer("mathml", (formula, None), (formula, None))
+    return {"parallel_read_safe": True}

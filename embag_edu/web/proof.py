@@ -1,0 +1,77 @@
+"""Proves a built site: links, anchors and images lead somewhere, and nothing is asked of others."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+FETCHED = {"src", "poster", "data"}  # attributes that a browser follows by itself
+IN_CSS = re.compile(r"(?:url\(|@import)\s*[\"']?(https?:)?//")
+
+
+class Page(HTMLParser):
+    """The ids, links and images of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.links: list[str] = []  # that a reader follows
+        self.fetched: list[str] = []  # that the browser follows
+        self.bare: list[str] = []  # pictures without words
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note what a tag holds."""
+        given = {name: value or "" for name, value in attrs}
+        self.ids |= {given[name] for name in ("id", "name") if name in given}
+        if tag == "a" and "href" in given:
+            self.links.append(given["href"])
+        elif tag == "link" and given.get("rel") not in ("canonical",):
+            self.fetched.append(given["href"])
+        self.fetched += [given[name] for name in FETCHED if name in given]
+        words = given.get("alt") or given.get("aria-label") or given.get("aria-labelledby")
+        pictured = tag == "img" or (tag == "svg" and given.get("role") == "img")
+        if pictured and not words and given.get("aria-hidden") != "true":
+            self.bare.append(self.get_starttag_text() or tag)
+
+
+def faults(site: Path) -> list[str]:
+    """What is wrong with a built site, a line for each; [] when all is well."""
+    pages = {path: Page(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))}
+    found = []
+    for path, page in pages.items():
+        name = path.relative_to(site)
+        found += [f"{name}: a picture without words: {tag[:80]}" for tag in page.bare]
+        found += [
+            f"{name}: asks another host for {address}"
+            for address in page.fetched
+            if urlsplit(address).netloc
+        ]
+        for address in {*page.links, *page.fetched}:
+            if not led(address, path, pages):
+                found.append(f"{name}: {address} leads nowhere")
+    for path in site.rglob("*.css"):
+        if IN_CSS.search(path.read_text(encoding="utf-8")):
+            found.append(f"{path.relative_to(site)}: asks another host for something")
+    return found
+
+
+def led(address: str, path: Path, pages: dict[Path, Page]) -> bool:
+    """Whether an address on the page `path` leads somewhere. Other hosts are taken at their word."""
+    split = urlsplit(address)
+    if split.scheme or split.netloc:
+        return True
+    target = (path.parent / unquote(split.path)).resolve() if split.path else path
+    if not split.fragment:
+        return target.exists()
+    return target in pages and unquote(split.fragment) in pages[target].ids | {""}
+
+
+def outside(site: Path) -> list[str]:
+    """The addresses of other hosts that the pages link to, in order."""
+    found = set()
+    for path in site.rglob("*.html"):
+        found |= set(Page(path.read_text(encoding="utf-8")).links)
+    return sorted(address for address in found if urlsplit(address).scheme in ("http", "https"))
