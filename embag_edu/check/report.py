@@ -140,7 +140,7 @@ class Report:
         if len(self.results) > 12:
             table = f"<details><summary>all clauses</summary>{table}</details>"
         details = "".join(
-            f"<h4>{html.escape(r.clause.name)}</h4><pre>{html.escape(str(r.failure))}</pre>"
+            f"<p><b>{html.escape(r.clause.name)}</b></p><pre>{html.escape(str(r.failure))}</pre>"
             for r in self.failed[:IN_FULL]
         )
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes + self._caution())

@@ -339,7 +339,7 @@ def _html(rows: Sequence[Sequence[str]], code: bool = False) -> str:
             if i in words or code
             else f"<{tag}>{html.escape(cell)}</{tag}>"
             for i, cell in enumerate(row)
-        )
+        ).replace("<th></th>", "<td></td>")  # a head without words is none
 
     body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows[1:])
     return f"<table><thead><tr>{cells(rows[0], 'th')}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,1 +1,1 @@
-"""The book as a static site: its pages, and controls that move without a kernel."""
+"""The book as web pages: copies, made pages, proof; and controls that move without a kernel."""

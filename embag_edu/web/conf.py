@@ -48,7 +48,6 @@ copybutton_selector = "div.cell_input pre, div.highlight:not(.cell_output div) >
 
 autodoc_member_order = "groupwise"
 autodoc_typehints_format = "short"
-python_maximum_signature_line_length = 72
 
 
 def paragraphs(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -123,22 +122,24 @@ def formula(self: Any, node: Any) -> None:
     raise nodes.SkipNode
 
 
-# ---- Buttons ----
+# ---- Around a page ----
 
 
-def with_buttons(app: Any, page: str, template: str, context: Any, tree: Any) -> None:
-    """The buttons of hosted machines, below the title of a page."""
-    made = "".join(f'<a href="{escape(to)}">{escape(label)}</a>' for label, to in hosted.buttons(page))
-    if made:
+def finished(app: Any, page: str, template: str, context: Any, tree: Any) -> None:
+    """The buttons of hosted machines, below the title; the level of headings in the navigation."""
+    menu = context.get("furo_navigation_tree", "")
+    context["furo_navigation_tree"] = menu.replace('role="heading"', 'role="heading" aria-level="2"')
+    links = "".join(f'<a href="{escape(to)}">{escape(label)}</a>' for label, to in hosted.buttons(page))
+    if links:
         context["body"] = context["body"].replace(
-            "</h1>", f'</h1><p class="hosted">{made}</p>', 1
+            "</h1>", f'</h1><p class="hosted">{links}</p>', 1
         )
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Add it all."""
     app.connect("autodoc-process-docstring", paragraphs)
-    app.connect("html-page-context", with_buttons)
+    app.connect("html-page-context", finished, priority=900)  # after the theme
     app.add_post_transform(Named)
     app.add_transform(Anchored)
     app.add_lexer("mermaid", TextLexer)
