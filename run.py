@@ -1,7 +1,8 @@
-"""The two commands of this project, and one for its developers.
+"""The two commands of this project, and two more.
 
     python run.py book      open your copy of the book     (further words go to `jupyter lab`)
     python run.py test      run every test and notebook    (further words go to `pytest`)
+    python run.py web       the book as web pages, in site/    (--build-only: and do not serve them)
     python run.py lint      check format, style and types
 
 The first call makes an environment in the folder .venv, from the exact versions in constraints.txt.
@@ -323,6 +324,11 @@ def test(words):
     return call(["-m", "pytest", *parallel, *words], environ=environ)
 
 
+def web(words):
+    """The book as web pages."""
+    return call(["-m", "embag_edu", "web", *words])
+
+
 def lint(words):
     """Format and rules by ruff (notebooks included), then the types of the package by mypy."""
     paths = words or ["."]
@@ -330,7 +336,7 @@ def lint(words):
     return max(call(["-m", *check]) for check in checks)
 
 
-COMMANDS = {"book": book, "test": test, "lint": lint}
+COMMANDS = {"book": book, "test": test, "web": web, "lint": lint}
 
 
 def main(words):

@@ -90,8 +90,11 @@ ROOMS = {
         "book",
         "the book as a static site, its controls in every state",
         f"{LIBRARY} course chapters",
+        "sphinx docutils pygments nbformat",
     ),
-    "commands": Room("top", "python -m embag_edu", f"{LIBRARY} course chapters", "torch cupy tqdm"),
+    "commands": Room(
+        "top", "python -m embag_edu", f"{LIBRARY} course chapters web", "torch cupy tqdm"
+    ),
 }
 # Files beside the folders, and the room that they are.
 FILES = {"": "api", "__main__": "commands", "environment": "commands", "figures": "commands"}

@@ -41,6 +41,8 @@ COMMANDS = {  # name: (what it does, where it is done, what it needs: embag_edu[
                   "embag_edu.course.notebooks:main", "book"),
     "minutes": ("how long each chapter takes to read, and its exercises to do, by one rule",
                 "embag_edu.course.minutes:main", "book"),
+    "web": ("build the book as web pages, in the folder site, and serve it on this machine",
+            "embag_edu.web.build:main", "web"),
     "course": ("for instructors: marks, and what else a course needs",
                "embag_edu.course.command:main", "book"),
     "grade": ("marks for notebooks that were handed in: the same as `course grade`",

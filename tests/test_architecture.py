@@ -21,6 +21,8 @@ NOT_YET: dict[tuple[str, str], str] = {}
 ONLY_A_RUN_KNOWS = {
     "embag_edu.api": "one of IMPLEMENTATIONS; those that stand there are read",
     "embag_edu.check.worker": "the module of the user's function",
+    "embag_edu.web.conf": "a module of the API's pages: one of those in embag_edu.web.made",
+    "embag_edu.web.made": "those that stand in API",
 }
 
 

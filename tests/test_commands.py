@@ -81,7 +81,7 @@ def test_the_command_line_is_read_where_no_words_are_given(monkeypatch, capsys):
 def test_every_command_says_what_it_does_and_where(name, capsys):
     does, place, extra = command.COMMANDS[name]
     assert callable(pkgutil.resolve_name(place)) and does[0].islower()
-    assert extra in ("check", "book")
+    assert extra in ("check", "book", "web")
     command.main(["--help"])
     assert f"  {name} " in capsys.readouterr().out
 

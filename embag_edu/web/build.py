@@ -86,8 +86,14 @@ def navigation(folder: Path) -> str:
     trees = []
     for caption, patterns in GROUPS.items():
         names = [n for pattern in patterns for n in left if fnmatch(n, pattern)]
-        names = [n for n in dict.fromkeys(names) if n != "index" and not any(fnmatch(n, nested) for nested in NESTED)]
-        trees.append("\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *names, "```"]))
+        names = [
+            n
+            for n in dict.fromkeys(names)
+            if n != "index" and not any(fnmatch(n, nested) for nested in NESTED)
+        ]
+        trees.append(
+            "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *names, "```"])
+        )
         left = {name: path for name, path in left.items() if name not in names}
     return "\n\n" + "\n\n".join(trees) + "\n"
 

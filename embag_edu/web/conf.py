@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from html import escape
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -52,22 +51,26 @@ autodoc_typehints_format = "short"
 
 def paragraphs(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """A docstring of ours as reStructuredText: what is aligned stays as it is, `x` is code."""
-    made = []
+    kept = []
     for block in "\n".join(lines).strip().split("\n\n"):
         if re.search(r"^\s|\S {2,}\S|^>>>", block, re.M):
-            made += ["::", "", *("    " + line for line in block.split("\n")), ""]
+            kept += ["::", "", *("    " + line for line in block.split("\n")), ""]
         else:
-            code = re.split(r"(`[^`]+`)", block)
-            code = [f"`{c}`" if c[:1] == "`" else re.sub(r"([*_|\\])", r"\\\1", c) for c in code]
-            made += ["".join(code), ""]
-    lines[:] = "\n".join(made).split("\n")
+            words = re.split(r"(`[^`]+`)", block)
+            words[1::2] = [f"`{code}`" for code in words[1::2]]
+            words[::2] = [re.sub(r"([*_|\\])", r"\\\1", word) for word in words[::2]]
+            kept += ["".join(words), ""]
+    lines[:] = "\n".join(kept).split("\n")
 
 
 # ---- Cross-references: a name in `code` leads to its page, a documented thing to its source ----
 
 SOURCES = made.sources()
 NAMED = {
-    **{path.relative_to(ROOT).as_posix(): page_of(path).with_suffix("").as_posix() for path in SOURCES},
+    **{
+        path.relative_to(ROOT).as_posix(): page_of(path).with_suffix("").as_posix()
+        for path in SOURCES
+    },
     **{clause.name: f"clauses#{made.place(clause.name)}" for clause in all_clauses()},
     **{name: f"api/{name}#module-{name}" for name in made.API},
     "SPEC.md": "embag_edu/SPEC",
@@ -92,7 +95,7 @@ class Named(SphinxPostTransform):
 
     def run(self, **_: Any) -> None:
         for literal in self.document.findall(nodes.literal):
-            page, _, place = NAMED.get(literal.astext(), "").partition("#")
+            page, _sign, place = NAMED.get(literal.astext(), "").partition("#")
             linked = isinstance(literal.parent, (nodes.reference, nodes.title, pending_xref))
             if not page or linked or page == self.env.docname:
                 continue
@@ -117,6 +120,7 @@ class Anchored(SphinxTransform):
 
 
 def formula(self: Any, node: Any) -> None:
+    """Writes a formula as MathML."""
     tex = node.astext().replace(r"\dots", r"\ldots")  # the converter knows only this one
     self.body.append(tex2mathml(tex, as_block=isinstance(node, nodes.math_block)))
     raise nodes.SkipNode
@@ -128,12 +132,14 @@ def formula(self: Any, node: Any) -> None:
 def finished(app: Any, page: str, template: str, context: Any, tree: Any) -> None:
     """The buttons of hosted machines, below the title; the level of headings in the navigation."""
     menu = context.get("furo_navigation_tree", "")
-    context["furo_navigation_tree"] = menu.replace('role="heading"', 'role="heading" aria-level="2"')
-    links = "".join(f'<a href="{escape(to)}">{escape(label)}</a>' for label, to in hosted.buttons(page))
+    context["furo_navigation_tree"] = menu.replace(
+        'role="heading"', 'role="heading" aria-level="2"'
+    )
+    links = "".join(
+        f'<a href="{escape(to)}">{escape(label)}</a>' for label, to in hosted.buttons(page)
+    )
     if links:
-        context["body"] = context["body"].replace(
-            "</h1>", f'</h1><p class="hosted">{links}</p>', 1
-        )
+        context["body"] = context["body"].replace("</h1>", f'</h1><p class="hosted">{links}</p>', 1)
 
 
 def setup(app: Any) -> dict[str, bool]:

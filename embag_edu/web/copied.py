@@ -159,8 +159,9 @@ def place_of(shown: str) -> tuple[str, str]:
         return file, name
     parts = shown.split(".")
     for end in range(len(parts) - 1, 0, -1):
-        if (file := Path(*parts[:end]).with_suffix(".py")) and (ROOT / file).is_file():
-            return file.as_posix(), parts[end]
+        inside = Path(*parts[:end]).with_suffix(".py")
+        if (ROOT / inside).is_file():
+            return inside.as_posix(), parts[end]
     raise ValueError(f"no file of the package holds {shown}")
 
 

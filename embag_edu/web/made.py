@@ -38,10 +38,13 @@ def ledger() -> str:
             f"## {entry.name}",
             escaped(entry.says),
             f"**Instead:** {escaped(entry.instead)}",
-            f"**Seen** with torch {escaped(entry.versions)}, on {on}. **Issue:** {escaped(entry.issue)}.",
+            f"**Seen** with torch {escaped(entry.versions)}, on {on}."
+            f" **Issue:** {escaped(entry.issue)}.",
         ]
         if entry.clauses:
-            named = ", ".join(f"[{escaped(name)}](clauses.md#{place(name)})" for name in entry.clauses)
+            named = ", ".join(
+                f"[{escaped(name)}](clauses.md#{place(name)})" for name in entry.clauses
+            )
             lines.append(f"**Clauses that it excuses:** {named}.")
         lines.append(f"```python\n{textwrap.dedent(entry.repro).strip()}\n```")
     return "\n\n".join(lines) + "\n"
@@ -63,7 +66,11 @@ def clauses() -> str:
             for c in members
         )
         lines.append(f"## {group}")
-        lines.append("\n".join(["| clause | what it says | rule | calls |", "| --- | --- | --- | --- |", *rows]))
+        lines.append(
+            "\n".join(
+                ["| clause | what it says | rule | calls |", "| --- | --- | --- | --- |", *rows]
+            )
+        )
     return "\n\n".join(lines) + "\n"
 
 
@@ -119,11 +126,11 @@ def source_file(thing: object) -> Path | None:
 def source_list(paths: list[Path]) -> str:
     """The page that leads to the sources."""
     names = [path.relative_to(ROOT).as_posix() for path in paths]
-    tree = "\n".join(f"{name}" for name in names)
+    tree = "\n".join(names)
     return (
-        "# The sources\n\nThe files of the package that the book shows, and those behind the [API](api.md)."
-        " Each function, class and kernel has a place of its own, and each line an address:"
-        f" `loops.py.html#L-12`.\n\n```{{toctree}}\n{tree}\n```\n"
+        "# The sources\n\nThe files of the package that the book shows, and those behind the"
+        " [API](api.md). Each function, class and kernel has a place of its own, and each line an"
+        f" address: `loops.py.html#L-12`.\n\n```{{toctree}}\n{tree}\n```\n"
     )
 
 
@@ -165,10 +172,9 @@ def parts_of(text: str, suffix: str) -> Iterator[tuple[int, str]]:
 def api() -> Iterator[tuple[str, str]]:
     """(name, text) of the page of each module, made by autodoc from the docstrings."""
     for name in API:
-        listed = "" if hasattr(import_module(name), "__all__") else "\n   :member-order: bysource"
-        yield name, (
-            f"# {name}\n\n{FENCE}{{eval-rst}}\n.. automodule:: {name}\n   :members:{listed}\n{FENCE}\n"
-        )
+        order = "" if hasattr(import_module(name), "__all__") else "\n   :member-order: bysource"
+        listed = f".. automodule:: {name}\n   :members:{order}"
+        yield name, f"# {name}\n\n{FENCE}{{eval-rst}}\n{listed}\n{FENCE}\n"
     links = "\n".join(f"- [](api/{name}.md): {first_line(name)}" for name in API)
     tree = "\n".join(f"api/{name}" for name in API)
     yield "", f"# API\n\n{links}\n\n```{{toctree}}\n:hidden:\n\n{tree}\n```\n"

@@ -59,7 +59,7 @@ def faults(site: Path) -> list[str]:
 
 
 def led(address: str, path: Path, pages: dict[Path, Page]) -> bool:
-    """Whether an address on the page `path` leads somewhere. Other hosts are taken at their word."""
+    """Whether an address on the page `path` leads somewhere; one of another host is believed."""
     split = urlsplit(address)
     if split.scheme or split.netloc:
         return True
