@@ -90,7 +90,7 @@ ROOMS = {
         "book",
         "the book as a static site, its controls in every state",
         f"{LIBRARY} course chapters",
-        "sphinx docutils pygments nbformat",
+        "sphinx docutils pygments nbformat torch",
     ),
     "commands": Room(
         "top", "python -m embag_edu", f"{LIBRARY} course chapters web", "torch cupy tqdm"

@@ -14,6 +14,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import nbformat
+import torch
 from sphinx.cmd.build import build_main
 
 from embag_edu.web import copied, hosted, made, proof
@@ -34,7 +35,9 @@ def stage(folder: Path, states: Path) -> None:
     """Write all that Sphinx reads into `folder`, and the states of the controls into `states`."""
     states.mkdir(parents=True)
     paths = sorted({path for pattern in copied.PAGES for path in ROOT.glob(pattern)})
-    with ProcessPoolExecutor() as pool:  # the states of a control take up to a minute
+    # The states of a control take up to a minute. Those of chapter 13 are small trainings, which
+    # take ten times as long where the threads of several processes fight for the cores.
+    with ProcessPoolExecutor(initializer=torch.set_num_threads, initargs=(1,)) as pool:
         list(pool.map(partial(copy_page, folder=folder, states=states), paths))
     pages = {"ledger": made.ledger(), "clauses": made.clauses(), "chapters": made.chapter_list()}
     pages |= {f"api/{name}" if name else "api": text for name, text in made.api()}
