@@ -101,20 +101,29 @@ def navigation(folder: Path) -> str:
     return "\n\n" + "\n\n".join(trees) + "\n"
 
 
-def build(site: Path, builder: str = "html") -> int:
-    """Build the site into a folder; the exit status. Warnings are errors."""
+def sphinx(builder: str, source: Path, out: Path) -> int:
+    """Run Sphinx; the exit status. Warnings are errors."""
+    words = ["-q", "-W", "--keep-going", "-j", "auto", "-c", str(Path(__file__).parent)]
+    trees = str(out.parent / "trees")
+    return int(build_main(["-b", builder, *words, "-d", trees, str(source), str(out)]))
+
+
+def build(site: Path) -> int:
+    """Build the site into a folder, and prove it; the exit status. An older site is replaced."""
+    if site.is_dir() and any(site.iterdir()) and not (site / "searchindex.js").exists():
+        print(f"{site} holds something else than a site: move it away, then run this again.")
+        return 1
     with tempfile.TemporaryDirectory() as folder:
         source, out, states = (Path(folder, name) for name in ("source", "site", "states"))
         stage(source, states)
-        conf = str(Path(__file__).parent)
-        words = ["-b", builder, "-q", "-W", "--keep-going", "-j", "auto", "-c", conf]
-        status = build_main([*words, "-d", str(Path(folder, "trees")), str(source), str(out)])
-        faults = [] if status else proof.faults(out)
-        print("\n".join(faults), end="\n" if faults else "")
-        if status or faults:
+        if sphinx("html", source, out):
             return 1
         shutil.move(states, out / "_static" / "controls")
         hosted.copies(out)
+        if faults := proof.faults(out):
+            print("\n".join(faults))
+            return 1
+        (out / "links.txt").write_text("\n".join(proof.outside(out)) + "\n", encoding="utf-8")
         shutil.rmtree(site, ignore_errors=True)
         shutil.move(out, site)
     return 0

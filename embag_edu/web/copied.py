@@ -115,7 +115,7 @@ def exercises(notebook: Notebook, path: Path) -> Notebook:
     for cell in notebook["cells"]:
         code = cell["cell_type"] == "code"
         if code and cell["source"].startswith("hint("):
-            if "hint" in cells[-1]["source"] and cells[-1]["cell_type"] == "markdown":
+            if cells[-1]["cell_type"] == "markdown" and "<details" not in cells[-1]["source"]:
                 cells.pop()  # the words that lead to it
             continue
         cells.append(cell)

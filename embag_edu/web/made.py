@@ -126,11 +126,11 @@ def source_file(thing: object) -> Path | None:
 def source_list(paths: list[Path]) -> str:
     """The page that leads to the sources."""
     names = [path.relative_to(ROOT).as_posix() for path in paths]
-    tree = "\n".join(names)
+    links = "\n".join(f"- [{escaped(name)}]({name}.md)" for name in names)
     return (
         "# The sources\n\nThe files of the package that the book shows, and those behind the"
         " [API](api.md). Each function, class and kernel has a place of its own, and each line an"
-        f" address: `loops.py.html#L-12`.\n\n```{{toctree}}\n{tree}\n```\n"
+        f" address: `loops.py.html#L-12`.\n\n{links}\n"
     )
 
 
@@ -140,7 +140,8 @@ def source(path: Path) -> str:
     lines = text.splitlines()
     starts = dict(parts_of(text, path.suffix))
     language = "python" if path.suffix == ".py" else "cuda"
-    made, begin, name = [f"# {path.relative_to(ROOT).as_posix()}"], 1, ""
+    title = f"# {escaped(path.relative_to(ROOT).as_posix())}"
+    made, begin, name = ["---\norphan: true\n---", title], 1, ""  # not in the navigation: so many
     for start in [*sorted(starts), len(lines) + 1]:
         block = "\n".join(lines[begin - 1 : start - 1]).rstrip()
         made += [f"## `{name}`"] if name else []

@@ -1,0 +1,190 @@
+"""The site: what is changed on the way to a page, what the proof of a built site finds.
+
+The last tests build the whole site and read every page in a browser, with axe: `pytest -m adversary
+-s tests/test_web.py`. They need Chromium and `pip install axe-playwright-python`.
+"""
+
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+
+pytest.importorskip("myst_nb", reason="the extra web is not installed")
+
+from embag_edu.course.exercise import find
+from embag_edu.web import build, copied, made, proof
+
+BOOK = build.ROOT / "book"
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+@pytest.mark.parametrize("path", sorted(BOOK.glob("exercises/*.ipynb")), ids=lambda p: p.stem)
+def test_exercises_have_their_hints_and_no_solutions(path):
+    cells = copied.exercises(read(path), path)["cells"]
+    text = "\n".join(cell.source for cell in cells)
+    names = {name for cell in cells for name in copied.checked_names(cell)}
+    assert text.count('<details class="hint">') == sum(len(find(name).hints) for name in names)
+    assert all(hint in text for name in names for hint in find(name).hints)
+    assert "BEGIN SOLUTION" not in text and not any(c.source.startswith("hint(") for c in cells)
+    for cell in cells:
+        if cell.metadata.get("nbgrader", {}).get("solution"):
+            assert "NotImplementedError" in cell.source or "Your answer here" in cell.source
+
+
+def test_each_shown_cell_names_its_place_in_the_sources():
+    places = {}
+    for path in sorted(BOOK.glob("[0-9]*.ipynb")):
+        for cell in read(path).cells:
+            if shown := cell.metadata.get("embag_edu", {}).get("shows"):
+                file, name = copied.place_of(shown)
+                source = build.ROOT / file
+                text = source.read_text(encoding="utf-8")
+                places.setdefault(file, {n for _, n in made.parts_of(text, source.suffix)})
+                assert name in places[file], shown
+    assert len(places) > 15
+
+
+def test_a_page_of_source_holds_every_line_once():
+    for path in (BOOK.parent / "embag_edu" / name for name in ("loops.py", "cuda/forward.cu")):
+        page = made.source(path).splitlines()
+        for line in filter(str.strip, path.read_text(encoding="utf-8").splitlines()):
+            assert line in page
+        assert page.count("import numpy as np") <= 1
+
+
+def test_links_lead_to_the_pages_of_files():
+    path = BOOK / "01_bags.ipynb"
+    text = (
+        "[a](../README.md), [b](02_forward.ipynb#x), [c](../embag_edu/loops.py), [d](https://e.f)"
+    )
+    assert copied.relinked(text, path) == (
+        "[a](../index.md), [b](02_forward.ipynb#x), [c](../embag_edu/loops.py.md), [d](https://e.f)"
+    )
+
+
+FAULTS = {
+    '<a href="other.html">x</a>': "other.html leads nowhere",
+    '<a href="#nowhere">x</a>': "#nowhere leads nowhere",
+    '<a href="two.html#nowhere">x</a>': "two.html#nowhere leads nowhere",
+    '<img src="none.png" alt="A picture.">': "none.png leads nowhere",
+    '<img src="two.html">': "a picture without words",
+    '<svg role="img"></svg>': "a picture without words",
+    '<script src="https://example.org/x.js"></script>': "asks another host",
+    '<link rel="stylesheet" href="//example.org/x.css">': "asks another host",
+}
+
+
+@pytest.mark.parametrize("html", FAULTS)
+def test_the_proof_finds(html, tmp_path):
+    (tmp_path / "one.html").write_text(f'<p id="here">{html}</p>', encoding="utf-8")
+    (tmp_path / "two.html").write_text('<p id="there"></p>', encoding="utf-8")
+    (fault,) = proof.faults(tmp_path)
+    assert fault.startswith("one.html: ") and FAULTS[html] in fault
+
+
+def test_the_proof_accepts_what_leads_somewhere(tmp_path):
+    text = (
+        '<p id="here"><a href="#here">x</a> <a href="two.html#there">y</a> <a href="https://e.f">'
+    )
+    (tmp_path / "one.html").write_text(text, encoding="utf-8")
+    (tmp_path / "two.html").write_text('<p id="there"></p>', encoding="utf-8")
+    assert proof.faults(tmp_path) == []
+    assert proof.outside(tmp_path) == ["https://e.f"]
+    (tmp_path / "a.css").write_text("@import url(https://e.f/g.css)", encoding="utf-8")
+    assert len(proof.faults(tmp_path)) == 1
+
+
+def test_a_few_pages_are_built_without_a_warning(tmp_path):
+    source = tmp_path / "source"
+    build.copy_page(BOOK / "exercises" / "01_bags.ipynb", source, tmp_path)
+    build.write(source / "ledger.md", made.ledger())
+    build.write(source / "api.md", dict(made.api())["embag_edu.nn"])
+    tree = "```{toctree}\n:caption: All\nledger\napi\nbook/exercises/01_bags\n```"
+    build.write(source / "index.md", f"# Title\n\n$x_i \\le \\dots$ `forward.sum`\n\n{tree}\n")
+    assert build.sphinx("html", source, tmp_path / "site") == 0
+    page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "<math" in page and 'role="heading" aria-level="2"' in page
+    assert 'href="clauses.html#clause-forward-sum"' in page
+    api = (tmp_path / "site" / "api.html").read_text(encoding="utf-8")
+    assert "nn/modules.py.html#embeddingbag" in api
+
+
+def test_a_warning_fails(tmp_path, capfd):
+    build.write(tmp_path / "source" / "index.md", "# Title\n\n```{nonsense}\n```\n")
+    assert build.sphinx("html", tmp_path / "source", tmp_path / "site") != 0
+    assert "nonsense" in capfd.readouterr().err
+
+
+def test_a_folder_that_is_no_site_is_left_alone(tmp_path, capsys):
+    (tmp_path / "mine.txt").touch()
+    assert build.build(tmp_path) == 1
+    assert "mine.txt" in str(list(tmp_path.iterdir())) and "site" in capsys.readouterr().out
+
+
+# ---- Every page, in a browser ----
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
+LOOKS = [("light", 1280), ("dark", 1280), ("light", 360)]  # colors, width in pixels
+TAGS = [f"wcag{level}" for level in ("2a", "2aa", "21a", "21aa", "22aa")]
+AXE = f"axe.run(document, {{runOnly: {TAGS}, resultTypes: ['violations']}})"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The whole site, built anew."""
+    made = tmp_path_factory.mktemp("web") / "site"
+    assert build.build(made) == 0
+    size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
+    print(f"{size / 1e6:.1f} MB, {len(list(made.rglob('*.html')))} pages")
+    assert size < 25e6
+    return made
+
+
+@pytest.fixture
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if BROWSER is None:
+        pytest.skip("there is no Chromium on this machine")
+    with sync_api.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=BROWSER, args=ARGUMENTS)
+
+
+@pytest.mark.adversary
+@pytest.mark.parametrize("look", LOOKS, ids=str)
+def test_every_page_by_axe(site, browser, look):
+    """No violation of WCAG 2.2 A and AA, and nothing wider than the page. Without network."""
+    package = pytest.importorskip("axe_playwright_python", reason="axe is not installed")
+    axe = (Path(package.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    colors, width = look
+    view = {"width": width, "height": 900}
+    page = browser.new_context(viewport=view, color_scheme=colors, offline=True).new_page()
+    found = []
+    for path in sorted(site.rglob("*.html")):
+        page.goto(path.as_uri())
+        page.evaluate(axe)
+        name = path.relative_to(site)
+        for violation in page.evaluate(AXE)["violations"]:
+            found += [f"{name}: {violation['id']}: {n['html'][:90]}" for n in violation["nodes"]]
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            found.append(f"{name}: wider than {width}")
+    print("\n".join(found))
+    assert found == []
+
+
+@pytest.mark.adversary
+def test_search_and_hints_from_a_file(site, browser):
+    page = browser.new_context(offline=True).new_page()
+    page.goto((site / "search.html").as_uri() + "?q=padding")
+    page.locator("ul.search li a").first.wait_for(timeout=20_000)
+    page.goto((site / "book" / "exercises" / "01_bags.html").as_uri())
+    hints = page.locator("details.hint")
+    assert [hints.nth(k).is_visible() for k in range(3)] == [True, False, False]
+    hints.first.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert [hints.nth(k).is_visible() for k in range(3)] == [True, True, False]
