@@ -324,8 +324,6 @@ def test_rewrite_counts_declarations_and_keeps_all_else():
 @pytest.mark.parametrize(
     ("code", "line", "says"),
     [
-        ("\n__shared__ float x[3];", 2, "declare it inside the kernel"),
-        ("extern __shared__ float x[];", 1, "declare it inside the kernel"),
         ("__global__ void k() {\n\n__shared__ int n = 0; }", 3, "one thread store it"),
         ("__global__ void k() {\n __shared__ int n[2]{1, 2}; }", 2, "one thread store it"),
         ("__global__ void k() {\n __shared__ Box n(1); }", 2, "one thread store it"),
@@ -336,7 +334,8 @@ def test_rewrite_counts_declarations_and_keeps_all_else():
         ("__global__ void k() { extern __shared__ float x; }", 1, "without a size"),
         ("__global__ void k() { __shared__ float x[4] }", 1, "semicolon"),
         ("__global__ void k() { __shared__ ; }", 1, "no variable"),
-        ("#define TILE \\\n __shared__ float x[4]\n", 2, "macro"),
+        ("#define TILE(x) \\\n __shared__ float x##y[4]\n", 1, "macro"),
+        ("#if __shared__\n#endif\n", 1, "directive"),
     ],
 )
 def test_shared_that_cuda_refuses_too(code, line, says):
@@ -348,8 +347,15 @@ def test_shared_that_cuda_refuses_too(code, line, says):
 REFUSED = [
     ('\nasm volatile("mov.u32 %0, %smid;" : "=r"(x));', 2, "PTX"),
     ("f<<<1, 2>>>();", 1, "launch it from Python"),
-    ("#include <cooperative_groups.h>", 1, "cooperative groups"),
-    ("namespace cg = cooperative_groups;", 1, "cooperative groups"),
+    ("auto grid = cg::this_grid();\ngrid.sync();", 2, "barrier of the whole grid"),
+    ("auto g = cooperative_groups::this_grid();\n\n  cg::sync(g);", 3, "launch both parts"),
+    ("void f(cg::grid_group all) {\n all.sync(); }", 2, "barrier of the whole grid"),
+    ("cg::this_grid().sync();", 1, "barrier of the whole grid"),
+    ("__shared__ cg::block_tile_memory<128> m;", 1, "cooperative groups"),
+    ("#include <cooperative_groups/memcpy_async.h>", 1, "__pipeline_memcpy_async"),
+    ("float r = __fma_rz(a, b, c);", 1, "__fma_rn"),
+    ("unsigned a = __cvta_generic_to_shared(p);", 1, "PTX"),
+    ("\ntemplate <class T> __device__ T x;", 2, "one for each type"),
     ("\n\nfloat a = tex2D<float>(t, x, y);", 3, "__ldg"),
     ("float a = tex1Dfetch(t, x);", 1, "__ldg"),
     ("void k(cudaTextureObject_t t);", 1, "__ldg"),
@@ -357,9 +363,10 @@ REFUSED = [
     ("wmma::mma_sync(c, a, b, c);", 1, "tensor cores"),
     ("cudaMalloc(&p, 4);", 1, "in Python"),
     ("cudaDeviceSynchronize();", 1, "in Python"),
-    ("cuda::atomic_ref<int> r(x);", 1, "cuda::"),
-    ("#include <cuda/atomic>", 1, "cuda::"),
-    ("#  include <cub/cub.cuh>", 1, "CUB"),
+    ("cuda::atomic<int> r;", 1, "cuda::"),
+    ("cuda::barrier<cuda::thread_scope_block> b;", 1, "cuda::"),
+    ("#include <cuda/barrier>", 1, "cuda::"),
+    ("#  include <cub/device/device_reduce.cuh>", 1, "CUB"),
     ('#include "thrust/sort.h"', 1, "Thrust"),
     ("#include <curand_kernel.h>", 1, "NumPy"),
     ("#define F asm()", 1, "PTX"),
@@ -370,7 +377,10 @@ ALLOWED = [
     "// asm, tex2D(x), cudaMalloc(x)",
     'printf("cudaMalloc(%d)", 1);',
     "#ifndef CUDA_ON_CPU\nasm();\n#endif",
-    "#if 0\n#include <cub/cub.cuh>\n#endif",
+    "#if 0\n#include <cub/device/device_reduce.cuh>\n#endif",
+    "#include <cub/cub.cuh>\n#include <cuda/atomic>",
+    "int cudaProcess(int x) { return cudaProcess(x); }",
+    "auto grid = cg::this_grid(); block.sync(); grid.thread_rank(); warp.sync();",
     "float* p = new float[3]; malloc(3); int texture = 1; cuda_on_cpu::x(); a << b;",
 ]
 
@@ -378,7 +388,7 @@ ALLOWED = [
 @pytest.mark.parametrize(("code", "line", "says"), REFUSED, ids=[row[0] for row in REFUSED])
 def test_refuse(code, line, says):
     with pytest.raises(NotModeled, match=says) as error:
-        refuse(code)
+        refuse(code), rewrite(code)
     assert error.value.line == line
     assert str(error.value).startswith(f"line {line}: ")
 

@@ -18,7 +18,7 @@ Error = tuple[int, int, str]  # line, column, text
 REFUSES = "NVIDIA's compiler refuses"
 # Headers that come with NVRTC, of which native/include has what the CPU needs.
 _HERE = Path(__file__).parent / "native" / "include"
-HEADERS = {file.relative_to(_HERE).as_posix() for file in _HERE.rglob("*.*h")}
+HEADERS = {file.relative_to(_HERE).as_posix() for file in _HERE.rglob("*") if file.is_file()}
 AS_DEVICE = ("-default-device", "--device-as-default-execution-space")
 _ON_DEVICE = {"__device__", "__global__", "__constant__", "__managed__", "__shared__"}
 _TYPES = {
@@ -43,6 +43,7 @@ _BUILTINS = {
     "__builtin_align__", "__builtin_expect", "__builtin_assume", "__builtin_assume_aligned",
     "__builtin_unreachable",
 }  # fmt: skip
+_NO_VARIABLES = ("using", "typedef", "static_assert", "friend", "enum", "concept", "namespace")
 _OLD = {
     name: f"{name.removesuffix('_sync')}_sync(mask, ...)"
     for name in ("__shfl", "__shfl_up", "__shfl_down", "__shfl_xor", "__ballot", "__any", "__all")
@@ -53,20 +54,22 @@ INSTEAD = {**_TYPES, **_CONSTANTS, **_OLD}
 def refused(code: str, options: Sequence[str], folders: Sequence[Path] = ()) -> list[Error]:
     """What in the source belongs to the host: (line, column, what to write). folders: of -I."""
     found = tokens(code, options)
-    errors = _includes(code, found, folders) + _names(found)
+    errors = _includes(code, found, folders) + _names(code, found)
     if not any(option in AS_DEVICE for option in options):
         visible = [token for token in found if not token.directive]
         errors += _Declarations(visible, _device_macros(found)).errors
     return sorted((token.line, _column(code, token), text) for token, text in errors)
 
 
-def _names(found: Sequence[Token]) -> list[tuple[Token, str]]:
+def _names(code: str, found: Sequence[Token]) -> list[tuple[Token, str]]:
     """Names of the host's compiler that NVIDIA's does not know."""
     builtin = [t for t in found if t.text.startswith("__builtin_") and t.text not in _BUILTINS]
     wide = [t for t in found if t.text in ("__int128", "__float128", "thread_local", "__thread")]
     pairs = list(zip(found, found[1:], strict=False))
     short = [
-        (a, f"{REFUSES} `?:`: write the value between") for a, b in pairs if a.text + b.text == "?:"
+        (a, f"{REFUSES} `?:`: write the value between")
+        for a, b in pairs
+        if a.text + b.text == "?:" and not code[a.start + 1 : b.start].strip()  # but `? 'a' :`
     ]
     lambdas = [
         (b, f"{REFUSES} {b.text} at a lambda: leave it out")
@@ -86,12 +89,20 @@ def _includes(
 ) -> list[tuple[Token, str]]:
     errors = []
     for token in found:
-        named = re.match(r'include\s*[<"]([^>"\n]+)', code[token.start :])
-        if token.directive and named and named[1] not in HEADERS:
-            there = Path(named[1]).is_absolute() or any((f / named[1]).is_file() for f in folders)
+        named = included_name(code, token)
+        if named and named not in HEADERS:
+            there = Path(named).is_absolute() or any((f / named).is_file() for f in folders)
             if not there:
-                errors.append((token, _no_header(named[1])))
+                errors.append((token, _no_header(named)))
     return errors
+
+
+def included_name(code: str, token: Token) -> str:
+    """ "cuda_fp16.h" of the `include` in `#include <cuda_fp16.h>`; "" of any other token."""
+    if token.text != "include" or not token.directive:
+        return ""
+    named = re.match(r'include\s*[<"]([^>"\n]+)', code[token.start : token.start + 400])
+    return named[1] if named else ""
 
 
 def _no_header(name: str) -> str:
@@ -189,7 +200,7 @@ class _Declarations:
         if function:
             self._function(plain, struct)
             return self._body(i) if opened else last + 1
-        if texts and texts[0] not in ("using", "typedef", "static_assert", "friend", "enum"):
+        if texts and texts[0] not in _NO_VARIABLES:
             self._variable(statement, texts, struct)
         return last + 1
 
@@ -300,5 +311,7 @@ def explained(text: str) -> str:
     named = _UNKNOWN.search(text)
     name = named and (named[1] or named[2])
     said = (fix for pattern, fix in _SAID if re.search(pattern, text))
+    if "<unresolved overloaded function type>" in text or "template' keyword" in text:
+        return f"{text}. A C++ compiler wants the word template here: `x.template f<...>()`"
     fix = f"write {INSTEAD[name]}" if name in INSTEAD else next(said, "")
     return f"{text}. {REFUSES} it as well: {fix}" if fix else text

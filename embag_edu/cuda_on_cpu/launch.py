@@ -80,7 +80,7 @@ class RawModule:
         if name_expressions is not None and backend != "nvrtc":
             raise ValueError(f"backend is {backend!r}; valid with name_expressions: 'nvrtc'")
         self.code, self.backend, self.translate_cucomplex = code, backend, bool(translate_cucomplex)
-        self.options = (*options, *TRANSLATED * self.translate_cucomplex)
+        self.options = (*toolchain.in_one_word(options), *TRANSLATED * self.translate_cucomplex)
         self.enable_cooperative_groups = bool(enable_cooperative_groups)
         self.name_expressions = None if name_expressions is None else tuple(name_expressions)
         self.arch = toolchain.architecture(self.options) or current().arch

@@ -22,7 +22,7 @@ HOST = (
 ).split()
 
 
-def predefined(arch: str) -> dict[str, str]:
+def predefined(arch: str, standard: str = "c++17") -> dict[str, str]:
     """What NVRTC defines by itself for an architecture such as "sm_80"."""
     number = re.sub(r"\D", "", arch) + "0"
     once = "__CUDACC__ __CUDACC_RTC__ __CUDA_PREC_DIV __CUDA_PREC_SQRT __NVCC_DIAG_PRAGMA_SUPPORT__"
@@ -35,7 +35,7 @@ def predefined(arch: str) -> dict[str, str]:
         "__CUDACC_VER_MINOR__": "0",
         "__CUDACC_VER_BUILD__": "0",
         "CUDART_VERSION": "13000",
-        "__cplusplus": "201703L",
+        "__cplusplus": "202002L" if standard == "c++20" else "201703L",
         "__LP64__": "1",
     }
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from embag_edu.cuda_on_cpu.preprocessor import MACRO
-from embag_edu.cuda_on_cpu.tokens import SourceError, tokens
+from embag_edu.cuda_on_cpu.tokens import WORD, SourceError, Token, tokens
+
+INCLUDE = Path(__file__).parent / "native" / "include"
 
 
 class NotModeled(SourceError):
@@ -16,14 +19,18 @@ class NotModeled(SourceError):
 _RUNTIME = "is a call of the host's side: do it in Python, before or after the launch"
 _TEXTURE = "textures and surfaces are not modeled: read a plain array, with __ldg if you like"
 _TENSOR = "tensor cores are not modeled: multiply with plain loops over shared memory"
-_GROUPS = "cooperative groups are not modeled: use __syncthreads, __syncwarp and the shuffles"
-_LIBCUDA = "the library cuda:: is not modeled: use the built-in atomics, fences and barriers"
+_GROUPS = (
+    "of cooperative groups only blocks, and tiles and coalesced threads of one warp are modeled"
+)
+_GRID = "a barrier of the whole grid is not modeled: split the kernel there, and launch both parts"
+_COPIES = "cooperative copies are not modeled: use __pipeline_memcpy_async, or load and store"
+_LIBCUDA = "of the library cuda:: only atomic_ref and the traits of cuda::std are modeled"
 _PTX = f"inline PTX is not modeled: write CUDA C++, or keep it for the GPU by #ifndef {MACRO}"
 _HEADERS = {
-    "cub/": "CUB is not modeled: write the step with shared memory and warp shuffles",
+    "cub/": "of CUB only the operations of a warp and of a block in cub/cub.cuh are modeled",
     "thrust/": "Thrust is not modeled: write the step as a kernel, or do it in NumPy",
     "curand": "cuRAND is not modeled: draw the numbers with NumPy and pass an array",
-    "cooperative_groups": _GROUPS,
+    "cooperative_groups/memcpy_async.h": _COPIES,
     "mma.h": _TENSOR,
     "cuda/": _LIBCUDA,
     "nv/": _LIBCUDA,
@@ -37,26 +44,69 @@ _NAMES = {
     **dict.fromkeys(("cudaTextureObject_t", "cudaSurfaceObject_t"), _TEXTURE),
     **dict.fromkeys(("nvcuda", "wmma", "mma_sync", "load_matrix_sync"), _TENSOR),
     "<<<": "a kernel cannot launch another: launch it from Python",
-    "cooperative_groups": _GROUPS,
+    **dict.fromkeys(
+        ("block_tile_memory", "this_cluster", "cluster_group", "this_multi_grid"), _GROUPS
+    ),
+    **dict.fromkeys(
+        ("__fma_rz", "__fma_ru", "__fma_rd"),
+        "a double's multiply-add rounded in a direction is not modeled: write __fma_rn",
+    ),
+    **dict.fromkeys(
+        ("__cvta_generic_to_shared", "__cvta_generic_to_global", "__cvta_shared_to_generic"),
+        "this address is for inline PTX, which is not modeled: pass the pointer itself",
+    ),
     "__managed__": "managed memory is not modeled: pass an array to the kernel",
     "__cluster_dims__": "clusters of blocks are not modeled: use single blocks",
 }
 _TEXTURE_CALL = re.compile(r"(tex|surf)(1D|2D|3D|Cubemap)\w*|texture")
+_OF_LIBCUDA = re.compile(r"::|std|atomic_ref|atomic_thread_fence|memory_order\w*|thread_scope\w*")
+_TYPE_ENDS = re.compile(r"(?!return|else|do|case\b)[A-Za-z_]\w*|[*&>]")
 _RUNTIME_CALL = re.compile(r"cuda[A-Z]\w*")
 
 
 def refuse(code: str, options: Sequence[str] | None = None) -> None:
     """Raise NotModeled for the first thing in the source that does not exist on the CPU."""
     found = tokens(code, options)
-    for token, after in zip(found, [*found[1:], None], strict=False):
-        sentence = _refusal(token.text, after.text if after else "")
+    own = _own_functions(found)
+    for i, token in enumerate(found):
+        after = [t.text for t in found[i + 1 : i + 3]]
+        sentence = "" if token.text in own else _refusal(token.text, "".join(after[:1]))
+        if token.text == "cuda" and after[:1] == ["::"] and not _OF_LIBCUDA.fullmatch(after[-1]):
+            sentence = _LIBCUDA
         if token.text == "include" and token.directive:
             named = re.match(r'include\s*[<"]([^>"]+)', code[token.start :])
             header = named[1] if named else ""
             refused = (s for h, s in _HEADERS.items() if header.startswith(h))
-            sentence = "" if header == "thrust/complex.h" else next(refused, "")
+            there = (INCLUDE / header).is_file()
+            sentence = next(refused, "") if header and not there else ""
         if sentence:
             raise NotModeled(token.line, sentence)
+    if {"this_grid", "grid_group"} & {t.text for t in found} and (line := _grid_barrier(found)):
+        raise NotModeled(line, _GRID)
+
+
+def _grid_barrier(found: Sequence[Token]) -> int:
+    """The line in which the whole grid waits: `grid.sync()`, `cg::sync(grid)`; else 0."""
+    texts = [t.text for t in found]
+    names = {"this_grid"}
+    for i, text in enumerate(texts):
+        if text == "grid_group" and WORD.fullmatch(texts[min(i + 1, len(texts) - 1)]):
+            names.add(texts[i + 1])
+        elif text == "this_grid" and "=" in texts[max(0, i - 5) : i]:
+            names.add(texts[i - 1 - texts[max(0, i - 5) : i][::-1].index("=") - 1])
+    waits = {f"{name}.sync" for name in names}  # a name with its member is one token
+    for i, text in enumerate(texts):
+        direct = text == "sync" and texts[max(0, i - 4) : i] == ["this_grid", "(", ")", "."]
+        if text in waits or direct or (text == "sync" and names & set(texts[i + 2 : i + 3])):
+            return found[i].line
+    return 0
+
+
+def _own_functions(found: Sequence[Token]) -> set[str]:
+    """Functions that the source declares itself: `int cudaProcess(`."""
+    threes = zip(found, found[1:], found[2:], strict=False)
+    declared = (b.text for a, b, c in threes if c.text == "(" and _TYPE_ENDS.fullmatch(a.text))
+    return {name for name in declared if _RUNTIME_CALL.fullmatch(name) or _TEXTURE_CALL.match(name)}
 
 
 def _refusal(text: str, after: str) -> str:
@@ -66,4 +116,4 @@ def _refusal(text: str, after: str) -> str:
         return _TEXTURE
     if _RUNTIME_CALL.fullmatch(text) and after in ("(", "<"):
         return f"{text} {_RUNTIME}"
-    return _LIBCUDA if (text, after) == ("cuda", "::") else ""
+    return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from embag_edu.cuda_on_cpu.tokens import (
@@ -60,7 +60,10 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Kernel:
-    """One `__global__` function. max_threads: what __launch_bounds__ says, as text; "" without."""
+    """One `__global__` function.
+
+    max_threads: what __launch_bounds__ says, as text; "" without. space: its namespaces, "mine::".
+    """
 
     name: str
     template_parameters: tuple[TemplateParameter, ...]
@@ -68,10 +71,11 @@ class Kernel:
     line: int
     extern_c: bool
     max_threads: str
+    space: str = ""
 
 
 class GlobalVariable(NamedTuple):
-    """A `__constant__` or `__device__` variable of the file."""
+    """A `__constant__` or `__device__` variable of the file: "scale", "mine::scale"."""
 
     name: str
     constant: bool
@@ -89,8 +93,11 @@ def kernels(code: str, options: Sequence[str] | None = None) -> dict[str, Kernel
     """
     found = visible(code, options)
     heads = [i for i, t in enumerate(found) if t.text == "__global__" and t.depth == 0]
-    read = (_kernel(found, i) for i in heads)
-    return {kernel.name: kernel for kernel in read if kernel is not None}
+    spaces = namespaces(found)
+    read = ((_kernel(found, i), spaces[i]) for i in heads)
+    return {
+        kernel.name: replace(kernel, space=space) for kernel, space in read if kernel is not None
+    }
 
 
 def _kernel(found: list[Token], i: int) -> Kernel | None:
@@ -193,10 +200,10 @@ def instances(code: str) -> list[str]:
 
 
 def global_variables(code: str, options: Sequence[str] | None = None) -> list[GlobalVariable]:
-    """The `__constant__` and `__device__` variables of the file, in its order."""
+    """The `__constant__` and `__device__` variables of the file, in its order; no templates."""
     found = visible(code, options)
     result: list[GlobalVariable] = []
-    end = -1
+    end, spaces = -1, namespaces(found)
     for i, token in enumerate(found):
         if i > end and token.depth == 0 and token.text in ("__constant__", "__device__"):
             end, first = i, begin_of(found, i)
@@ -204,9 +211,27 @@ def global_variables(code: str, options: Sequence[str] | None = None) -> list[Gl
             if not is_function(bare([*found[first:i], *head])):
                 end = end_of(found, i)
                 statement = bare(found[first:end])
-                constant = "__constant__" in [t.text for t in statement]
-                names = names_of(statement)
-                result += [GlobalVariable(name.text, constant, name.line) for name in names]
+                texts = [t.text for t in statement]
+                names = [] if "template" in texts else names_of(statement)
+                result += [
+                    GlobalVariable(spaces[i] + name.text, "__constant__" in texts, name.line)
+                    for name in names
+                ]
+    return result
+
+
+def namespaces(found: list[Token]) -> list[str]:
+    """Of every token, the named namespaces around it: "", "mine::", "mine::inner::"."""
+    inside: list[str] = []  # of every open brace
+    result = []
+    for i, token in enumerate(found):
+        if token.text == "}" and inside:
+            inside.pop()
+        result.append("".join(inside))
+        if token.text == "{":
+            head = [t.text for t in found[begin_of(found, i) : i]]
+            named = head[head.index("namespace") + 1 :] if "namespace" in head else []
+            inside.append("".join(named) + "::" if named and "(" not in named else "")
     return result
 
 

@@ -24,12 +24,13 @@ from pathlib import Path
 from embag_edu.cuda_on_cpu import cache, host, nvrtc, preprocessor, source
 from embag_edu.cuda_on_cpu.refuse import refuse
 from embag_edu.cuda_on_cpu.rewrite import rewrite
+from embag_edu.cuda_on_cpu.tokens import tokens
 
 HERE = Path(__file__).parent
 NATIVE = HERE / "native"
 SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 COMMON = (
-    "-std=c++17 -fPIC -fno-exceptions -fno-rtti -fno-threadsafe-statics -fvisibility=hidden "
+    "-fPIC -fno-exceptions -fno-rtti -fno-threadsafe-statics -fvisibility=hidden "
     # A GPU does not fuse across statements here, takes wrapped integers and looks at one memory
     # through any type; -fno-math-errno lets sqrtf be one instruction.
     "-ffp-contract=off -fwrapv -fno-strict-aliasing -fno-math-errno "
@@ -58,12 +59,19 @@ ONLY_CLANG = (
 ).split()
 # What NVRTC takes: the first kind means something here, the second nothing on a CPU.
 PASSED = ("-D", "-U", "-I")
-IGNORED = tuple(
-    "-std --std -arch --gpu-architecture -lineinfo --generate-line-info -G --device-debug -dopt "
-    "-default-device --device-as-default-execution-space --restrict -w --fmad -fmad "
-    "--use_fast_math -use_fast_math --maxrregcount -maxrregcount --ptxas-options -Xptxas "
-    "--extra-device-vectorization".split()
+LONG = {"--define-macro": "-D", "--undefine-macro": "-U", "--include-path": "-I"}
+IGNORED = re.compile(
+    r"--?(std|arch|gpu-architecture|lineinfo|generate-line-info|G|device-debug|g|dopt|O\d?|"
+    r"default-device|device-as-default-execution-space|restrict|fmad|ftz|prec-div|prec-sqrt|"
+    r"use_fast_math|maxrregcount|ptxas-options|Xptxas|extra-device-vectorization|split-compile|"
+    r"gen-opt-lto|dlto|dlink-time-opt|rdc|relocatable-device-code|dc|device-c|dw|device-w|ewp|"
+    r"extensible-whole-program|modify-stack-limit|minimal|w|disable-warnings|Werror|W\w*|"
+    r"diag-\w+|err-no|display-error-number|no-display-error-number|brief-diagnostics|opt-info|"
+    r"optimization-info|version-ident|builtin-move-forward|builtin-initializer-list|pch|"
+    r"no-source-include|jump-table-density|frandom-seed|random-seed|time|fdevice-\w[\w-]*)"
+    r"(=.*)?"
 )
+_TWO_WORDS = re.compile(r"-[DUI]|--?(arch|gpu-architecture|std|maxrregcount|Xptxas|ptxas-options)")
 
 
 ARCH = "sm_90"  # the GPU that a source is compiled for, where nothing else is asked
@@ -137,11 +145,11 @@ def version(compiler: tuple[str, ...]) -> str:
 
 def check_options(options: Sequence[str]) -> list[str]:
     """The options that mean something here; ValueError for one that is not known."""
-    kept, known = [], tuple(options)
-    for option in known:
+    kept = []
+    for option in in_one_word(options):
         if option.startswith(PASSED):
             kept.append(option)
-        elif not option.startswith(IGNORED):
+        elif not IGNORED.fullmatch(option):
             raise ValueError(
                 f"options: {option!r} is not known here; -D, -U and -I are passed on, "
                 "-std and NVRTC's options for tuning are taken and change nothing on a CPU"
@@ -149,17 +157,38 @@ def check_options(options: Sequence[str]) -> list[str]:
     return kept
 
 
+def in_one_word(options: Sequence[str]) -> tuple[str, ...]:
+    """("-DN=4", "-arch=sm_80") of ("--define-macro=N=4", "-arch", "sm_80")."""
+    made: list[str] = []
+    words = [word.strip() for word in options]
+    while words:
+        word = words.pop(0)
+        if _TWO_WORDS.fullmatch(word) and words:
+            word += ("" if word in PASSED else "=") + words.pop(0)
+        name, _, value = word.partition("=")
+        made.append(LONG[name] + value if name in LONG else re.sub(r"^(-[DUI])\s+", r"\1", word))
+    return tuple(made)
+
+
 def architecture(options: Sequence[str]) -> str | None:
     """ "sm_90" of ("-arch=sm_90",) or ("--gpu-architecture=compute_90",); None without one."""
     pattern = r"(?:-arch|--gpu-architecture)=(?:sm|compute)_(\d+)[af]?"
-    numbers = [match[1] for match in (re.fullmatch(pattern, option) for option in options) if match]
+    matches = (re.fullmatch(pattern, option) for option in in_one_word(options))
+    numbers = [match[1] for match in matches if match]
     return f"sm_{numbers[-1]}" if numbers else None
 
 
 def seen(options: Sequence[str], arch: str) -> tuple[str, ...]:
     """The options for what reads a source: with what NVIDIA's compiler defines by itself."""
-    own = (f"-D{name}={value}" for name, value in preprocessor.predefined(arch).items())
-    return (*own, *options)
+    given = in_one_word(options)
+    defined = preprocessor.predefined(arch, standard(given))
+    return (*(f"-D{name}={value}" for name, value in defined.items()), *given)
+
+
+def standard(options: Sequence[str]) -> str:
+    """ "c++20" where it is asked for; else "c++17", for older ones too."""
+    asked = [option for option in in_one_word(options) if re.match(r"--?std=", option)]
+    return "c++20" if asked and re.search(r"\+\+2[0a]$", asked[-1]) else "c++17"
 
 
 @dataclass(frozen=True)
@@ -186,6 +215,13 @@ class Job:
         """Those of the scheduler and of the kernel alike."""
         return [*COMMON, *(CHECKED if self.checked else FAST)]
 
+    @property
+    def flags_of_kernel(self) -> list[str]:
+        """Those of the kernel alone. -D and -U come behind our own headers: see `_macros`."""
+        early = ("-I", "-DCUDA_ON_CPU", "-DNDEBUG")  # what our headers ask for
+        given = [option for option in self.options if option.startswith(early)]
+        return [f"-std={standard(self.given)}", *WARNINGS, *given, "-I", str(NATIVE / "include")]
+
     def command(self, *words: str | Path) -> list[str]:
         """The compiler with these words behind it."""
         return [*self.compiler, *map(str, words)]
@@ -196,6 +232,7 @@ class Job:
             self.code,
             self.expressions,
             self.seen,
+            standard(self.given),
             self.included,
             self.nvrtc,
         )
@@ -231,8 +268,7 @@ def build(
 
 def folders(options: Sequence[str]) -> list[Path]:
     """Those of -I, in their order."""
-    joined = "\0".join(options).replace("-I\0", "-I").split("\0")
-    return [Path(option[2:].strip()) for option in joined if option.startswith("-I")]
+    return [Path(option[2:]) for option in in_one_word(options) if option.startswith("-I")]
 
 
 def included(code: str, options: Sequence[str]) -> dict[Path, bytes]:
@@ -263,9 +299,13 @@ def variable_memory(library: ctypes.CDLL, number: int) -> tuple[int, int, bool]:
     return address(), size(), bool(getattr(library, f"global_fixed_{number}")())
 
 
+def _files_of(folder: Path) -> list[Path]:
+    return [file for file in folder.rglob("*") if file.is_file()]
+
+
 @functools.cache
 def _own_files() -> bytes:
-    files = sorted([*NATIVE.glob("*.h"), *NATIVE.glob("*.cpp"), *NATIVE.glob("include/**/*.*h")])
+    files = sorted([*NATIVE.glob("*.h"), *NATIVE.glob("*.cpp"), *_files_of(NATIVE / "include")])
     return b"".join(
         f.read_bytes()
         for f in [
@@ -283,20 +323,27 @@ def _own_files() -> bytes:
 
 def _make(folder: Path, job: Job) -> Path:
     variables = source.global_variables(job.code, job.seen)
-    ends = [f"CUDA_ON_CPU_KERNEL({i}, {name})" for i, name in enumerate(job.expressions)]
+    known = source.kernels(job.code, job.seen)
+    inside = {
+        name: k.space for name, k in known.items() if k.extern_c
+    }  # a GPU finds it by its name
+    full = [inside.get(name, "") + name for name in job.expressions]
+    ends = [f"CUDA_ON_CPU_KERNEL({i}, {name})" for i, name in enumerate(full)]
     ends += [f"CUDA_ON_CPU_GLOBAL({i}, {v.name})" for i, v in enumerate(variables)]
     head = [f'#include "{(NATIVE / "cuda_on_cpu.h").as_posix()}"']
     # Our own std is not the source's, and the host's macros are not either.
     head += ["#undef std", "#define std cuda_on_cpu_own_std"]
     ends = ["#undef std", "#define std cuda_on_cpu_std", *ends]
     head += [f"#undef {name}" for name in preprocessor.HOST]
-    for name, value in preprocessor.predefined(job.arch).items():
+    for name, value in preprocessor.predefined(job.arch, standard(job.given)).items():
         head += [f"#undef {name}", f"#define {name} {value}"]
     ends += _bounds(job)
+    head += _macros(job)
+    if re.search(r"\bwarpSize\s*=[^=]|\b(int|unsigned|auto|size_t)\s+warpSize\b", job.code):
+        head.append("#undef warpSize")  # the source has one of its own
     # A kernel may be called as a function of the C library is, which the linker would mix up:
     # `index`, `exp`. (No such function is called as a member of a struct: `x`, `z`.)
-    named = (k.name for k in source.kernels(job.code, job.seen).values() if k.extern_c)
-    extern_c = [n for n in named if not re.search(rf"(\.|->)\s*{n}\b", job.code)]
+    extern_c = [n for n in inside if not re.search(rf"(\.|->)\s*{n}\b", job.code)]
     head += [f"#define {name} cuda_kernel_{name}" for name in extern_c] + ['#include "kernel.cu"']
     rewritten = rewrite(job.code, job.seen)
     (folder / "kernel.cu").write_text(rewritten, encoding="utf-8")
@@ -312,13 +359,34 @@ def _make(folder: Path, job: Job) -> Path:
     return library
 
 
+def _macros(job: Job) -> list[str]:
+    """What -D and -U say, behind our own headers, which may use any of those names."""
+    found = tokens(job.code, job.seen)
+    named = [host.included_name(job.code, token) for token in found]
+    own = dict.fromkeys(name for name in named if name in host.HEADERS)
+    theirs = folders(job.options)
+    lines = [f"#include <{n}>" for n in own if not any((f / n).is_file() for f in theirs)]
+    for option in job.options:
+        name, _, value = option[2:].partition("=")
+        if option.startswith(("-D", "-U")) and not name.startswith("CUDA_ON_CPU"):
+            lines.append(f"#undef {name.partition('(')[0]}")
+        if option.startswith("-D") and not name.startswith("CUDA_ON_CPU"):
+            lines.append(f"#define {name} {value if '=' in option else 1}")
+    return lines
+
+
 def _refusals(job: Job) -> list[str]:
     """What a GPU's compiler says against the source, where NVRTC is installed: words, no more."""
-    theirs = re.search(r'#\s*include\s*[<"](cupy|thrust)/', job.code)  # headers that CuPy brings
+    # Headers that come with CuPy, or need some that do: NVRTC's own wheel lacks them.
+    brought = r'#\s*include\s*[<"](cupy/|thrust/|cub/|cuda/|cooperative_groups|cuda\.h|cuda_pip)'
+    theirs = re.search(brought, job.code)
     if not job.checked or not job.nvrtc or theirs:
         return []
-    options = [*job.options, *(o for o in job.given if o in host.AS_DEVICE)]
-    return nvrtc.compile_check(job.code, job.expressions, f"compute_{job.arch[3:]}", options).errors
+    own = [f"-std={standard(job.given)}", *(o for o in job.given if o in host.AS_DEVICE)]
+    options = [*job.options, *own]
+    known = source.kernels(job.code, job.seen)
+    named = [e for e in job.expressions if not (e in known and known[e].extern_c)]
+    return nvrtc.compile_check(job.code, named, f"compute_{job.arch[3:]}", options).errors
 
 
 def _warnings(said: str) -> list[str]:
@@ -360,14 +428,7 @@ def _bounds(job: Job) -> list[str]:
 
 def _compile(folder: Path, job: Job) -> str:
     """Make kernel.o; what the compiler says."""
-    words = [
-        *job.flags,
-        *WARNINGS,
-        *job.options,
-        "-I",
-        str(NATIVE / "include"),
-        str(folder / "kernel.cpp"),
-    ]
+    words = [*job.flags, *job.flags_of_kernel, str(folder / "kernel.cpp")]
     made = folder / "kernel.o"
     if not job.checked:
         return _run(job.command(*words, "-c", "-o", made), job.code)
@@ -428,7 +489,7 @@ _OURS = re.compile(r"\bcuda_(kernel|shared)_")  # names in the translated source
 def _runtime(job: Job) -> list[Path]:
     """The scheduler, and for checked mode the recorder: compiled once, whatever the kernel."""
     files = ["scheduler.cpp", "recorder.cpp"] if job.checked else ["scheduler.cpp"]
-    flags = ["-w", *("-O2" if flag == "-O1" else flag for flag in job.flags)]
+    flags = ["-w", "-std=c++17", *("-O2" if flag == "-O1" else flag for flag in job.flags)]
 
     def make(folder: Path) -> None:
         for file in files:

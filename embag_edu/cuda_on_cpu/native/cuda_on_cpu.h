@@ -111,6 +111,8 @@ CUDA_ON_CPU_VECTORS(short, short)                  CUDA_ON_CPU_VECTOR4(short, sh
 CUDA_ON_CPU_VECTORS(ushort, unsigned short)        CUDA_ON_CPU_VECTOR4(ushort, unsigned short)
 CUDA_ON_CPU_VECTORS(int, int)                      CUDA_ON_CPU_VECTOR4(int, int)
 CUDA_ON_CPU_VECTORS(uint, unsigned)                CUDA_ON_CPU_VECTOR4(uint, unsigned)
+CUDA_ON_CPU_VECTORS(long, long)                    CUDA_ON_CPU_WIDE4(long, long)
+CUDA_ON_CPU_VECTORS(ulong, unsigned long)          CUDA_ON_CPU_WIDE4(ulong, unsigned long)
 CUDA_ON_CPU_VECTORS(longlong, long long)           CUDA_ON_CPU_WIDE4(longlong, long long)
 CUDA_ON_CPU_VECTORS(ulonglong, unsigned long long) CUDA_ON_CPU_WIDE4(ulonglong, unsigned long long)
 CUDA_ON_CPU_VECTORS(float, float)                  CUDA_ON_CPU_VECTOR4(float, float)
@@ -353,15 +355,21 @@ CUDA_ON_CPU_ATOMIC(atomicOr, U(old | v), int, unsigned, unsigned long long, long
 CUDA_ON_CPU_ATOMIC(atomicXor, U(old ^ v), int, unsigned, unsigned long long, long long)
 CUDA_ON_CPU_ATOMIC(atomicInc, old >= v ? U(0) : U(old + 1), unsigned)
 CUDA_ON_CPU_ATOMIC(atomicDec, old == U(0) || old > v ? v : U(old - 1), unsigned)
-template <class T, cuda_on_cpu::OneOf<T, int, unsigned, unsigned long long, unsigned short> = 0>
-CUDA_ON_CPU_HERE std::remove_cv_t<T> atomicCAS(T* address, cuda_on_cpu::Same<std::remove_cv_t<T>> compare, cuda_on_cpu::Same<std::remove_cv_t<T>> v, line_now) {
-  using U = std::remove_cv_t<T>;
-  cuda_on_cpu::compares(address, sizeof(T), &compare);
-  cuda_on_cpu::touch_atomic(address, sizeof(T), line);
-  U old = cuda_on_cpu::atomic_update((U*)address, [=](U o) -> U { return cuda_on_cpu::equal_bits<U>(o, compare) ? v : o; });
-  if (!cuda_on_cpu::equal_bits<U>(old, compare)) cuda_on_cpu::yield();  // so that a spin lock ends
+namespace cuda_on_cpu {
+template <class T, class U> CUDA_ON_CPU_HERE inline U compare_and_swap(T* address, U compare, U v, Scope scope, int line) {
+  compares(address, sizeof(T), &compare);
+  touch_atomic(address, sizeof(T), line, scope);
+  U old = atomic_update((U*)address, [=](U o) -> U { return equal_bits<U>(o, compare) ? v : o; });
+  if (!equal_bits<U>(old, compare)) yield();  // so that a spin lock ends
   return old;
 }
+}  // namespace cuda_on_cpu
+#define CUDA_ON_CPU_CAS(NAME, SCOPE)                                                               \
+  template <class T, cuda_on_cpu::OneOf<T, int, unsigned, unsigned long long, unsigned short> = 0> \
+  CUDA_ON_CPU_HERE std::remove_cv_t<T> NAME(T* address, cuda_on_cpu::Same<std::remove_cv_t<T>> compare, cuda_on_cpu::Same<std::remove_cv_t<T>> v, line_now) { \
+    return cuda_on_cpu::compare_and_swap(address, compare, v, cuda_on_cpu::SCOPE, line);           \
+  }
+CUDA_ON_CPU_CAS(atomicCAS, ON_DEVICE) CUDA_ON_CPU_CAS(atomicCAS_block, IN_BLOCK) CUDA_ON_CPU_CAS(atomicCAS_system, ON_DEVICE)
 // Of two or four values each is added atomically, the whole is not: the GPU says the same.
 namespace cuda_on_cpu {
 template <class T> T add_to(T* address, T v) { return atomic_update(address, [v](T old) -> T { return T(old + v); }); }
@@ -382,7 +390,7 @@ CUDA_ON_CPU_HERE inline float4 atomicAdd(float4* p, float4 v, line_now) {
 namespace cuda_on_cpu {
 template <class T, OneOf<std::remove_cv_t<T>, char, signed char, unsigned char, short, unsigned short, int, unsigned, long, unsigned long, long long,
                          unsigned long long, float, double, char2, char4, uchar2, uchar4, short2, short4, ushort2, ushort4, int2, int4, uint2, uint4,
-                         longlong2, ulonglong2, float2, float4, double2, __half, __half2, __nv_bfloat16, __nv_bfloat162> = 0>
+                         long2, ulong2, longlong2, ulonglong2, float2, float4, double2, __half, __half2, __nv_bfloat16, __nv_bfloat162> = 0>
 CUDA_ON_CPU_HERE constexpr const T* loadable(const T* p) { return p; }
 }  // namespace cuda_on_cpu
 #define __ldg(p) (*cuda_on_cpu::loadable(p))
@@ -503,11 +511,9 @@ template <class T> CUDA_ON_CPU_HERE T cuda_on_cpu_dot(unsigned a, unsigned b, T 
 }
 inline int __dp4a(int a, int b, int c) { return cuda_on_cpu_dot((unsigned)a, (unsigned)b, c); }
 inline unsigned __dp4a(unsigned a, unsigned b, unsigned c) { return cuda_on_cpu_dot(a, b, c); }
-inline float __int2float_rn(int i) { return (float)i; }
-inline float __uint2float_rn(unsigned i) { return (float)i; }
-inline float __ll2float_rn(long long i) { return (float)i; }
-inline float __double2float_rn(double d) { return (float)d; }
-inline double __int2double_rn(int i) { return (double)i; }
+#ifndef CUDA_ON_CPU_RUNTIME
+#include "cuda_intrinsics.h"
+#endif
 // ---- asynchronous copies (cuda_pipeline.h): nothing arrives before the wait that waits for it --------------
 namespace cuda_on_cpu {
 void copy_later(void* shared, const void* global, size_t bytes, size_t zeros, int line);
@@ -536,6 +542,11 @@ CUDA_ON_CPU_TYPE(float, "float32") CUDA_ON_CPU_TYPE(double, "float64")
 CUDA_ON_CPU_TYPE(__half, "float16") CUDA_ON_CPU_TYPE(__nv_bfloat16, "bfloat16")
 CUDA_ON_CPU_TYPES(char, "int8") CUDA_ON_CPU_TYPES(uchar, "uint8") CUDA_ON_CPU_TYPES(short, "int16")
 CUDA_ON_CPU_TYPES(ushort, "uint16") CUDA_ON_CPU_TYPES(int, "int32") CUDA_ON_CPU_TYPES(uint, "uint32")
+#if __SIZEOF_LONG__ == 8
+CUDA_ON_CPU_TYPES(long, "int64") CUDA_ON_CPU_TYPES(ulong, "uint64")
+#else
+CUDA_ON_CPU_TYPES(long, "int32") CUDA_ON_CPU_TYPES(ulong, "uint32")
+#endif
 CUDA_ON_CPU_TYPES(longlong, "int64") CUDA_ON_CPU_TYPES(ulonglong, "uint64")
 CUDA_ON_CPU_TYPES(float, "float32") CUDA_ON_CPU_TYPES(double, "float64")
 

@@ -830,6 +830,8 @@ static void many(const void* address, size_t bytes, Kind kind, const void* pc) {
   CUDA_ON_CPU_HOOK(read, N, READS) CUDA_ON_CPU_HOOK(write, N, WRITES)                                                           \
   CUDA_ON_CPU_HOOK(volatile_read, N, LOOKS) CUDA_ON_CPU_HOOK(volatile_write, N, STORES)
 CUDA_ON_CPU_HOOKS(1) CUDA_ON_CPU_HOOKS(2) CUDA_ON_CPU_HOOKS(4) CUDA_ON_CPU_HOOKS(8) CUDA_ON_CPU_HOOKS(16)
+CUDA_ON_CPU_EXPORT void __tsan_vptr_update(void* a, void*) { record_as(a, 8, WRITES, 0, __builtin_return_address(0)); }
+CUDA_ON_CPU_EXPORT void __tsan_vptr_read(void* a) { record_as(a, 8, READS, 0, __builtin_return_address(0)); }
 CUDA_ON_CPU_EXPORT void __tsan_init() {}
 CUDA_ON_CPU_EXPORT void __tsan_func_entry(void*) {}
 CUDA_ON_CPU_EXPORT void __tsan_func_exit() {}

@@ -347,6 +347,12 @@ void finish_copies(unsigned batches_left, int line) {
   t.n_copies = kept;
 }
 
+enum Space { GLOBAL_SPACE, SHARED_SPACE, LOCAL_SPACE };
+Space space_of(const void* address) {
+  if ((uint64_t)address - (uint64_t)core.shared < 3 * SHARED_BYTES) return SHARED_SPACE;
+  Fiber* fiber = core.quick ? starting : me().fiber;
+  return holds(*fiber, (uint64_t)address) ? LOCAL_SPACE : GLOBAL_SPACE;
+}
 bool on_stack(const Thread& thread, uint64_t address) { return holds(*thread.fiber, address); }
 
 // ---- a block ------------------------------------------------------------------------------------------------

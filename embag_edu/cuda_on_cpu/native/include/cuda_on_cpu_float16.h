@@ -7,6 +7,8 @@
 #define std cuda_on_cpu_std
 
 struct __half_raw { unsigned short x; };
+struct __half2_raw { unsigned short x, y; };
+struct __nv_bfloat162_raw { unsigned short x, y; };
 struct __nv_bfloat16_raw { unsigned short x; };
 
 namespace cuda_on_cpu {
