@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from embag_edu.course import workbook
 from embag_edu.course.exercise import UnknownExercise, find
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
@@ -31,9 +32,7 @@ LEFTOVERS = ("BEGIN SOLUTION", "END SOLUTION", "BEGIN HIDDEN TESTS", "END HIDDEN
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 NAMED = re.compile(r"""\b(?:check|hint)\(\s*["'](\d\d\.\w+)["']""")
 CHECKED = re.compile(r"""\bcheck\(\s*["'](\d\d\.\w+)["']""")
-CLONE = Path(__file__).parents[2] / "book"
-# From a wheel, the book lies in the package.
-BOOK = CLONE if (CLONE / "solutions").is_dir() else Path(__file__).parents[1] / "_book"
+BOOK = workbook.BOOK
 
 Notebook = dict[str, Any]
 Cell = dict[str, Any]
@@ -319,7 +318,7 @@ def main(argv: list[str] | None = None) -> int:
     if unknown or len(folders) > 1:
         print("usage: python -m embag_edu exercises [--check] [BOOK_FOLDER]")
         return 2
-    book = Path(folders[0]) if folders else CLONE
+    book = Path(folders[0]) if folders else workbook.CLONE
     if not (book / "solutions").is_dir():
         print(f"There is no folder {book / 'solutions'}. Run this in a clone of the book.")
         return 2

@@ -280,7 +280,7 @@ def main(words: list[str]) -> int:
     if words:
         print("usage: python -m embag_edu progress")
         return 0 if words in (["-h"], ["--help"]) else 2
-    usual = workbook.copy_of(notebooks.BOOK.parent)
+    usual = workbook.own_copy()
     print(Progress(workbook.folder() or (usual if (usual / workbook.RECORD).is_file() else None)))
     return 0
 

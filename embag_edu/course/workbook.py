@@ -25,6 +25,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+CLONE = Path(__file__).resolve().parents[2] / "book"
+# From a wheel, the book lies in the package.
+BOOK = CLONE if (CLONE / "solutions").is_dir() else Path(__file__).resolve().parents[1] / "_book"
 RECORD = ".embag_edu.json"
 ABOUT = "What was copied from book/, by hash. Do not edit; without this file nothing is lost."
 # {file: {"book": hash of the bytes that were copied, "known": hashes of what the book had written
@@ -285,19 +288,22 @@ def copy_of(root: Path) -> Path:
     return Path(os.environ.get("EMBAG_BOOK") or root / "my_book").resolve()
 
 
+def own_copy() -> Path:
+    """Where it belongs here: beside the book of a clone; without one, in the current folder."""
+    return copy_of(CLONE.parent) if BOOK == CLONE else folder() or copy_of(Path.cwd())
+
+
 def main(words: list[str]) -> int:
     """`book`: make or renew the working copy; its folder is printed, all else goes to stderr."""
-    root = Path(__file__).resolve().parents[2]
     if words:
         print("usage: python -m embag_edu book", file=sys.stderr)
         return 0 if words in (["-h"], ["--help"]) else 2
     try:
-        if not (root / "book").is_dir():
-            raise NotCopied(f"There is no folder {root / 'book'}: run this in a clone of the book.")
-        told = renew(root / "book", copy_of(root))
+        copy = own_copy()
+        told = renew(BOOK, copy)
     except NotCopied as error:
         print(error, file=sys.stderr)
         return 1
     print(*told, sep="\n", end="\n" if told else "", file=sys.stderr)
-    print(copy_of(root))
+    print(copy)
     return 0
