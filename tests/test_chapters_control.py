@@ -278,8 +278,11 @@ def test_colors_flip_on_paper_and_stay_on_a_cell():
     assert f'fill="{style.INK.upper()}"' in one
     assert 'fill="var(--e-ink)"' in two and 'fill="var(--e-l2)"' in below
     assert web.themed(style.AMBER.upper()) == style.AMBER.upper()
+    for bar in ('style="fill: {}"', '<rect width="9" fill="{}"', '<text style="fill: {}">'):
+        variable = "var(--e-l2)" if "text" in bar else "var(--e-f2)"
+        assert web.themed(bar.format(style.TEAL)) == bar.format(variable)
     colors = (BOOK.parent / "embag_edu/web/static/colors.css").read_text(encoding="utf-8")
-    for variable in {*web.VARIABLES.values(), "edge"}:
+    for variable in {*web.VARIABLES.values(), *web.PAINTS.values(), "edge"}:
         assert colors.count(f"--e-{variable}:") == 3  # light, dark, dark by the system
 
 

@@ -37,6 +37,8 @@ VARIABLES = {  # the colors that a page swaps in the dark, by the names of its C
     for number, color in enumerate(style.COLORS)
     for shade in (color, style.dark(color))
 }
+PAINTS = {color: f"f{number}" for number, color in enumerate(style.COLORS)}
+PAINTED = re.compile(r'(<text[^>]*>)|(fill: |<rect [^>]*fill=")(#[0-9a-f]{6})\b')
 SAME = 'autocomplete="off"'  # a page that is loaded again begins at the start
 SWAPPED = re.compile(r"#[0-9a-f]{6}\b")  # in lower case: see `embag_edu.chapters.board`
 
@@ -61,14 +63,19 @@ class Packed(NamedTuple):
 
 @cache
 def themed(svg: str) -> str:
-    """SVG whose colors follow the page's theme."""
+    """SVG whose colors follow the page's theme.
+
+    What matplotlib has painted (bars, marks) gets other variables than lines and letters: those of
+    the light theme are the colors themselves, where letters need darker ones.
+    """
+    svg = PAINTED.sub(lambda found: found[1] or found[2] + _variable(found, 3, PAINTS), svg)
     svg = svg.replace(f'stroke="{style.PAPER}"', 'stroke="var(--e-edge)"')
     return SWAPPED.sub(_variable, svg)
 
 
-def _variable(found: re.Match[str]) -> str:
-    name = VARIABLES.get(found[0])
-    return f"var(--e-{name})" if name else found[0]
+def _variable(found: re.Match[str], group: int = 0, names: Mapping[str, str] = VARIABLES) -> str:
+    name = names.get(found[group])
+    return f"var(--e-{name})" if name else found[group]
 
 
 def control_of(bundle: Mapping[str, Any]) -> Control:
