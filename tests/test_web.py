@@ -74,6 +74,7 @@ FAULTS = {
     '<img src="two.html">': "a picture without words",
     '<svg role="img"></svg>': "a picture without words",
     '<script src="https://example.org/x.js"></script>': "asks another host",
+    '<svg><image xlink:href="dta:image/png;base64,x"/></svg>': "leads nowhere",
     '<link rel="stylesheet" href="//example.org/x.css">': "asks another host",
 }
 

@@ -174,7 +174,7 @@ def inline(svg: str, alt: str, width: str, number: int) -> str:
     """An SVG in the page itself, where it takes the page's colors. Its ids get a number."""
     drawn = re.sub(r"^.*?<svg", "<svg", svg, count=1, flags=re.S)
     drawn = re.sub(r"\s*<(title|metadata)>.*?</\1>", "", drawn, flags=re.S)
-    drawn = re.sub(r'((?: id=|href=|url\()"?#?)(?=[A-Za-z])', rf"\1p{number}-", drawn)
+    drawn = re.sub(r'( id="|href="#|url\(#)', rf"\1p{number}-", drawn)
     head = re.sub(r' (width|height|role|aria-label)="[^"]*"', "", drawn[: drawn.index(">")])
     head = head.replace("<svg", f'<svg role="img" aria-label="{alt}" style="width: {width}"', 1)
     lines = (head + drawn[drawn.index(">") :]).splitlines()

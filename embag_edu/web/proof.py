@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-FETCHED = {"src", "poster", "data"}  # attributes that a browser follows by itself
+FETCHED = {"src", "poster", "data", "xlink:href"}  # attributes that a browser follows by itself
 IN_CSS = re.compile(r"(?:url\(|@import)\s*[\"']?(https?:)?//")
 
 
@@ -62,7 +62,7 @@ def led(address: str, path: Path, pages: dict[Path, Page]) -> bool:
     """Whether an address on the page `path` leads somewhere; one of another host is believed."""
     split = urlsplit(address)
     if split.scheme or split.netloc:
-        return True
+        return bool(split.netloc) or split.scheme in ("mailto", "data")
     target = (path.parent / unquote(split.path)).resolve() if split.path else path
     if not split.fragment:
         return target.exists()
