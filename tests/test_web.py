@@ -126,6 +126,15 @@ def test_a_folder_that_is_no_site_is_left_alone(tmp_path, capsys):
     assert "mine.txt" in str(list(tmp_path.iterdir())) and "site" in capsys.readouterr().out
 
 
+def test_links_to_other_sites_are_asked_only_where_there_is_a_network(monkeypatch, capsys):
+    answers = {"https://a.b": "", "https://c.d": "HTTP Error 404: Not Found"}
+    monkeypatch.setattr(proof, "_reason", answers.get)
+    assert build.ask(list(answers)) == 1
+    assert capsys.readouterr().out == "https://c.d: HTTP Error 404: Not Found\n"
+    assert build.ask(["https://a.b"]) == 0
+    assert build.ask(["https://c.d"]) == 0 and "is there a network?" in capsys.readouterr().out
+
+
 # ---- Every page, in a browser ----
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")

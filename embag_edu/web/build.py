@@ -130,9 +130,10 @@ def build(site: Path) -> int:
 
 
 def main(words: list[str] | None = None) -> int:
-    """`web [--build-only | --links]`: build, then serve until Ctrl-C."""
+    """`web [--build-only | --links]`: build, then serve until Ctrl-C, or ask the linked sites."""
     parser = argparse.ArgumentParser(prog="python -m embag_edu web", description=__doc__)
     parser.add_argument("--build-only", action="store_true", help="build, for hosting")
+    parser.add_argument("--links", action="store_true", help="ask the sites that are linked to")
     options = parser.parse_args(words)
     begin = time.monotonic()
     if build(SITE):
@@ -141,7 +142,19 @@ def main(words: list[str] | None = None) -> int:
     size = sum(path.stat().st_size for path in files) / 1e6
     pages = sum(path.suffix == ".html" for path in files)
     print(f"{pages} pages, {size:.1f} MB, in {time.monotonic() - begin:.0f} s: site/index.html")
+    if options.links:
+        return ask(proof.outside(SITE))
     return 0 if options.build_only else serve(SITE)
+
+
+def ask(addresses: list[str]) -> int:
+    """Say which addresses of other sites do not answer; the exit status."""
+    silent = proof.unreached(addresses)
+    if len(silent) == len(addresses):
+        print(f"None of {len(addresses)} links could be tried: is there a network?")
+        return 0
+    print("\n".join(silent) or f"All {len(addresses)} links to other sites answer.")
+    return 1 if silent else 0
 
 
 def serve(site: Path) -> int:

@@ -28,6 +28,11 @@ LINK = re.compile(r"(?<=\]\()([^()\s#:]+)(?=[#)])")  # the file in [words](file#
 IMAGE = re.compile(r'<img alt="([^"]*)" width="(\d+)" src="data:image/svg\+xml;base64,([^"]+)">')
 DRAWN = re.compile(r"!\[([^\]]+)\]\(([^)\s]+\.svg)\)")  # an image of Markdown
 
+HERE = (  # what a page of exercises cannot do
+    "*On this page you can read the exercises; below each check its hints open one by one. To write"
+    " answers and have them checked, open your copy of the book: `python run.py book`.*"
+)
+
 Notebook = dict[str, Any]
 
 
@@ -125,7 +130,7 @@ def exercises(notebook: Notebook, path: Path) -> Notebook:
             cell["metadata"]["tags"] = ["hide-input"]
         for name in checked_names(cell) if code else ():
             cells.append(nbformat.v4.new_markdown_cell(_hints(find(name).hints)))
-    notebook["cells"] = cells
+    notebook["cells"] = [cells[0], nbformat.v4.new_markdown_cell(HERE), *cells[1:]]
     return notebook
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
+from urllib.request import Request, urlopen
 
 FETCHED = {"src", "poster", "data", "xlink:href"}  # attributes that a browser follows by itself
 IN_CSS = re.compile(r"(?:url\(|@import)\s*[\"']?(https?:)?//")
@@ -75,3 +78,20 @@ def outside(site: Path) -> list[str]:
     for path in site.rglob("*.html"):
         found |= set(Page(path.read_text(encoding="utf-8")).links)
     return sorted(address for address in found if urlsplit(address).scheme in ("http", "https"))
+
+
+def unreached(addresses: list[str]) -> list[str]:
+    """Those of the addresses that do not answer, with the reason. It takes a network."""
+    with ThreadPoolExecutor(8) as pool:
+        reasons = list(pool.map(_reason, addresses))
+    return [f"{a}: {reason}" for a, reason in zip(addresses, reasons, strict=True) if reason]
+
+
+def _reason(address: str) -> str:
+    try:
+        with urlopen(Request(address, headers={"User-Agent": "embag_edu"}), timeout=30):
+            return ""
+    except HTTPError as error:  # some sites answer only to browsers
+        return "" if error.code in (403, 405, 429) else str(error)
+    except OSError as error:
+        return str(error)
