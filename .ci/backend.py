@@ -17,7 +17,10 @@ from setuptools.build_meta import (  # noqa: F401 (pip looks for them here)
     prepare_metadata_for_build_wheel,
 )
 
-KEPT = ("*.ipynb", "images/*", "pages/*.md", "results/*", "solutions/*.ipynb", "exercises/*.ipynb")
+KEPT = (
+    "*.ipynb", "images/*", "pages/*.md", "results/*", "solutions/*.ipynb", "exercises/*.ipynb",
+    "teaching/AGENTS.md",
+)  # fmt: skip
 
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):

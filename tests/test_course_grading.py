@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import json
 import re
+import subprocess
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from embag_edu.course import (
     Exercise,
     ExerciseFailed,
     box,
+    by_hand,
     check,
     command,
     exercises,
+    frozen,
     grading,
     hand_ins,
     marking,
@@ -436,6 +439,65 @@ def test_marks_by_what_was_handed_out(tmp_path, monkeypatch, capsys):
     assert re.search(r"total +2 / 2", shown) and "01.predict" not in shown
     assert grading.main([str(right), "--release", str(tmp_path)]) == 2
     assert "no release" in capsys.readouterr().err
+
+
+@pytest.fixture
+def changed(tmp_path, monkeypatch):
+    """A release by a package in which offsets began at 1, and its copy beside it."""
+    monkeypatch.setattr(release, "refuse_solutions", lambda *_: None)  # which knows all chapters
+    write(tmp_path / "book" / "solutions" / "01_bags.ipynb", SOLVED)
+    files, name = frozen.package(), "embag_edu/chapters/ch01/exercises.py"
+    old, new = b"starts, position = [], 0", b"starts, position = [], 1"
+    assert files[name].count(old) == 1
+    files[name] = files[name].replace(old, new)
+    made = release.made(tmp_path / "book", [])
+    record = json.loads(made[release.RECORD]) | {"package": frozen.digest(files)}
+    made[release.RECORD] = json.dumps(record).encode()
+    release.write(made, tmp_path / "week1.zip")
+    frozen.write(files, tmp_path / "week1.frozen.zip")
+    return tmp_path / "week1.zip"
+
+
+def test_a_term_is_stable(changed, tmp_path, capfd):
+    """The check of the hand-out counts; what a newer one changes is named, and set by hand."""
+    at_one = "def offsets(lengths):\n    return [1 + sum(lengths[:b]) for b in range(len(lengths))]"
+    write(tmp_path / "in" / "ann.ipynb", handed_in(answer=at_one))
+    write(tmp_path / "in" / "bob.ipynb", SOLVED)
+    out, hand = tmp_path / "marks.csv", tmp_path / "hand.csv"
+    words = [str(tmp_path / "in"), "--release", str(changed), "--csv", str(out), "--jobs", "2"]
+    assert grading.main(words) == 0
+    points = {m.student: m.points for m in marks.read_marks(out) if m.exercise == "01.offsets"}
+    assert points == {"ann": 2, "bob": 0}
+    said = capfd.readouterr().out.partition(grading.CHANGED)[2].splitlines()[2:]
+    assert [re.split(r"\s{2,}", line)[:4] for line in said] == [
+        ["ann", "01.offsets", "2 of 2", "0"], ["bob", "01.offsets", "0 of 2", "2"],
+    ]  # fmt: skip
+    assert command.main(["by-hand", str(out), str(hand)]) == 0
+    with open(hand, "a", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerow(["bob", "", "01.offsets", "2", "", "2", "By today's check."])
+    full = {f.mark.student: f for f in by_hand.gathered([out], hand) if f.mark.out_of == 2}
+    assert full["bob"].mark.points == 2 and full["bob"].comment == "By today's check."
+    assert full["ann"].mark.points == 2
+
+
+@pytest.mark.parametrize("what", ["missing", "another", "no zip"])
+def test_nothing_is_marked_by_another_package_than_that_of_the_release(what, changed, capsys):
+    copy = frozen.beside(changed)
+    copy.unlink()
+    if what == "another":
+        frozen.write({"embag_edu/__init__.py": b""}, copy)
+    elif what == "no zip":
+        copy.write_bytes(b"PK")
+    assert grading.main(["x.ipynb", "--release", str(changed)]) == 2
+    said = capsys.readouterr().err
+    assert "is not the copy" in said if what == "another" else "Put week1.frozen.zip back" in said
+
+
+def test_a_copy_that_is_not_the_package_starts_no_other(changed, monkeypatch, capsys):
+    """It once did: 500 processes, each the child of the one before."""
+    monkeypatch.setattr(subprocess, "call", lambda *_, **__: pytest.fail("one more is started"))
+    assert grading.main(["x.ipynb", "--release", str(changed), frozen.COPY]) == 2
+    assert "the copy of the package was not started" in capsys.readouterr().err
 
 
 def test_course_grade_is_the_same_command(capsys):

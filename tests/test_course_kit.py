@@ -68,7 +68,8 @@ def test_release_of_some_exercises_as_a_zip(tmp_path):
     assert command.main(["release", str(out), "--exercises", "03.slope, 05.*"]) == 0
     with zipfile.ZipFile(out) as packed:
         assert packed.namelist() == [
-            "exercises/03_backward.ipynb", "exercises/05_vectorised_backward.ipynb", "release.json",
+            "exercises/03_backward.ipynb", "exercises/05_vectorised_backward.ipynb",
+            "AGENTS.md", "release.json",
         ]  # fmt: skip
     third, fifth = release.originals(out)
     assert [each.name for each in assignments.questions(third)] == ["03.slope"]

@@ -13,12 +13,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from embag_edu.course import box, hand_ins, marking, notebooks, release
+from embag_edu.course import box, frozen, hand_ins, marking, notebooks, release
 from embag_edu.course.hand_ins import HandIn
 from embag_edu.course.marking import Job
 from embag_edu.course.marks import NOTHING, CsvFile, Mark, clean, read_marks, table
@@ -26,6 +27,10 @@ from embag_edu.course.notebooks import Notebook, checked_names, marks
 
 RISK = (
     f"Where the system offers namespaces, {box.SAID[box.NAMESPACES]}. Else {box.SAID[box.PLAIN]}."
+)
+CHANGED = (
+    "The marks are those of the package that made the release. The installed one would give others "
+    "to these answers. To change a mark, add a row for it to the table of `by-hand`."
 )
 SPARE = 60.0  # seconds that a process may take beside its notebook
 
@@ -89,10 +94,12 @@ def original_of(submitted: Notebook, originals: Sequence[Notebook]) -> Notebook:
 
 def mark_apart(job: Job) -> list[Mark]:
     """`marking.mark` in a process of its own. RuntimeError where that does not come to its end."""
-    command = [sys.executable, "-m", "embag_edu.course.marking"]
+    # The package that is grading, not one in the folder that we are in.
+    command = [sys.executable, "-P", "-m", "embag_edu.course.marking"]
+    env = {**os.environ, "PYTHONPATH": str(frozen.PACKAGE.parent)}
     try:
         done = subprocess.run(
-            command, input=json.dumps(dataclasses.asdict(job)), capture_output=True,
+            command, env=env, input=json.dumps(dataclasses.asdict(job)), capture_output=True,
             encoding="utf-8", errors="replace", timeout=job.total + SPARE,
         )  # fmt: skip
         return [Mark(**mark) for mark in json.loads(done.stdout)]
@@ -111,7 +118,8 @@ def main(argv: list[str] | None = None) -> int:
 
     Exit status: 0 when everything was marked, 1 when something was not, 2 for a wrong call.
     """
-    options = _options(sys.argv[1:] if argv is None else argv)
+    argv = sys.argv[1:] if argv is None else argv
+    options = _options(argv)
     try:
         given = options.release
         originals = release.originals(given) if given else handed_out(options.book)
@@ -119,6 +127,8 @@ def main(argv: list[str] | None = None) -> int:
             print(_no_book(options.book), file=sys.stderr)
             return 2
         roster = hand_ins.read_roster(options.roster) if options.roster else {}
+        if given and not frozen.stands_for(release.package_of(given), options.by_the_copy):
+            return _by_both(options, argv, originals, hand_ins.found(options.hand_in, roster))
         resumed = options.resume and Path(options.csv).exists()
         done = [m for m in read_marks(options.csv) if not m.missing] if resumed else []
         out = CsvFile(options.csv, done) if options.csv else None
@@ -136,22 +146,16 @@ def _batch(
     done: Sequence[Mark],
 ) -> int:
     """Mark what is not done yet, write and show everything; the exit status."""
-    protection = box.available()
-    said = f"Handed-in code is run on this machine: {box.SAID[protection]}."
+    said = f"Handed-in code is run on this machine: {box.SAID[box.available()]}."
     print(said, file=sys.stderr)
-    job = partial(Job, seconds=options.seconds, total=options.total, protection=protection)
-    mark = partial(marked, originals=originals, job=job, mark=mark_apart)
     found = hand_ins.found(options.hand_in, roster)
-    kept = {mark.notebook for mark in done}
-    left = [each for each in found if str(each.path) not in kept]
-    paths = {str(each.path) for each in found}
+    paths, kept = {str(each.path) for each in found}, {mark.notebook for mark in done}
     everything = [mark for mark in done if mark.notebook in paths]
-    with ThreadPoolExecutor(options.jobs) as pool:
-        for number, own in enumerate(pool.map(mark, left), len(found) - len(left) + 1):
-            everything += own
-            if out:
-                out.write(own)
-            print(f"{number} of {len(found)}: {_in_short(own)}", file=sys.stderr, flush=True)
+    left = [each for each in found if str(each.path) not in kept]
+    for own in _marked(options, left, originals):
+        everything += own
+        if out:
+            out.write(own)
     absent = [Mark(name, "", NOTHING, 0, 0, "nothing was handed in")
               for name in hand_ins.without_hand_in(found, roster)]  # fmt: skip
     if out:
@@ -160,8 +164,43 @@ def _batch(
     return 1 if any(mark.missing for mark in everything) else 0
 
 
+def _marked(
+    options: argparse.Namespace, left: Sequence[HandIn], originals: Sequence[Notebook]
+) -> Iterator[list[Mark]]:
+    """The marks of each notebook, some at the same time; progress is shown."""
+    job = partial(Job, seconds=options.seconds, total=options.total, protection=box.available())
+    mark = partial(marked, originals=originals, job=job, mark=mark_apart)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for number, own in enumerate(pool.map(mark, left), 1):
+            print(f"{number} of {len(left)}: {_in_short(own)}", file=sys.stderr, flush=True)
+            yield own
+
+
+def _by_both(
+    options: argparse.Namespace,
+    argv: Sequence[str],
+    originals: Sequence[Notebook],
+    found: Sequence[HandIn],
+) -> int:
+    """Mark by the package of the release; then name the answers that the installed one changes."""
+    with tempfile.TemporaryDirectory() as folder:
+        table = options.csv or str(Path(folder) / "marks.csv")
+        with frozen.copy_of(options.release, release.package_of(options.release)) as copy:
+            print("Marked by the package that made the release:", file=sys.stderr, flush=True)
+            status = frozen.grade(copy, [*argv, "--csv", table])
+        then = read_marks(table) if status < 2 else []
+    if status < 2:
+        print("Once more, by the installed package:", file=sys.stderr, flush=True)
+        now = [mark for own in _marked(options, found, originals) for mark in own]
+        changed = frozen.differences(then, now)
+        none = "The installed package, another one, gives the same points."
+        print(f"\n{CHANGED}\n{changed}" if changed else f"\n{none}")
+    return status
+
+
 def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m embag_edu course grade", epilog=RISK)
+    parser.add_argument(frozen.COPY, action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("hand_in", nargs="+", help="handed-in notebooks, or folders of them")
     parser.add_argument("--csv", help="also write the marks to this file, as they come")
     parser.add_argument("--resume", action="store_true", help="keep what stands in that file")

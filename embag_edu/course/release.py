@@ -1,8 +1,9 @@
 """What students get: `python -m embag_edu course release OUT [--exercises 03.slope,05.*]`.
 
-OUT is a folder, or a zip file by its name. Beside the notebooks it holds release.json: the version
-of the package, the questions with their points, and a hash of each cell. So a term is stable:
-`originals` gives the notebooks as they were handed out, and refuses what was changed since.
+OUT is a folder, or a zip file by its name. Beside the notebooks it holds AGENTS.md, and
+release.json: which package made it, the questions with their points, and a hash of each cell. So a
+term is stable: `originals` gives the notebooks as they were handed out, and refuses what was
+changed since; `frozen` keeps the package.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from embag_edu import __version__
-from embag_edu.course import notebooks
+from embag_edu.course import frozen, notebooks
 from embag_edu.course.assignments import Question, question, questions, sections
 from embag_edu.course.exercise import exercises
 from embag_edu.course.notebooks import BEGIN, END, LEFTOVERS, Notebook, ReleaseError, marks, source
 
 RECORD = "release.json"
+AGENTS = "AGENTS.md"  # asks AI helpers of students to hint, and not to solve
 REGION = re.compile(rf"^[^\n]*{BEGIN}[^\n]*\n(.*?)^[^\n]*{END}", re.S | re.M)
 LEAST = 15  # signs, without white space: a shorter text may stand anywhere by chance
 Files = dict[str, bytes]  # name in the release -> what the file holds
@@ -35,7 +37,8 @@ Files = dict[str, bytes]  # name in the release -> what the file holds
 def made(book_dir: str | Path, patterns: list[str], with_solutions: bool = False) -> Files:
     """The files of a release. ReleaseError where nothing fits a pattern, or a solution is found."""
     files: Files = {}
-    record: dict[str, Any] = {"embag_edu": __version__, "questions": {}, "cells": {}}
+    record: dict[str, Any] = {"embag_edu": __version__, "package": frozen.digest(frozen.package()),
+                              "questions": {}, "cells": {}}  # fmt: skip
     unused = set(patterns)
     for path in notebooks.solutions(book_dir):
         solved = notebooks.read(path)
@@ -55,6 +58,7 @@ def made(book_dir: str | Path, patterns: list[str], with_solutions: bool = False
         raise ReleaseError(f"there is no notebook in {Path(book_dir) / 'solutions'}")
     if unused:
         raise ReleaseError(f"no question of {book_dir} is called {', '.join(sorted(unused))}")
+    files[AGENTS] = (notebooks.BOOK / "teaching" / AGENTS).read_bytes()
     files[RECORD] = (json.dumps(record, indent=1) + "\n").encode()
     refuse_solutions({n: b for n, b in files.items() if not n.startswith("solutions/")}, book_dir)
     return files
@@ -167,20 +171,27 @@ def named(release: str | Path) -> dict[str, Notebook]:
 
     ReleaseError where a file is missing, or a cell is no longer as it was.
     """
-    at = zipfile.Path(release) if zipfile.is_zipfile(release) else Path(release)
-    try:
-        record = json.loads((at / RECORD).read_text(encoding="utf-8"))
-        found = {}
-        for name, hashes in record["cells"].items():
-            notebook = json.loads((at / name).read_text(encoding="utf-8"))
-            found[Path(name).name] = notebook
-            if _hashes(notebook) != hashes:
-                raise ReleaseError(f"{release}: {name} is not as it was handed out")
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, ReleaseError):
-            raise
-        raise ReleaseError(f"{release} is no release, or not a whole one: {error}") from None
+    found = {}
+    for name, hashes in _read(release, RECORD)["cells"].items():
+        notebook = _read(release, name)
+        found[Path(name).name] = notebook
+        if _hashes(notebook) != hashes:
+            raise ReleaseError(f"{release}: {name} is not as it was handed out")
     return found
+
+
+def package_of(release: str | Path) -> str:
+    """The digest of the package that made a release: see `frozen`."""
+    return str(_read(release, RECORD)["package"])
+
+
+def _read(release: str | Path, name: str) -> dict[str, Any]:
+    """A JSON file of a release."""
+    try:
+        at = zipfile.Path(release) if zipfile.is_zipfile(release) else Path(release)
+        return dict(json.loads((at / name).read_text(encoding="utf-8")))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ReleaseError(f"{release} is no release, or not a whole one: {error}") from None
 
 
 def main(argv: list[str]) -> int:
@@ -193,12 +204,16 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     patterns = [word.strip() for word in options.exercises.split(",") if word.strip()]
     try:
-        files = made(options.book, patterns, options.solutions)
+        files, copy = made(options.book, patterns, options.solutions), frozen.beside(options.out)
+        if copy.exists():
+            raise FileExistsError(f"{copy} is there already: name a new folder or zip file")
         write(files, options.out)
+        frozen.write(frozen.package(), copy)
     except (ReleaseError, OSError) as error:
         print(f"Not released. {error}")
         return 1
     points = json.loads(files[RECORD])["questions"]
     print(f"{options.out}: {sum(points.values())} points for {', '.join(points)}, in")
     print("\n".join(f"  {name}" for name in files))
+    print(f"{copy}: for you alone, to mark by. Keep it beside {options.out}.")
     return 0
