@@ -127,7 +127,7 @@ def test_circles_are_found():
 
 def test_a_file_of_tests_is_named_after_its_room():
     """test_ROOM.py or test_ROOM_what.py; or after a chapter, or what belongs to no room."""
-    others = ("architecture", "book", "browser", "chapter", "implementations", "pages", "release", "setup")
+    others = "architecture book browser chapter implementations pages release setup".split()
     stems = [path.stem.removeprefix("test_") for path in (ROOT / "tests").glob("test_*.py")]
     rooms = tuple(f"{name}_" for name in (*ROOMS, *others))
     assert [stem for stem in stems if not f"{stem}_".startswith(rooms)] == []
