@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from dataclasses import replace
+from functools import cache
 from html import escape
 from pathlib import Path
 from xml.etree import ElementTree
@@ -44,7 +45,7 @@ def bundles():
 
 BUNDLES = {bundle["name"]: bundle for bundle in bundles()}
 each = pytest.mark.parametrize("name", BUNDLES)
-SLOW = ("13-rate",)  # each state is a training
+CURVES = ("06-skew", "08-times", "10-contention", "11-balance", "13-rate")  # matplotlib's: slow
 
 
 def some_states(made, count=4):
@@ -52,18 +53,20 @@ def some_states(made, count=4):
     found = list(web.places(made))
     picked = np.random.default_rng(0).choice(len(found), min(count, len(found)), replace=False)
     places = [tuple(axis.begin for axis in made.axes), *(found[k] for k in picked)]
-    return [web.values_at(made, at) for at in places[: 2 if made.name in SLOW else None]]
+    return [web.values_at(made, at) for at in places[: 2 if made.name in CURVES else None]]
 
 
-def thinned(made):
-    """The same control with a few values of each axis: the first, the last, the start."""
+@cache
+def thinned(name):
+    """A control, packed, with a few values of each axis only: the first, the last, the start."""
+    made = web.control_of(BUNDLES[name])
     axes = []
     for axis in made.axes:
         keep = sorted({0, axis.begin, len(axis.values) - 1})
-        keep = [axis.begin] if made.name in SLOW and axis is not made.axes[-1] else keep
+        keep = [axis.begin] if made.name in CURVES and axis is not made.axes[-1] else keep
         values, labels = ([each[k] for k in keep] for each in (axis.values, axis.labels))
         axes.append(Axis(axis.name, values, axis.start, axis.kind, labels))
-    return replace(made, axes=axes)
+    return web.pack(replace(made, axes=axes))
 
 
 def test_each_chapter_has_its_control():
@@ -81,7 +84,7 @@ def test_the_view_follows_its_choices(name):
     ends = [(0, len(axis.values) - 1) for axis in made.axes]
     for k, (field, axis) in enumerate(zip(fields, made.axes, strict=True)):
         assert field.description == axis.name
-        for end in ends[k][:: 1 if name not in SLOW else 2]:
+        for end in ends[k][:: 1 if name not in CURVES else 2]:
             field.value = axis.values[end]
             values = [one.value for one in fields]
             assert f'alt="{escape(made.draw(*values).alt)}"' in picture.value
@@ -224,18 +227,18 @@ def unpacked(script):
 @each
 def test_the_states_of_a_page_are_those_of_the_notebook(name):
     """Of a few values of each axis; `test_all_states` has them all."""
-    hold(thinned(web.control_of(BUNDLES[name])))
+    hold(thinned(name))
 
 
 @pytest.mark.adversary
 @each
 def test_all_states(name):
-    states, size = hold(web.control_of(BUNDLES[name]))
+    states, size = hold(web.pack(web.control_of(BUNDLES[name])))
     print(f"{name}: {states:,} states, {size:,} bytes, {states} equal")
 
 
-def hold(made):
-    packed = web.pack(made)
+def hold(packed):
+    made = packed.control
     name, found = unpacked(packed.script)
     assert name == made.name and list(found) == list(web.places(made))
     for at, state in found.items():
@@ -247,8 +250,8 @@ def hold(made):
 @each
 def test_the_page_is_whole_without_a_script(name):
     """Its start has the picture, its words, and a label for each input; the text is well-formed."""
-    made = thinned(web.control_of(BUNDLES[name]))
-    page = ElementTree.fromstring(web.figure(web.pack(made)))
+    packed = thinned(name)
+    made, page = packed.control, ElementTree.fromstring(web.figure(packed))
     (picture,) = page.iter("{http://www.w3.org/2000/svg}svg")
     start = made.draw(*(axis.start for axis in made.axes))
     assert picture.get("role") == "img" and picture.get("aria-label") == start.alt
@@ -266,7 +269,6 @@ def test_the_page_is_whole_without_a_script(name):
 
 
 BOXES = ("radio", "checkbox")
-CURVES = ("06-skew", "08-times", "10-contention", "11-balance", "13-rate")
 
 
 def test_colors_flip_on_paper_and_stay_on_a_cell():

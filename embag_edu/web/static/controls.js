@@ -3,11 +3,8 @@
 (() => {
   "use strict";
   const REST = 300; // milliseconds after the last move until its sentence is said
-  const packs = {}, waiting = {};
-  window.embagControl = (name, data) => {
-    packs[name] = unfold(data);
-    for (const ready of waiting[name] || []) ready();
-  };
+  const packs = {}, arrived = {};
+  window.embagControl = (name, data) => arrived[name](unfold(data));
 
   function unfold(data) {
     const follow = (old, [front, end, ...between]) =>
@@ -37,14 +34,14 @@
 
   function load(figure) { // a script, not fetch: a page that is opened from a folder may not fetch
     const { control: name, states } = figure.dataset;
-    return new Promise((ready, fail) => {
-      if (packs[name]) return ready(packs[name]);
-      const asked = name in waiting;
-      (waiting[name] ||= []).push(() => ready(packs[name]));
-      if (asked) return;
+    return packs[name] ||= new Promise((ready, fail) => {
+      arrived[name] = ready;
       const script = document.createElement("script");
       script.src = states;
-      script.onerror = () => { delete waiting[name]; fail(new Error(`${states} could not be loaded.`)); };
+      script.onerror = () => {
+        delete packs[name]; // the next move tries again
+        fail(new Error(`${states} could not be loaded.`));
+      };
       document.head.append(script);
     });
   }
