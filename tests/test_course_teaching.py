@@ -122,9 +122,10 @@ def cell(source, expected, cell_type="markdown", **metadata):
 
 
 def test_the_container_takes_what_is_there_and_names_no_index():
-    file = read(TEACHING / "Dockerfile")
-    assert (notebooks.BOOK.parent / "constraints.txt").is_file() and "constraints.txt" in file
-    assert "://" not in file and file.index("USER marker") < file.index("ENTRYPOINT")
+    root = notebooks.BOOK.parent
+    file = read(root / ".devcontainer" / "Dockerfile")
+    assert (root / "constraints.txt").is_file() and "constraints.txt" in file
+    assert "://" not in file and file.index("USER reader") < file.index("CMD")
 
 
 def test_text_on_colors_can_be_read():

@@ -1,5 +1,6 @@
 """The pages for readers (Markdown): links lead somewhere, and what they list is complete."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -49,6 +50,15 @@ def test_links_lead_somewhere(path):
 def test_readme_leads_to_every_page():
     reached = {(ROOT / target).resolve() for target in links(README)}
     assert {*BOOK.glob("pages/*.md"), *ROOT.glob("*.md")} - {README} <= reached
+
+
+def test_the_messages_of_the_readme_are_those_of_the_code():
+    spec = importlib.util.spec_from_file_location("readme", ROOT / ".ci" / "readme.py")
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    text = README.read_text(encoding="utf-8")
+    assert made.rewritten(text) == text, "python .ci/readme.py --write"
+    assert len(text.splitlines()) <= 120
 
 
 def test_every_setting_has_its_place_on_the_page_of_settings():

@@ -68,7 +68,9 @@ def test_the_wheel_holds_the_package_the_book_and_the_licenses_and_no_more(built
 
 def test_the_source_distribution_builds_and_tests_the_project(built):
     left_out = {".gitignore", ".gitattributes", "MANIFEST.in"}
-    wanted = {n for n in tracked(".") if not re.match(r"\.(github|devcontainer)/", n)} - left_out
+    wanted = {
+        n for n in tracked(".") if not re.match(r"\.(github|devcontainer)/|\.dockerignore", n)
+    } - left_out
     made = {"PKG-INFO", "setup.cfg", "MANIFEST.in"}
     got = {name for name in built[1] if "egg-info/" not in name}
     assert sorted(got ^ (wanted | made)) == []
