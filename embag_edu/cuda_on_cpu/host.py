@@ -299,7 +299,7 @@ _SAID = [  # a compiler's words, and what to write
         "this function does not exist for this type",
     ),
     (
-        r"no matching function for call to [‘']?\w+[1-4](?:::\w+[1-4])?\b",
+        r"no matching function for call to [‘']?(u?(char|short|int|long)\w*|float|double)[1-4]\b",
         "float4 and its kin are made by make_float4(...) or by {...}",
     ),
 ]

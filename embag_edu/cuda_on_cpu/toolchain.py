@@ -505,7 +505,19 @@ def _link(folder: Path, objects: list[Path], job: Job) -> Path:
     command = job.command("-shared", *objects, "-o", library)
     if "ziglang" in job.compiler:  # with the C++ library zig would first compile it: over a minute
         command = [*job.compiler[:-1], "cc", "-nostdlib", *command[len(job.compiler) :]]
-    _run(command, "")
+    if sys.platform == "linux" and "ziglang" not in job.compiler:
+        command.append("-Wl,-z,defs")
+    try:
+        _run(command, job.code)
+    except CompileError as error:
+        missing = re.search(r"undefined reference to `([^'`]+)'", error.log)
+        if missing is None:
+            raise
+        name = re.split(r"[(<]", missing[1])[0].split(" ")[-1]
+        at = re.search(rf"\b{re.escape(name)}\b", job.code)
+        line = job.code.count("\n", 0, at.start()) + 1 if at else 0
+        text = f"`{missing[1]}` is declared here and defined nowhere"
+        raise CompileError([(line, 1, text)], error.log, job.code) from None
     for file in folder.iterdir():
         if file != library:  # (and what was said of it, which is written behind)
             file.unlink()

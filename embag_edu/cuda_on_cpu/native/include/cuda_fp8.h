@@ -74,6 +74,8 @@ inline __nv_fp8x2_storage_t __nv_cvt_float2_to_fp8x2(float2 x, __nv_saturation_t
     __nv_fp8x4_##NAME() = default;                                                                  \
     explicit __nv_fp8x4_##NAME(float4 x)                                                            \
         : __x((unsigned)__nv_cvt_float2_to_fp8x2(make_float2(x.z, x.w), __NV_SATFINITE, KIND) << 16 | __nv_cvt_float2_to_fp8x2(make_float2(x.x, x.y), __NV_SATFINITE, KIND)) {} \
+    explicit __nv_fp8x4_##NAME(__half2 a, __half2 b) : __nv_fp8x4_##NAME(make_float4((float)a.x, (float)a.y, (float)b.x, (float)b.y)) {} \
+    explicit __nv_fp8x4_##NAME(__nv_bfloat162 a, __nv_bfloat162 b) : __nv_fp8x4_##NAME(make_float4((float)a.x, (float)a.y, (float)b.x, (float)b.y)) {} \
     explicit operator float4() const {                                                              \
       float f[4];                                                                                   \
       for (int i = 0; i < 4; i++) f[i] = (float)__half(__nv_cvt_fp8_to_halfraw((__nv_fp8_storage_t)(__x >> 8 * i), KIND)); \
