@@ -9,12 +9,12 @@ There is a mystery for every seed, without end; a mystery has one solution only.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from embag_edu.course.exercise import Wrong
+from embag_edu.course.exercise import Exercise, Wrong
 
 
 class Setting(NamedTuple):
@@ -157,6 +157,24 @@ class Detective:
                 told += [self.verdict(self.mystery(seed), name)]
                 told += [f"What can be seen: {self.faults[fault]}"]
         return "\n".join(told)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The texts of the notebook in which the round stands, and then its solution's names."""
+        names = "\n".join(f'        "{name}",' for name in self.solved)
+        return f"for seed in {self.round}:", f"    return [\n{names}\n    ]"
+
+    def vary(self, exercise: Exercise, random: np.random.Generator) -> Exercise:
+        """Six other mysteries, again one for each of the six faults, in another order. A mystery
+        always has 8 positions in 3 bags of 5 rows, and one solution only."""
+        seeds: dict[str, int] = {}
+        while len(seeds) < len(self.faults):
+            seed = int(random.integers(20, 1000))  # the text shows mystery 1, and readers try some
+            seeds.setdefault(self.mystery(seed).fault, seed)
+        drawn = random.permutation(list(seeds.values())).tolist()
+        new = replace(self, round=tuple(drawn))
+        return replace(exercise, reference=new.solved, wrong=new.wrong_answers(), judge=new.judge,
+                       shown=new.shown)  # fmt: skip
 
     def wrong_answers(self) -> tuple[Wrong, ...]:
         """No names at all, and each fault of the round taken for another one."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embag_edu.course import minutes, notebooks
-from embag_edu.course.exercise import find
+from embag_edu.course.exercise import base, find
 from embag_edu.course.notebooks import Cell, Notebook, checked_names, is_check, is_manual, marks
 from embag_edu.text import aligned
 
@@ -32,9 +32,9 @@ class Question:
 
 
 def question(cell: Cell) -> str:
-    """The name of the question that this cell asks; '' where it asks none."""
+    """The name of the question that this cell asks, without a variant; '' where it asks none."""
     if is_check(cell):
-        return "+".join(checked_names(cell))
+        return "+".join(map(base, checked_names(cell)))
     return str(marks(cell)["grade_id"]) if is_manual(cell) else ""
 
 

@@ -16,7 +16,7 @@ import re
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import entry_points
 from typing import Any
@@ -28,7 +28,7 @@ from embag_edu.course.differ import EXACTLY, Allowed, differ, entry, text
 RANDOM_CALLS = 50
 RANDOM_NAME = "random call "
 CAUSE_CALLS = 10  # of these, a cause must agree with
-NAME = re.compile(r"\d\d\.[a-z][a-z0-9_]*")
+NAME = re.compile(r"\d\d\.[a-z][a-z0-9_]*(#\d+)?")  # with the number of a variant
 
 
 # -------------------------------------------------------------------------- what an exercise is
@@ -86,6 +86,11 @@ class Exercise:
     judge      for an exercise that is not "the same as reference" (write a test; find a counter-
                example): judge(mine) returns '' when mine is right, else what to say. `cases` is
                not used then, and an answer need not be a function
+    vary       vary(exercise, random) returns the exercise with other numbers: those of one student.
+               Its docstring says what is other, and what makes each as hard as the others
+    shown      the texts of the task, and of its solution, in which these numbers stand. A variant
+               has its own, in the same order: in the notebook they take the place of these
+    hidden     an instructor's cases that no student sees: only their marks depend on them
     """
 
     name: str
@@ -106,6 +111,9 @@ class Exercise:
     unproved: str = "other inputs than these cases."
     otherwise: str = ""
     judge: Callable[[Any], str] | None = None
+    vary: Callable[[Exercise, np.random.Generator], Exercise] | None = None
+    shown: tuple[str, ...] = ()
+    hidden: Callable[[], Sequence[Case]] = tuple
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -210,12 +218,20 @@ def _chapter(number: str) -> tuple[Exercise, ...]:
     return tuple(_registered[number]()) if number in _registered else ()
 
 
+def base(name: str) -> str:
+    """The name without the number of a variant: "01.predict" for "01.predict#4711"."""
+    return name.partition("#")[0]
+
+
 def find(name: str) -> Exercise:
-    """The exercise of this name. UnknownExercise, with names that are close, if there is none."""
-    chapter = str(name)[:2]
+    """The exercise of this name. UnknownExercise, with names that are close, if there is none.
+
+    "01.predict#4711" is variant 4711 of "01.predict": always the same one.
+    """
+    chapter, asked = str(name)[:2], base(str(name))
     for exercise in _chapter(chapter) if chapter.isdecimal() else ():
-        if exercise.name == name:
-            return exercise
+        if exercise.name == asked:
+            return _variant(exercise, name) if asked != name else exercise
     known = [exercise.name for exercise in exercises()]
     close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4) or known[:8]
     advice = (
@@ -226,6 +242,14 @@ def find(name: str) -> Exercise:
     if isinstance(name, str) and not name[:1].isdecimal() and "." in name:
         advice += " (Is it a clause? embag_edu.check.check(implementation, clause) checks those.)"
     raise UnknownExercise(f"there is no exercise {name!r}; {advice}")
+
+
+def _variant(exercise: Exercise, name: str) -> Exercise:
+    """The exercise with the numbers of one student: those that the number in `name` draws."""
+    if exercise.vary is None or not NAME.fullmatch(name):
+        raise UnknownExercise(f"there is no exercise {name!r}; {exercise.name!r} has no variants")
+    seed = [int(name.partition("#")[2]), *exercise.name.encode()]
+    return replace(exercise.vary(exercise, np.random.default_rng(seed)), name=name)
 
 
 # -------------------------------------------------------------------------- hints
@@ -344,7 +368,7 @@ def _check_by_judge(exercise: Exercise, mine: Any) -> None:
         raise
     except Exception as error:
         message = f"it raised {_raised(error, mine)}"
-    _refuse(exercise, message)
+    _refuse(exercise, message.replace(f'"{base(exercise.name)}"', f'"{exercise.name}"'))
     _pass(exercise, mine, "")
 
 

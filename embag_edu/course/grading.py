@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from embag_edu.course import box, frozen, hand_ins, marking, notebooks, release
+from embag_edu.course.exercise import base
 from embag_edu.course.hand_ins import HandIn
 from embag_edu.course.marking import Job
 from embag_edu.course.marks import NOTHING, CsvFile, Mark, clean, read_marks, table
@@ -84,7 +85,7 @@ def original_of(submitted: Notebook, originals: Sequence[Notebook]) -> Notebook:
     def names(notebook: Notebook) -> set[str | None]:
         cells = notebook["cells"]
         ids = {cell.get("id") for cell in cells} | {marks(c).get("grade_id") for c in cells}
-        return ids | {name for cell in cells for name in checked_names(cell)} - {None}
+        return ids | {name for cell in cells for name in map(base, checked_names(cell))} - {None}
 
     common = [len(names(submitted) & names(original) - {None}) for original in originals]
     if not common or max(common) == 0:

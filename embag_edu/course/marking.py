@@ -28,6 +28,7 @@ from embag_edu.course.box import Box
 from embag_edu.course.exercise import (
     Exercise,
     ExerciseFailed,
+    base,
     check,
     find,
     when_passed,
@@ -130,7 +131,7 @@ class _Run:
     def all_cells(self) -> None:
         """Run the cells in order. A check is asked where it stands, and again at the end."""
         ids = {cell.get("id"): marks(cell).get("grade_id") for cell in self.job.original["cells"]}
-        by_name = {q.name: q for group in self.asked.values() for q in group}
+        by_name = {base(q.name): q for group in self.asked.values() for q in group}
         for cell in self.job.submitted["cells"]:
             if cell["cell_type"] != "code":
                 continue
@@ -139,7 +140,8 @@ class _Run:
                 self._ask(self.asked[grade_id])
                 continue
             self._run(source(cell))
-            self._ask([by_name[name] for name in checked_names(cell) if name in by_name])
+            names = map(base, checked_names(cell))  # whichever variant they name: his own counts
+            self._ask([by_name[name] for name in names if name in by_name])
         self._ask(list(by_name.values()))
 
     def _kernel(self, which: str) -> Kernel:
@@ -223,7 +225,8 @@ class _Run:
         first = next((verdict for verdict in verdicts if verdict != PASSED), PASSED)
         out_of = int(marks(cell)["points"])
         points = out_of if first == PASSED else first.points
-        return Mark(self.job.student, self.job.path, "+".join(names), points, out_of,
+        name = "+".join(map(base, names))
+        return Mark(self.job.student, self.job.path, name, points, out_of,
                     first.remark, first.told)  # fmt: skip
 
     def close(self) -> None:

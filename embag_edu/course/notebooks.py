@@ -30,8 +30,8 @@ CODE_STUB = 'raise NotImplementedError("your code here")'
 TEXT_STUB = "*Your answer here.*"
 LEFTOVERS = ("BEGIN SOLUTION", "END SOLUTION", "BEGIN HIDDEN TESTS", "END HIDDEN TESTS")
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-NAMED = re.compile(r"""\b(?:check|hint)\(\s*["'](\d\d\.\w+)["']""")
-CHECKED = re.compile(r"""\bcheck\(\s*["'](\d\d\.\w+)["']""")
+NAMED = re.compile(r"""\b(?:check|hint)\(\s*["'](\d\d\.\w+(?:#\d+)?)["']""")
+CHECKED = re.compile(r"""\bcheck\(\s*["'](\d\d\.\w+(?:#\d+)?)["']""")
 BOOK = workbook.BOOK
 
 Notebook = dict[str, Any]

@@ -21,7 +21,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -30,7 +30,7 @@ from urllib.parse import quote
 
 from embag_edu.course import exercise as exercises
 from embag_edu.course import notebooks, workbook
-from embag_edu.course.exercise import Exercise
+from embag_edu.course.exercise import Exercise, base
 from embag_edu.text import aligned
 
 PASSED = "passed"  # the folder of answers, in the reader's copy
@@ -85,6 +85,7 @@ def keep(exercise: Exercise, mine: Any) -> None:
     if home is None or here == home.resolve() or home / "solutions" in (here, *here.parents):
         return  # nobody's copy, a chapter, or the model answers themselves
     answer = source_of(mine)
+    exercise = replace(exercise, name=base(exercise.name))
     name = f"{exercise.name}-{hashlib.sha256(answer.encode()).hexdigest()[:8]}.json"
     when = datetime.now(UTC).isoformat(timespec="seconds")
     kept = {"exercise": exercise.name, "answer": answer, "when": when}

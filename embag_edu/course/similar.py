@@ -17,6 +17,7 @@ from pathlib import Path
 
 from embag_edu.course import hand_ins, notebooks
 from embag_edu.course.assignments import question
+from embag_edu.course.exercise import base
 from embag_edu.course.grading import original_of
 from embag_edu.course.hand_ins import HandIn
 from embag_edu.course.marks import clean
@@ -65,7 +66,7 @@ def answers(notebook: Notebook, original: Notebook) -> dict[str, tuple[str, bool
 
 
 def _placed(cell: Cell, by_id: dict[str, str], asked: set[str]) -> str:
-    by_name = "+".join(checked_names(cell))
+    by_name = "+".join(map(base, checked_names(cell)))
     own = by_id.get(marks(cell).get("grade_id", "")) or by_id.get(cell.get("id") or "")
     return own or (by_name if by_name in asked else "")
 

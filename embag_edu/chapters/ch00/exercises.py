@@ -6,6 +6,7 @@ import numpy as np
 
 from embag_edu.course import draw
 from embag_edu.course.exercise import Case, Exercise, Wrong
+from embag_edu.course.variants import after, retold
 
 
 def first_mean(ids: list[int], weight: np.ndarray) -> np.ndarray:
@@ -84,6 +85,15 @@ def _any_first_mean(random):
     return ids, draw.spoiled(random, draw.table(random, V, draw.size(random, 1, 5)))
 
 
+def _so_many_times(exercise: Exercise, random: np.random.Generator) -> Exercise:
+    """The mean is wanted k times over, k from 3 to 30: one product more, the same for every k."""
+    k = int(random.integers(3, 31))
+    words = {"the mean of the rows that": f"{k} times the mean of the rows that",
+             "[2.0, 20.0]": [2.0 * k, 20.0 * k], "[2.5, 25.0]": [2.5 * k, 25.0 * k],
+             "return total": f"return {k} * total"}  # fmt: skip
+    return retold(exercise, words, after(lambda mean: k * mean))
+
+
 EXERCISES = (
     Exercise(
         "00.first_mean",
@@ -143,6 +153,8 @@ EXERCISES = (
                 "with zeros, or with weight[row].copy().",
             ),
         ),
+        vary=_so_many_times,
+        shown=("the mean of the rows that", "[2.0, 20.0]", "[2.5, 25.0]", "return total"),
         returns="mean",
         unproved="a bag with no words at all. Chapter 01 comes to that.",
     ),

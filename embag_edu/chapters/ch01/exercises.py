@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -804,34 +807,69 @@ MEANS = Exercise(
 
 # -------------------------------------------------------------------------- 01.predict
 
-PREDICTED = [0, 2, 2, 5]  # for the bags [7, 1], [], [4, 4, 7], [2]
-_SAID = {
-    (2, 0, 3, 1): "These are the lengths of the bags. Offsets say where each begins.",
-    (2, 2, 5, 6): "These are the ends of the bags. Offsets say where each begins.",
-    (0, 2, 2, 5, 6): "The end of the last bag, 6, is there as well. Without include_last_offset "
-    "there is one offset for each bag, four here.",
-    (0, 2, 5): "One offset is missing: the empty bag has one too.",
-    (0, 2, 3, 6): "The empty bag has taken up a position. It begins where the next bag begins.",
-    (0, 2, 0, 5): "The empty bag is bag 1, not bag 2, and offsets never decrease.",
-    (0, 2, 2, 4): "Bag 2 holds three ids: 4 stands in it twice, and counts twice.",
-    (1, 3, 3, 6): "Positions are counted from 0.",
-}
+BAGS = ([7, 1], [], [4, 4, 7], [2])
 
 
-def _judge_prediction(mine: Any) -> str:
+def _of_bags(bags: Sequence[list[int]]) -> dict[str, Any]:
+    """What the exercise is for these bags: one is empty, and in one an id comes twice."""
+    lengths = [len(bag) for bag in bags]
+    right, N, empty = offsets(lengths), sum(lengths), lengths.index(0)
+    at = next(at for at, bag in enumerate(bags) if len(set(bag)) < len(bag))
+    twice = max(bags[at], key=bags[at].count)
+    said = {
+        tuple(lengths): "These are the lengths of the bags. Offsets say where each begins.",
+        tuple(_the_ends(lengths)): "These are the ends of the bags. Offsets say where each begins.",
+        (*right, N): f"The end of the last bag, {N}, is there as well. Without "
+        "include_last_offset there is one offset for each bag, four here.",
+        tuple(_without_empty_bags(lengths)): "One offset is missing: the empty bag has one too.",
+        tuple(_empty_bags_take_a_place(lengths)): "The empty bag has taken up a position. It "
+        "begins where the next bag begins.",
+        (*right[: empty + 1], 0, *right[empty + 2 :]): f"The empty bag is bag {empty}, not bag "
+        f"{empty + 1}, and offsets never decrease.",
+        tuple(offsets([len(set(bag)) for bag in bags])): f"Bag {at} holds {lengths[at]} ids: "
+        f"{twice} stands in it twice, and counts twice.",
+        tuple(start + 1 for start in right): "Positions are counted from 0.",
+    }
+    first, second, third, last = (f"`{bag}`" for bag in bags)
+    return {
+        "reference": right,
+        "wrong": tuple(Wrong(list(answer), says) for answer, says in said.items()),
+        "judge": partial(_judge_prediction, right=right, said=said),
+        "shown": (f"{first}, {second}, {third} and {last}", f"my_offsets = {right}"),
+    }
+
+
+def _judge_prediction(mine: Any, right: list[int], said: Mapping[tuple[int, ...], str]) -> str:
     found = whole_numbers(mine)
     if found is None:
         return f"Your answer is {mine!r}; a list of whole numbers is wanted, like [0, 3]."
-    if found == tuple(PREDICTED):
+    if found == tuple(right):
         return ""
     unknown = f"Your answer is {list(found)}. Write input down and count where each bag begins."
-    return _SAID.get(found, unknown)
+    return said.get(found, unknown)
+
+
+def _other_bags(exercise: Exercise, random: np.random.Generator) -> Exercise:
+    """Four bags: bag 1 or 2 is empty, the others have three lengths from 1 to 5, and the longer one
+    of those before the last holds an id twice."""
+    while True:
+        lengths = random.choice(np.arange(1, 6), 3, replace=False).tolist()
+        lengths.insert(int(random.integers(1, 3)), 0)
+        ids = random.permutation(10).tolist()
+        bags = [[ids.pop() for _ in range(length)] for length in lengths[:-1]] + [[]]
+        bags[-1] = random.permutation(10)[: lengths[-1]].tolist()
+        longest = max(bags[:3], key=len)
+        longest[:2] = longest[:1] * 2
+        made = _of_bags(bags)
+        if len(longest) > 1 and len(made["wrong"]) == len(exercise.wrong):
+            return replace(exercise, **made)
 
 
 PREDICT = Exercise(
     "01.predict",
     "predict the offsets of four bags",
-    PREDICTED,
+    **_of_bags(BAGS),
+    vary=_other_bags,
     otherwise="It is the list alone: the empty bag begins where the next one does.",
     hints=(
         "Write the ids of all bags in one line. Number the positions from 0.",
@@ -839,9 +877,7 @@ PREDICT = Exercise(
         "A bag begins where the bag before it ends. An empty bag begins and ends at the same "
         "place, so the bag behind it has the same offset.",
     ),
-    wrong=tuple(Wrong(list(answer), says) for answer, says in _SAID.items()),
     unproved="that you did not run it first.",
-    judge=_judge_prediction,
 )
 
 EXERCISES = (PREDICT, OFFSETS, BAG_OF, MEANS, FLATTEN, EMPTY_BUG)

@@ -11,6 +11,7 @@ from embag_edu import embedding_bag
 from embag_edu.course import draw
 from embag_edu.course.exercise import Case, Exercise, Wrong
 from embag_edu.course.tools import without_numpy
+from embag_edu.course.variants import in_bag, items, reordered
 
 NAN, INF = float("nan"), float("inf")
 
@@ -497,6 +498,17 @@ def _refused_calls() -> dict[str, Callable[[], Any]]:
     }
 
 
+CALLS = (  # the same, as the notebook shows them
+    "`np.array([0, 4]), weight, start`",
+    "`np.array([0, -1]), weight, start, padding_idx=-1`",
+    '`ids, weight, start, mode="mean", per_sample_weights=np.ones(2, np.float32)`',
+    "`np.array([[0, 1], [2, 3]]), weight, np.array([0, 2])`",
+    "`np.array([0, 4]), weight, start, max_norm=1.0`",
+    "`ids, weight, np.array([0, 0, 2, 2])`",
+    '`ids, weight, start, mode="median", padding_idx=4`',
+)
+
+
 def _error_of(function: Callable[[], Any]) -> type[Exception] | None:
     try:
         function()
@@ -587,6 +599,11 @@ INF_LOSES = "-inf is there, but another row wins against it, as it should."
 HAS_INF = "+inf is larger than all, and the function finds that."
 
 
+def _wrong_bags(call: dict[str, Any]) -> np.ndarray:
+    differs: np.ndarray = embedding_bag(**call, mode="max") != broken_max(**call)
+    return differs.any(axis=1)
+
+
 def _judge_bug(mine: Any) -> str:
     mine = mine() if callable(mine) else mine
     if not isinstance(mine, dict) or sorted(mine) != ["input", "offsets", "weight"]:
@@ -595,11 +612,10 @@ def _judge_bug(mine: Any) -> str:
     if np.isnan(mine["weight"]).any():
         return HAS_NAN
     try:
-        expected = embedding_bag(**mine, mode="max")
+        if _wrong_bags(mine).any():
+            return ""
     except Exception as error:
         return f"EmbeddingBag refuses this call: {error}"
-    if not np.array_equal(expected, broken_max(**mine)):
-        return ""
     return f"The broken function gives the right answer to this call. {_why_right(mine)}"
 
 
@@ -631,6 +647,13 @@ BUG_WRONG = (
 # ---- 02.roundings ---------------------------------------------------------------------------
 
 ROUNDINGS = {"a": 2048, "b": 5000, "c": 2048, "d": 1.0, "e": 2.0}
+TOTALS = (
+    "total of 5000 ones, kept in float16",
+    "total of 5000 ones, kept in float32",
+    "total of 2049 ones, kept in float32",
+    "mean of 4096 twos: their total kept in float16, then divided by 4096",
+    "mean of 4096 twos: their total kept in float32, divided there, then rounded",
+)
 
 GRID = {
     "a": "From 2048 on, float16 has only every second whole number; 2049 lies halfway between two "
@@ -888,12 +911,12 @@ EXERCISES = (
         "02.refusals",
         "what does each call raise?",
         _refusals(),
-        otherwise="In its dict e differs from a, although both have an index too large: "
-        "`max_norm` looks at the rows first.",
+        otherwise="Two calls have an index too large, and get two answers: `max_norm` looks at "
+        "the rows first.",
         hints=(
             "Section 7 of the chapter lists the order in which arguments are looked at.",
-            "Call f: draw the bags. Call g: of two faults, the one that is looked at first is "
-            "named. One call is fine: its answer is None.",
+            "Equal offsets: draw the bags. Where there are two faults, the one that is looked at "
+            "first is named. One call is fine: its answer is None.",
             "Shapes and modes are ValueErrors, what does not exist yet is NotImplementedError, "
             "and most of what depends on the numbers is a RuntimeError; max_norm is special.",
         ),
@@ -901,6 +924,8 @@ EXERCISES = (
         points=2,
         unproved="the words of the messages.",
         judge=_judge_refusals,
+        vary=reordered("abcdefg"),
+        shown=items(CALLS, _refusals()),
     ),
     Exercise(
         "02.bug_in_max",
@@ -917,6 +942,17 @@ EXERCISES = (
         points=2,
         unproved="that this is its only bug: what does it do with NaN?",
         judge=_judge_bug,
+        vary=in_bag(
+            _wrong_bags,
+            lambda B, k: [0 if bag == k else 1 for bag in range(B)],
+            "np.array([[-np.inf], [1.0]])",
+        ),
+        shown=(
+            "to which it gives a wrong answer",
+            '"input": np.array([0])',
+            '"weight": np.array([[-np.inf]])',
+            '"offsets": np.array([0])',
+        ),
     ),
     Exercise(
         "02.roundings",
@@ -925,8 +961,8 @@ EXERCISES = (
         otherwise="It needs one fact: from 2048 on, float16 goes in steps of 2.",
         hints=(
             "np.spacing(np.float16(x)) is the distance from x to the next float16.",
-            "In a and d the total itself is a float16: ask where an addition is no longer seen. "
-            "In b, c and e only the last step is.",
+            "Where the total itself is a float16, ask where an addition is no longer seen. Where "
+            "it is a float32, only the last step rounds.",
             "An addition is lost when it is half of the spacing or less (and half rounds to the "
             "even neighbor). For ones that is at 2048; for twos, at twice that.",
         ),
@@ -934,5 +970,7 @@ EXERCISES = (
         points=2,
         unproved="bfloat16, whose steps are eight times as wide.",
         judge=_judge_roundings,
+        vary=reordered("abcde"),
+        shown=items(TOTALS, ROUNDINGS),
     ),
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -374,38 +376,51 @@ def _weights(
 # ---- 5. frequencies, by hand --------------------------------------------------------------------
 
 
-def frequency_by_hand() -> tuple[float, ...]:
-    """The gradients of rows 0 to 3, for the call that the notebook shows."""
-    return (0, 16, 18, 24)
+def _of_upstream(a: int, b: int) -> dict[str, Any]:
+    """What the exercise is for the upstream gradients of these two bags."""
+    right = (0, (2 * a + b) / 3, (a + b) / 2, b)
+    mistakes = {
+        (0, 2 * a + b, a + b, b): "Nothing was divided. A row that occurs k times has its gradient "
+        "divided by k.",
+        (0, a + b, a + b, b): "The count is that of the whole input, not of one bag.",
+        (b, *right[1:]): "Row 0 is the padding row: its gradient is zero whatever its count is.",
+        (0, 3 * (2 * a + b), 2 * (a + b), b): "You multiplied by the count; the option divides by "
+        "it.",
+        (0, (a + b) / 3, *right[2:]): "Row 1 occurs twice in bag 0: it gets that bag's gradient "
+        "twice.",
+        (0, right[1], (a + b) / 3, b / 3): "That is what torch 2.13 answers on the CPU. The "
+        "definition is asked for.",
+    }
+    return {
+        "reference": right,
+        "judge": partial(_judge_frequency, expected=right, mistakes=mistakes),
+        "wrong": tuple(Wrong(answer, says) for answer, says in mistakes.items()),
+        "shown": (
+            f"[[{a}], [{b}]]", f"return 0, ({a} + {a} + {b}) / 3, ({a} + {b}) / 2, {b}",
+        ),
+    }  # fmt: skip
 
 
-FREQUENCY_MISTAKES: dict[tuple[float, ...], str] = {
-    (
-        0,
-        48,
-        36,
-        24,
-    ): "Nothing was divided. A row that occurs k times has its gradient divided by k.",
-    (0, 36, 36, 24): "The count is that of the whole input, not of one bag.",
-    (24, 16, 18, 24): "Row 0 is the padding row: its gradient is zero whatever its count is.",
-    (0, 144, 72, 24): "You multiplied by the count; the option divides by it.",
-    (0, 12, 18, 24): "Row 1 occurs twice in bag 0: it gets that bag's gradient twice.",
-    (0, 16, 12, 8): "That is what torch 2.13 answers on the CPU. The definition is asked for.",
-}
+def _other_upstream(exercise: Exercise, random: np.random.Generator) -> Exercise:
+    """The same call with two other upstream gradients: different multiples of 6, up to 90, so that
+    every division comes out even."""
+    a, b = 6 * random.choice(np.arange(1, 16), 2, replace=False)
+    return replace(exercise, **_of_upstream(int(a), int(b)))
 
 
-def _judge_frequency(mine: Any) -> str:
+def _judge_frequency(
+    mine: Any, expected: tuple[float, ...], mistakes: Mapping[tuple[float, ...], str]
+) -> str:
     answer = mine() if callable(mine) else mine
     if not isinstance(answer, (tuple, list, np.ndarray)) or len(answer) != 4:
         return f"Return four numbers, for the rows 0, 1, 2 and 3; found {answer!r}."
     numbers = tuple(float(number) for number in answer)
-    expected = frequency_by_hand()
     wrong = [row for row in range(4) if not abs(numbers[row] - expected[row]) < 1e-6]
     if not wrong:
         return ""
     rows = ", ".join(map(str, wrong))
     said = f"Not right yet: row{'s' if len(wrong) > 1 else ''} {rows}."
-    return f"{said} {FREQUENCY_MISTAKES.get(numbers, '')}".strip()
+    return f"{said} {mistakes.get(numbers, '')}".strip()
 
 
 def _returns(value: Any) -> Callable[[], Any]:
@@ -435,11 +450,41 @@ SUSPECTS: dict[str, tuple[str, type[faults.Steps]]] = {
 CULPRITS = ("c", "e", "a", "b")
 
 
-def evidence(number: int) -> np.ndarray:
-    """A wrong gradient, (4, 2), number 1 to 4, of the scene's call."""
+def evidence(number: int, scene: int = 0) -> np.ndarray:
+    """A wrong gradient, (4, 2), number 1 to 4, of the scene's call.
+
+    Each scene has other culprits, behind number 0, the book's.
+    """
     if number not in (1, 2, 3, 4):
         raise ValueError(f"number is {number!r}; there are pieces of evidence 1 to 4")
-    return _answer_of(CULPRITS[number - 1])
+    return _answer_of(_culprits(scene)[number - 1])
+
+
+def _culprits(scene: int) -> tuple[str, ...]:
+    letters = np.random.default_rng([3, scene]).choice(list(SUSPECTS), 4, replace=False)
+    return tuple(map(str, letters)) if scene else CULPRITS
+
+
+def _of_scene(scene: int) -> dict[str, Any]:
+    """What the exercise is for the culprits of this scene."""
+    culprits = _culprits(scene)
+    accused = ((at, letter) for at in range(4) for letter in SUSPECTS if letter != culprits[at])
+    return {
+        "reference": culprits,
+        "judge": partial(_judge_detective, culprits=culprits),
+        "wrong": tuple(_accuse(culprits, *each) for each in [*accused][::3]),
+        "shown": (f"evidence(number{f', {scene}' * bool(scene)})",
+                  f"return {', '.join(map(json.dumps, culprits))}"),
+    }  # fmt: skip
+
+
+def _other_scene(exercise: Exercise, random: np.random.Generator) -> Exercise:
+    """The same call and the same seven suspects, of whom four others have made the evidence, or the
+    same four in another order."""
+    scene = int(random.integers(1, 10**6))
+    while _culprits(scene) == CULPRITS:
+        scene += 1
+    return replace(exercise, **_of_scene(scene))
 
 
 def _answer_of(letter: str) -> np.ndarray:
@@ -448,31 +493,25 @@ def _answer_of(letter: str) -> np.ndarray:
     return np.asarray(gradients.weight)
 
 
-def detective() -> tuple[str, ...]:
-    """The culprits of the pieces of evidence 1 to 4."""
-    return CULPRITS
-
-
 def _alibi(number: int, letter: str) -> str:
     """Why a suspect did not do it: what its answer would have been."""
     answer = str(_answer_of(letter).tolist())
     return f"Evidence {number} is not ({letter}): that fault would have left {answer}."
 
 
-def _judge_detective(mine: Any) -> str:
+def _judge_detective(mine: Any, culprits: tuple[str, ...]) -> str:
     answer = mine() if callable(mine) else mine
     letters = answer if isinstance(answer, (tuple, list, str)) else ()
     if len(letters) != 4 or any(letter not in SUSPECTS for letter in letters):
         return f"Return four letters from a to g, one for each piece of evidence; found {answer!r}."
-    pairs = zip(letters, CULPRITS, strict=True)
+    pairs = zip(letters, culprits, strict=True)
     wrong = [number for number, (said, did) in enumerate(pairs, 1) if said != did]
     return "\n".join(_alibi(number, letters[number - 1]) for number in wrong)
 
 
-def _accuse(number: int, letter: str) -> Wrong:
-    letters = [*CULPRITS]
-    letters[number - 1] = letter
-    return Wrong(_returns(tuple(letters)), _alibi(number, letter))
+def _accuse(culprits: tuple[str, ...], at: int, letter: str) -> Wrong:
+    letters = (*culprits[:at], letter, *culprits[at + 1 :])
+    return Wrong(letters, _alibi(at + 1, letter))
 
 
 # ---- all of them --------------------------------------------------------------------------------
@@ -656,8 +695,8 @@ EXERCISES = (
         points=2, returns="gradient", unproved="2-D inputs, whose gradient is 2-D too.",
     ),
     Exercise(
-        "03.frequency", "gradients by frequency, with pencil and paper", frequency_by_hand,
-        judge=_judge_frequency,
+        "03.frequency", "gradients by frequency, with pencil and paper", **_of_upstream(12, 24),
+        vary=_other_upstream,
         otherwise="It counts each row over both bags together, and leaves the padding row at 0.",
         hints=(
             "First write down the gradient as if the option were off. Then count.",
@@ -665,11 +704,10 @@ EXERCISES = (
             "A row's gradient is a sum over its positions; the option divides that sum by how many "
             "positions there were. Padding stays out of it.",
         ),
-        wrong=tuple(Wrong(_returns(a), s) for a, s in FREQUENCY_MISTAKES.items()),
         unproved="that you did it by hand.",
     ),
     Exercise(
-        "03.detective", "four wrong gradients, four faults", detective, judge=_judge_detective,
+        "03.detective", "four wrong gradients, four faults", **_of_scene(0), vary=_other_scene,
         otherwise="Its comments say which row gives each piece of evidence away.",
         hints=(
             "Write down the right gradient first. It is short work: three rows, two features.",
@@ -677,10 +715,6 @@ EXERCISES = (
             "row, or all of them?",
             "Look at the sizes: with which division does a wrong value come from grad_output, and "
             "from which line and column of it?",
-        ),
-        wrong=(
-            _accuse(1, "a"), _accuse(1, "e"), _accuse(2, "d"), _accuse(2, "c"), _accuse(3, "b"),
-            _accuse(4, "a"), _accuse(4, "g"),
         ),
         points=2, unproved="faults that are not among the seven.",
     ),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,56 +15,70 @@ from embag_edu.check import rounding
 from embag_edu.check.compare import difference
 from embag_edu.course import draw
 from embag_edu.course.exercise import Case, Exercise, Wrong, whole_numbers
+from embag_edu.course.variants import in_bag
 from embag_edu.spec import make_call
 
 NAN, INF = float("nan"), float("inf")
 
 # ---- 04.predict -----------------------------------------------------------------------------
 
-PREDICTED = [5, 6, 6, 11]  # np.add.reduceat([4, 1, 6, 9, 2], [0, 2, 2, 3])
-
-_SAID = {
-    (
-        5,
-        0,
-        6,
-        11,
-    ): "This is what EmbeddingBag gives. reduceat has no zero to give for an empty bag.",
-    (
-        5,
-        5,
-        6,
-        11,
-    ): "An empty bag does not repeat the bag before it. Look at what lies at its start.",
-    (5, 17, 6, 11): "An empty bag does not take everything to the end; it takes one position only.",
-    (5, 1, 6, 11): "That is the position before the cut. An offset names the position after it.",
-    (5, 6, 11): "reduceat gives one value for each offset, four here; an empty bag is not dropped.",
-    (5, 6, 0, 11): "Of two equal offsets, the first is the start of the empty bag, not the second.",
-    (5, 6, 6, 9): "The last bag goes on to the end of the array: no further offset stops it.",
-    (
-        4,
-        6,
-        6,
-        9,
-    ): "These are the values at the offsets. reduceat adds up from there to the next one.",
-}
+TERMS = (4, 1, 6, 9, 2)
 
 
-def _judge_prediction(mine: Any) -> str:
+def _of_terms(x: Sequence[int]) -> dict[str, Any]:
+    """What the exercise is for np.add.reduceat(x, [0, 2, 2, 3]), x of five numbers."""
+    first, last = x[0] + x[1], x[3] + x[4]
+    right = [first, x[2], x[2], last]
+    said = {
+        (first, 0, x[2], last): "This is what EmbeddingBag gives. reduceat has no zero to give for "
+        "an empty bag.",
+        (first, first, x[2], last): "An empty bag does not repeat the bag before it. Look at what "
+        "lies at its start.",
+        (first, x[2] + last, x[2], last): "An empty bag does not take everything to the end; it "
+        "takes one position only.",
+        (first, x[1], x[2], last): "That is the position before the cut. An offset names the "
+        "position after it.",
+        (first, x[2], last): "reduceat gives one value for each offset, four here; an empty bag is "
+        "not dropped.",
+        (first, x[2], 0, last): "Of two equal offsets, the first is the start of the empty bag, "
+        "not the second.",
+        (*right[:3], x[3]): "The last bag goes on to the end of the array: no further offset stops "
+        "it.",
+        (x[0], x[2], x[2], x[3]): "These are the values at the offsets. reduceat adds up from "
+        "there to the next one.",
+    }
+    return {
+        "reference": right,
+        "wrong": tuple(Wrong(list(answer), says) for answer, says in said.items()),
+        "judge": partial(_judge_prediction, right=right, said=said),
+        "shown": (f"np.add.reduceat({list(x)}", f"return {right}"),
+    }
+
+
+def _judge_prediction(mine: Any, right: list[int], said: Mapping[tuple[int, ...], str]) -> str:
     mine = mine() if callable(mine) else mine
     found = whole_numbers(mine)
     if found is None:
         return f"Your answer is {mine!r}; a list of whole numbers is wanted, like [0, 3]."
-    if found == tuple(PREDICTED):
+    if found == tuple(right):
         return ""
     unknown = f"Your answer is {list(found)}. For each offset, ask whether the next one is larger."
-    return _SAID.get(found, unknown)
+    return said.get(found, unknown)
+
+
+def _other_terms(exercise: Exercise, random: np.random.Generator) -> Exercise:
+    """The same offsets over five other numbers from 1 to 12, no two alike."""
+    x = random.choice(np.arange(1, 13), 5, replace=False).tolist()
+    while x[0] + x[1] == x[2] or x == [*TERMS]:
+        random.shuffle(x)
+    return replace(exercise, **_of_terms(x))
 
 
 PREDICT = Exercise(
     "04.predict",
     "what reduceat gives",
-    PREDICTED,
+    **_of_terms(TERMS),
+    vary=_other_terms,
     otherwise="It is the list alone: where the next start is not larger, reduceat gives the "
     "one value there.",
     hints=(
@@ -70,9 +86,7 @@ PREDICT = Exercise(
         "Where the next offset is larger, reduceat adds up to it. What can it do where it is not?",
         "Where two offsets are equal, the first of them gives the single value that stands there.",
     ),
-    wrong=tuple(Wrong(list(answer), says) for answer, says in _SAID.items()),
     unproved="that you did not run it first.",
-    judge=_judge_prediction,
 )
 
 # ---- 04.bag_matrix --------------------------------------------------------------------------
@@ -313,6 +327,19 @@ EXACT = "Nothing is lost: every total on the way happens to be a float32 number.
 NO_BAG = "There is no bag with a position in it."
 
 
+def _wrong_bags(given: dict[str, Any]) -> np.ndarray:
+    """Which bags of a call are off by more than rounding, (B,)."""
+    call = make_call(**given, mode="sum")
+    exact = loops.forward(make_call(**{**given, "weight": call.weight.astype(float)}, mode="sum"))[
+        0
+    ]
+    sizes = np.abs(call.weight).astype(float)
+    scale = loops.forward(make_call(**{**given, "weight": sizes}, mode="sum"))[0]
+    allowed = rounding.bound(call.weight.dtype, np.diff(call.offsets)[:, None], scale, exact)
+    off: np.ndarray = np.abs(running_total_bag(**given) - exact) > allowed
+    return off.any(axis=1)
+
+
 def _judge_total(mine: Any) -> str:
     mine = mine() if callable(mine) else mine
     if not isinstance(mine, dict) or sorted(mine) != ["input", "offsets", "weight"]:
@@ -325,11 +352,7 @@ def _judge_total(mine: Any) -> str:
         call = make_call(**mine, mode="sum")
     except Exception as error:
         return f"EmbeddingBag refuses this call: {error}"
-    exact = loops.forward(make_call(**{**mine, "weight": call.weight.astype(float)}, mode="sum"))[0]
-    sizes = np.abs(call.weight).astype(float)
-    scale = loops.forward(make_call(**{**mine, "weight": sizes}, mode="sum"))[0]
-    allowed = rounding.bound(call.weight.dtype, np.diff(call.offsets)[:, None], scale, exact)
-    if (np.abs(running_total_bag(**mine) - exact) > allowed).any():
+    if _wrong_bags(mine).any():
         return ""
     why = _why_good(call.weight[call.indices], call.offsets)
     return f"The answer of running_total_bag is good for this call. {why}"
@@ -379,6 +402,17 @@ TOTAL = Exercise(
     points=2,
     unproved="the other bug: a NaN in one bag reaches all bags behind it.",
     judge=_judge_total,
+    vary=in_bag(
+        _wrong_bags,
+        lambda B, k: [2] * (k - 1) + [0] + [1] * (B - k),
+        "np.array([[1e8], [1.0], [0.0]], np.float32)",
+    ),
+    shown=(
+        "to which it gives a wrong answer",
+        '"input": np.array([0, 1])',
+        '"weight": np.array([[1e8], [1.0]], np.float32)',
+        '"offsets": np.array([0, 1])',
+    ),
 )
 
 # ---- 04.merge -------------------------------------------------------------------------------

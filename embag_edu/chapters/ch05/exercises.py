@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from embag_edu.course import draw
 from embag_edu.course.exercise import Case, Exercise, Wrong
 from embag_edu.course.tools import work_of
+from embag_edu.course.variants import reordered
 
 
 def _returns(value: Any) -> Callable[..., Any]:
@@ -288,22 +290,24 @@ TERMS = {  # added one by one, from the left, in float32
     "C": (2.0**24, -(2.0**24), 1.0, 1.0),
     "D": (1.0, 2.0**24, 1.0, -(2.0**24)),
 }
-SUMS = (0.0, 2.0, 2.0, 0.0)
+SUMS = (0, 2, 2, 0)
+
+
+def terms_in(unit: int, order: str) -> dict[str, tuple[float, ...]]:
+    """The terms of A, B, C and D in this unit, and in another order: "BACD" begins with B's."""
+    return {letter: tuple(unit * term for term in TERMS[taken])
+            for letter, taken in zip("ABCD", order, strict=True)}  # fmt: skip
+
 
 SUM_MISTAKES: dict[tuple[float, ...], str] = {
     (2, 2, 2, 2): "In exact numbers all are 2. In float32, 2**24 + 1 has no place of its own.",
     (0, 0, 0, 0): "Not all lose: two ones that meet first make a 2, and 2**24 + 2 is a float32.",
     (1, 2, 2, 1): "Beyond 2**24 the float32 numbers are 2 apart: no such sum ends in an odd 1.",
-    (0, 0, 2, 0): "In B the ones meet before the large number: 2 is added to it, and fits.",
-    (0, 2, 0, 0): "In C the large numbers are gone before the ones come; nothing is lost.",
-    (2, 2, 2, 0): "In A each 1 comes alone: 2**24 + 1 rounds back to 2**24, and so it does again.",
-    (0, 2, 2, 2): "In D the first 1 is lost when 2**24 comes, and the other right after it.",
+    (0, 0, 2, 0): 'In "B" the ones meet before the large number: 2 is added to it, and fits.',
+    (0, 2, 0, 0): 'In "C" the large numbers are gone before the ones come; nothing is lost.',
+    (2, 2, 2, 0): 'In "A" each 1 comes alone: 2**24 + 1 rounds back to 2**24, and again.',
+    (0, 2, 2, 2): 'In "D" the first 1 is lost when 2**24 comes, and then the other.',
 }
-
-
-def float32_sums() -> tuple[float, ...]:
-    """The sums of A, B, C and D."""
-    return SUMS
 
 
 def _judge_sums(mine: Any) -> str:
@@ -313,8 +317,28 @@ def _judge_sums(mine: Any) -> str:
     numbers = tuple(float(number) for number in answer)
     if numbers == SUMS:
         return ""
-    wrong = [name for name, a, b in zip(TERMS, numbers, SUMS, strict=True) if a != b]
+    wrong = [f'"{name}"' for name, a, b in zip(TERMS, numbers, SUMS, strict=True) if a != b]
     return f"Not right yet: {', '.join(wrong)}. {SUM_MISTAKES.get(numbers, '')}".strip()
+
+
+def _other_terms(exercise: Exercise, random: np.random.Generator) -> Exercise:
+    """The same four series in another order of their letters, all in a unit that is a power of two,
+    or minus one: each step rounds as before."""
+    made = reordered("ABCD")(replace(exercise, shown=tuple("ABCD")), random)
+    unit = int(random.choice([-1, 1])) * 2 ** int(random.integers(1, 10))
+    order = "".join(made.shown[:4])
+
+    def judge(mine: Any) -> str:
+        answer = _answer(mine)
+        numeric = isinstance(answer, (tuple, list, np.ndarray)) and len(answer) == 4
+        assert made.judge is not None
+        said = made.judge([number / unit for number in answer] if numeric else answer)
+        return f"{said} (Here the unit is {unit}.)" if said else ""
+
+    in_units = [unit * number for number in made.reference]
+    wrong = tuple(replace(each, function=[unit * n for n in each.function]) for each in made.wrong)
+    shown = f'terms_in({unit}, "{order}")', f"return {', '.join(map(str, in_units))}"
+    return replace(made, reference=in_units, wrong=wrong, judge=judge, shown=shown)
 
 
 # ---- 5. a counter-example -----------------------------------------------------------------------
@@ -331,9 +355,22 @@ def _right_bag_of(offsets: np.ndarray, n: int) -> np.ndarray:
     return np.repeat(np.arange(len(offsets)), np.diff(offsets, append=n))
 
 
-def counter_example() -> tuple[list[int], int]:
-    """Offsets and n on which broken_bag_of is wrong, and says nothing."""
-    return [0, 2, 2], 4
+def _asked_for(exercise: Exercise, random: np.random.Generator) -> Exercise:
+    """The call has a given number of bags, 4 to 9, and of positions, 20 to 60."""
+    bags, positions = int(random.integers(4, 10)), int(random.integers(20, 61))
+
+    def judge(mine: Any) -> str:
+        said = _judge_counter_example(mine)
+        found = (0, 0) if said else (len(_answer(mine)[0]), int(_answer(mine)[1]))
+        return said or "" if said or found == (bags, positions) else (
+            f"That shows the bug, with {found[0]} bags and {found[1]} positions. Wanted are "
+            f"{bags} bags and {positions} positions."
+        )  # fmt: skip
+
+    offsets = [0, 2, *range(2, bags)]
+    wrong = (*exercise.wrong, Wrong(exercise.reference, f"{positions} positions"))
+    shown = f"a call of {bags} bags and {positions} positions on", f"{offsets}, {positions}"
+    return replace(exercise, reference=(offsets, positions), judge=judge, wrong=wrong, shown=shown)
 
 
 SAYS_ONE_EMPTY = (
@@ -563,7 +600,8 @@ EXERCISES = (
         points=2, returns=("indices", "values"), unproved="a gradient without entries.",
     ),
     Exercise(
-        "05.float32_sums", "four sums in float32, by hand", float32_sums, judge=_judge_sums,
+        "05.float32_sums", "four sums in float32, by hand", SUMS, judge=_judge_sums,
+        vary=_other_terms, shown=('terms_in(1, "ABCD")', "return 0, 2, 2, 0"),
         otherwise="Its comments say, for each order, where a 1 is lost.",
         hints=(
             "Which whole numbers does a float32 still hold just above 2**24 = 16,777,216?",
@@ -572,12 +610,12 @@ EXERCISES = (
             "2**24 + 1 falls back to 2**24, but 2**24 + 2 exists. So ask of each order: does a 1 "
             "meet the large sum alone?",
         ),
-        wrong=tuple(Wrong(_returns(a), s) for a, s in SUM_MISTAKES.items()),
+        wrong=tuple(Wrong(a, s) for a, s in SUM_MISTAKES.items()),
         points=1, unproved="that you did it by hand.",
     ),
     Exercise(
-        "05.counter_example", "a call that a function gets wrong", counter_example,
-        judge=_judge_counter_example,
+        "05.counter_example", "a call that a function gets wrong", ([0, 2, 2], 4),
+        judge=_judge_counter_example, vary=_asked_for, shown=("a call on", "[0, 2, 2], 4"),
         otherwise="It has one empty bag: two marks fall on one place, and `+=` keeps one of them.",
         hints=(
             "The function is right for bags that all hold something. Try it, then break that.",

@@ -9,6 +9,7 @@ import numpy as np
 
 from embag_edu.course import draw
 from embag_edu.course.exercise import Case, Exercise, Wrong
+from embag_edu.course.variants import items, reordered
 
 # ---- 06.bytes -------------------------------------------------------------------------------
 
@@ -362,11 +363,11 @@ def bench_e(load_ours, load_theirs, draw, clock):
 BENCHMARKS = {"A": bench_a, "B": bench_b, "C": bench_c, "D": bench_d, "E": bench_e}
 ANSWERS = {"A": "unchecked", "B": "same ids", "C": "lazy", "D": "unlike", "E": "warm-up"}
 _LOOK = {
-    "A": "Look at A again: what exactly does its assert compare? Zeros have a shape, too.",
-    "B": "Look at B again: what do all 20 turns have in common?",
-    "C": "Look at C again: when does a function that yields begin to work?",
-    "D": "Look at D again: its loop is good. Read the last line twice.",
-    "E": "Look at E again: what else happens between the two readings of the clock?",
+    "A": 'Look at "A" again: what exactly does its assert compare? Zeros have a shape, too.',
+    "B": 'Look at "B" again: what do all 20 turns have in common?',
+    "C": 'Look at "C" again: when does a function that yields begin to work?',
+    "D": 'Look at "D" again: its loop is good. Read the last line twice.',
+    "E": 'Look at "E" again: what else happens between the two readings of the clock?',
 }
 
 
@@ -376,7 +377,7 @@ def _judge_lies(mine: Any) -> str:
         return "Return a dict with the keys A to E, one lie for each."
     for letter, lie in mine.items():
         if lie not in LIES:
-            return f"{letter}: {lie!r} is none of {', '.join(map(repr, LIES))}."
+            return f"{letter!r}: {lie!r} is none of {', '.join(map(repr, LIES))}."
     if len(set(mine.values())) == 1:
         return "Not all five tell the same lie. Each lie occurs once."
     for letter, lie in ANSWERS.items():
@@ -392,8 +393,8 @@ FIND = Exercise(
     otherwise="Its comments say, for each benchmark, where the lie is.",
     hints=(
         "Read each one with three questions: what is checked, what is timed, what is compared?",
-        "A to D differ in a single line each. In C and E, ask what is done while the clock runs, "
-        "and what is not.",
+        "Four of them differ in a single line each. Where something yields, or loads, ask what is "
+        "done while the clock runs, and what is not.",
         "One compares shapes; one draws once; one times the making of a generator; one sets a "
         "least time against a mean; one includes loading.",
     ),
@@ -409,6 +410,8 @@ FIND = Exercise(
     points=2,
     unproved="that these five are all the ways in which a benchmark can lie.",
     judge=_judge_lies,
+    vary=reordered("ABCDE"),
+    shown=items([f'BENCHMARKS["{letter}"]' for letter in BENCHMARKS], ANSWERS),
 )
 
 # ---- 06.ratio -------------------------------------------------------------------------------

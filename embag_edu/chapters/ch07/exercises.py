@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from embag_edu.course.kernel_exercise import (
     threads,
     unwritten,
 )
+from embag_edu.course.variants import items, reordered, retold
 from embag_edu.cuda_on_cpu import KernelFault, Report
 
 # ---- 07.grid --------------------------------------------------------------------------------
@@ -192,6 +194,19 @@ PREDICT = Exercise(
     points=2,
     unproved="how fast any of them is: caches and time are not in the count.",
     judge=_judge_sectors,
+    vary=reordered("1234567"),
+    shown=items(
+        (
+            "`x[i]`",
+            "`x[i + 1]`",
+            "`x[0]`",
+            "`y[i]`",
+            "`x[31 - i]`",
+            "`x[i / 4]` (whole numbers: 0, 0, 0, 0, 1, ...)",
+            "`x[4 * i]`",
+        ),
+        SECTORS,
+    ),
 )
 
 # ---- 07.axpy --------------------------------------------------------------------------------
@@ -333,26 +348,30 @@ FIRST_LOST = "The first difference was not written: thread 0 has work to do, too
 SIGN = "The sign is turned: a difference is the next element minus this one."
 
 
-def _differences_launch(n: int, block: int, spare: int = 0) -> Launch:
+def _differences_launch(n: int, block: int, spare: int = 0, apart: int = 1) -> Launch:
+    """apart: how far the two elements of a difference stand apart."""
+    n += apart - 1  # so there are as many differences
     x = np.random.default_rng([17, n]).normal(size=n).astype(np.float32)
-    right = np.diff(x)
+    right = x[apart:] - x[:-apart]
     last, first = right.copy(), right.copy()
     last[-1:] = first[:1] = unwritten(1)
     return Launch(
         f"n = {n}, blocks of {block}", -(-n // block) + spare, block,
-        (x, unwritten(n - 1), n),
+        (x, unwritten(n - apart), n),
         (1, right),
         {FIRST_LOST: first, LAST_LOST: last, SIGN: -right},
     )  # fmt: skip
 
 
-def _differences_launches() -> list[Launch]:
+def _differences_launches(apart: int = 1) -> list[Launch]:
     return [
-        _differences_launch(128, 128),
-        _differences_launch(200, 128),
-        _differences_launch(200, 64),
-        _differences_launch(65, 32, spare=1),
-        _differences_launch(2, 128),  # at the end: there, the first one is the last one, too
+        _differences_launch(128, 128, apart=apart),
+        _differences_launch(200, 128, apart=apart),
+        _differences_launch(200, 64, apart=apart),
+        _differences_launch(65, 32, spare=1, apart=apart),
+        _differences_launch(
+            2, 128, apart=apart
+        ),  # at the end: there, the first one is the last one, too
     ]
 
 
@@ -362,6 +381,15 @@ def _differences_fault(fault: KernelFault, code: str) -> str:
     if fault.array == "output":
         return WRITES_PAST
     return BEFORE if element_of(fault) < 0 else READS_PAST
+
+
+def _further_apart(exercise: Exercise, random: np.random.Generator) -> Exercise:
+    """The two elements of a difference stand 2 to 12 apart, in the place of 1."""
+    k = int(random.integers(2, 13))
+    words = {"i + 1": f"i + {k}", "n - 1": f"n - {k}", "n - 2": f"n - {k + 1}",
+             "i - 1": f"i - {k}", "one element": f"{k} elements", "next element": "later element",
+             "[1, 4, 6]": [1, 4, *[0] * (k - 2), 6, 5], "[3, 2]": [5, 1]}  # fmt: skip
+    return retold(exercise, words, launches=partial(_differences_launches, k))
 
 
 _GUARD = "if (i < n)"
@@ -403,6 +431,8 @@ BOUNDS = Exercise(
     points=1,
     unproved="n = 0 and n = 1, where there is no difference at all.",
     judge=KernelTask("07.repair_bounds", "differences", _differences_launches, _differences_fault),
+    vary=_further_apart,
+    shown=("i + 1", "n - 1", "[1, 4, 6]", "[3, 2]"),
 )
 
 # ---- 07.lost_update -------------------------------------------------------------------------
@@ -438,7 +468,8 @@ ALONE = (
 )
 
 
-def _count_launch(B: int, limit: int, block: int, spare: int = 0) -> Launch:
+def _count_launch(B: int, limit: int, block: int, spare: int = 0, each: int = 1) -> Launch:
+    """each: what a long bag counts."""
     lengths = np.random.default_rng([27, B]).integers(0, 2 * limit + 10, B).astype(np.int32)
     lengths[: B // 8 + 1] = limit
 
@@ -448,22 +479,22 @@ def _count_launch(B: int, limit: int, block: int, spare: int = 0) -> Launch:
     return Launch(
         f"{B} bags, limit {limit}, blocks of {block}", -(-B // block) + spare, block,
         (lengths, of(0), limit, B),
-        (1, of((lengths > limit).sum())),
+        (1, of(each * (lengths > limit).sum())),
         {
             ADDS_LENGTH: of(lengths[lengths > limit].sum()),
-            NOT_LONGER: of((lengths >= limit).sum()),
-            SHORTER: of((lengths < limit).sum()),
-            ALL_BAGS: of(B),
+            NOT_LONGER: of(each * (lengths >= limit).sum()),
+            SHORTER: of(each * (lengths < limit).sum()),
+            ALL_BAGS: of(each * B),
         },
     )  # fmt: skip
 
 
-def _count_launches() -> list[Launch]:
+def _count_launches(each: int = 1) -> list[Launch]:
     return [
-        _count_launch(40, 20, 128),
-        _count_launch(300, 20, 128),
-        _count_launch(130, 7, 64),
-        _count_launch(70, 0, 32, spare=2),
+        _count_launch(40, 20, 128, each=each),
+        _count_launch(300, 20, 128, each=each),
+        _count_launch(130, 7, 64, each=each),
+        _count_launch(70, 0, 32, spare=2, each=each),
     ]
 
 
@@ -483,6 +514,20 @@ def _count_fault(fault: KernelFault, code: str) -> str:
 
 def _count_alone(report: Report, launch: Launch, code: str) -> str:
     return ALONE if threads(report, "lengths", "read") < launch.args[3] else ""
+
+
+def _counts_more(exercise: Exercise, random: np.random.Generator) -> Exercise:
+    """A long bag counts k, from 2 to 40, in the place of 1."""
+    k = int(random.integers(2, 41))
+    words = {"total[0] += 1": f"total[0] += {k}", "total[0] + 1": f"total[0] + {k}",
+             "&total[0], 1": f"&total[0], {k}", "&total[bag], 1": f"&total[bag], {k}",
+             "total[0], 1": f"total[0], {k}", "&part, 1": f"&part, {k}", ", 0) + 1": f", 0) + {k}",
+             "counts 1": f"counts {k}",
+             "counts the bags that are": f"counts {k} for each bag that is",
+             "limit 3 give 2": f"limit 3 give {2 * k}",
+             "How many bags are longer than `limit`?": f"A bag that is longer than `limit` counts "
+             f"{k}. What is the sum?"}  # fmt: skip
+    return retold(exercise, words, launches=partial(_count_launches, k))
 
 
 _UPDATE = "total[0] += 1;"
@@ -535,6 +580,9 @@ LOST_UPDATE = Exercise(
     points=2,
     unproved="how long threads wait for each other at that one place.",
     judge=KernelTask("07.lost_update", "count_long", _count_launches, _count_fault, _count_alone),
+    vary=_counts_more,
+    shown=("counts the bags that are", "total[0] += 1", "&total[0], 1", "limit 3 give 2",
+           "How many bags are longer than `limit`?"),
 )  # fmt: skip
 
 # ---- 07.barrier -----------------------------------------------------------------------------
@@ -567,18 +615,18 @@ NOT_SHARED = (
 )
 
 
-def _reverse_launch(blocks: int) -> Launch:
-    x = np.random.default_rng([37, blocks]).normal(size=(blocks, 64)).astype(np.float32)
+def _reverse_launch(blocks: int, size: int) -> Launch:
+    x = np.random.default_rng([37, blocks]).normal(size=(blocks, size)).astype(np.float32)
     return Launch(
-        f"{blocks} blocks of 64" if blocks > 1 else "one block of 64", blocks, 64,
-        (x.ravel(), unwritten(64 * blocks)),
+        f"{blocks} blocks of {size}" if blocks > 1 else f"one block of {size}", blocks, size,
+        (x.ravel(), unwritten(size * blocks)),
         (1, np.ascontiguousarray(x[:, ::-1]).ravel()),
         {NOT_TURNED: x.ravel()},
     )  # fmt: skip
 
 
-def _reverse_launches() -> list[Launch]:
-    return [_reverse_launch(1), _reverse_launch(3)]
+def _reverse_launches(size: int = 64) -> list[Launch]:
+    return [_reverse_launch(1, size), _reverse_launch(3, size)]
 
 
 def _reverse_fault(fault: KernelFault, code: str) -> str:
@@ -598,6 +646,13 @@ def _reverse_fault(fault: KernelFault, code: str) -> str:
 
 def _reverse_counts(report: Report, launch: Launch, code: str) -> str:
     return "" if report.total("requests", shared=True) else NOT_SHARED
+
+
+def _other_size(exercise: Exercise, random: np.random.Generator) -> Exercise:
+    """Blocks of 96 to 512 threads, of three warps or more, in the place of 64."""
+    size = 32 * int(random.integers(3, 17))
+    words = {"64": size, "63": size - 1, "62": size - 2, "the other warp": "another warp"}
+    return retold(exercise, words, launches=partial(_reverse_launches, size))
 
 
 _WRITE = "part[t] = input[i];"
@@ -628,6 +683,15 @@ BARRIER = Exercise(
     unproved="blocks of another size: the 64 stands in the source.",
     judge=KernelTask(
         "07.barrier", "reverse_blocks", _reverse_launches, _reverse_fault, _reverse_counts
+    ),
+    vary=_other_size,
+    shown=(
+        "64 threads",
+        "its 64 numbers",
+        "part[64]",
+        "* 64 + t",
+        "63 - t",
+        "0, 1, ..., 63 writes 63, 62, ..., 0",
     ),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from embag_edu.course.kernel_exercise import (
     requests,
     unwritten,
 )
+from embag_edu.course.variants import retold
 from embag_edu.cuda_on_cpu import KernelFault, Report
 
 # ---- 08.pack --------------------------------------------------------------------------------
@@ -854,48 +856,48 @@ RING = Exercise(
 # ---- 08.under_way ---------------------------------------------------------------------------
 
 
-def rows_needed(rate, latency, bags, processors, row):
+def rows_needed(rate, latency, bags, processors, row, fit=64):
     """How many rows each warp must have under way, by Little's law."""
-    warps = min(bags, 64 * processors)
+    warps = min(bags, fit * processors)
     return -(-rate * latency // (warps * row))
 
 
-def _rounded_down(rate, latency, bags, processors, row):
-    warps = min(bags, 64 * processors)
+def _rounded_down(rate, latency, bags, processors, row, fit=64):
+    warps = min(bags, fit * processors)
     return max(rate * latency // (warps * row), 1)
 
 
-def _one_more(rate, latency, bags, processors, row):
-    warps = min(bags, 64 * processors)
+def _one_more(rate, latency, bags, processors, row, fit=64):
+    warps = min(bags, fit * processors)
     return rate * latency // (warps * row) + 1
 
 
-def _all_bags(rate, latency, bags, processors, row):
+def _all_bags(rate, latency, bags, processors, row, fit=64):
     return -(-rate * latency // (bags * row))
 
 
-def _always_full(rate, latency, bags, processors, row):
-    return -(-rate * latency // (64 * processors * row))
+def _always_full(rate, latency, bags, processors, row, fit=64):
+    return -(-rate * latency // (fit * processors * row))
 
 
-def _one_processor(rate, latency, bags, processors, row):
-    return -(-rate * latency // (min(bags, 64) * row))
+def _one_processor(rate, latency, bags, processors, row, fit=64):
+    return -(-rate * latency // (min(bags, fit) * row))
 
 
-def _in_bytes(rate, latency, bags, processors, row):
-    return -(-rate * latency // min(bags, 64 * processors))
+def _in_bytes(rate, latency, bags, processors, row, fit=64):
+    return -(-rate * latency // min(bags, fit * processors))
 
 
-def _under_way_cases() -> list[Case]:
+def _under_way_cases(fit: int = 64) -> list[Case]:
     return [
         Case("an H200, 2,048 bags, rows of 512 bytes", 4800, 500, 2048, 132, 512),
         Case("the same with rows of 256 bytes", 4800, 500, 2048, 132, 256),
         Case("more bags than warps fit", 4800, 500, 65_536, 132, 512),
         Case("one bag", 4800, 500, 1, 132, 512),
-        Case("100 bags, and 64 warps fit", 64, 100, 100, 1, 10),
+        Case(f"100 bags, and {fit} warps fit", 64, 100, 100, 1, 10),
         Case("it comes out even", 512, 100, 100, 10, 256),
         Case("a small GPU", 300, 400, 500, 20, 64),
-        Case("just as many bags as warps fit", 1000, 640, 640, 10, 100),
+        Case("just as many bags as warps fit", 1000, 640, 10 * fit, 10, 100),
         Case("one row each is more than enough", 100, 100, 6400, 100, 512),
     ]
 
@@ -904,6 +906,13 @@ def _any_under_way(random):
     rate, latency = draw.size(random, 1, 5000), draw.size(random, 1, 900)
     bags, processors = draw.size(random, 1, 12_000), draw.size(random, 1, 150)
     return rate, latency, bags, processors, 16 * draw.size(random, 1, 64)
+
+
+def _other_gpu(exercise: Exercise, random: np.random.Generator) -> Exercise:
+    """A GPU on whose multiprocessors 16 to 63 warps fit, in the place of 64."""
+    fit = int(random.integers(16, 64))
+    cases = partial(_under_way_cases, fit)
+    return retold(exercise, {"64": fit}, lambda rows: partial(rows, fit=fit), cases=cases)
 
 
 UNDER_WAY = Exercise(
@@ -931,6 +940,8 @@ UNDER_WAY = Exercise(
         Wrong(_in_bytes, "Those are bytes for each warp. How many rows are they?"),
     ),
     points=1,
+    vary=_other_gpu,
+    shown=("at most 64 warps", "64 * processors"),
     unproved="that a real GPU waits as long as you have put in; the record of the chapter says so.",
 )
 

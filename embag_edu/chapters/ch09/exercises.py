@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from embag_edu.course.kernel_exercise import (
     kinds_of,
     unwritten,
 )
+from embag_edu.course.variants import retold
 from embag_edu.cuda_on_cpu import KernelFault, Report
 
 NAN, INF = float("nan"), float("inf")
@@ -638,19 +640,24 @@ OVERLAP = (
 )
 
 
-def _bags(lengths: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+def _bags(lengths: tuple[int, ...], padding: int) -> tuple[np.ndarray, ...]:
     """A table with ties, NaN and 9 in the padding; rows; where the bags end."""
     random = np.random.default_rng([95, len(lengths)])
     N = sum(lengths)
     weight = random.integers(-9, 4, (60, 64)).astype(np.float32)  # whole numbers: many ties
-    weight[7, ::3], weight[0] = NAN, 9
+    weight[7, ::3], weight[padding] = NAN, 9
     ids = random.integers(1, 60, N).astype(np.int32)
+    ids[ids == padding] = 0
     ends = np.cumsum([0, *lengths]).astype(np.int32)
-    ids[::5], ids[ends[1] + 1], ids[1] = 0, 7, 7  # two bags begin, after padding, with the NaNs
+    ids[::5], ids[ends[1] + 1], ids[1] = (
+        padding,
+        7,
+        7,
+    )  # two bags begin with the NaNs
     return weight, ids, ends
 
 
-def _contest(weight, ids, ends, takes, best=0.0, padding=0):
+def _contest(weight, ids, ends, takes, padding, best=0.0):
     """(output, winners, positions) if a position takes over where takes(winner, value, best)."""
     output = np.full((len(ends) - 1, weight.shape[1]), best, np.float32)
     winners = np.full(output.shape, -1, np.int32)
@@ -668,14 +675,14 @@ def _larger(winner, value, best):
     return (winner < 0) | (value > best)
 
 
-def _max_launch(lengths: tuple[int, ...], which: int) -> Launch:
+def _max_launch(lengths: tuple[int, ...], which: int, padding: int) -> Launch:
     """which: 0, the output is compared; 1, the winners are."""
-    weight, ids, ends = _bags(lengths)
-    right = _contest(weight, ids, ends, _larger)
-    last = _contest(weight, ids, ends, lambda w, v, b: (w < 0) | (v >= b))
-    zero = _contest(weight, ids, ends, lambda w, v, b: v > b)
-    low = _contest(weight, ids, ends, lambda w, v, b: v > b, best=-INF)
-    padded = _contest(weight, ids, ends, _larger, padding=None)
+    weight, ids, ends = _bags(lengths, padding)
+    right = _contest(weight, ids, ends, _larger, padding)
+    last = _contest(weight, ids, ends, lambda w, v, b: (w < 0) | (v >= b), padding)
+    zero = _contest(weight, ids, ends, lambda w, v, b: v > b, padding)
+    low = _contest(weight, ids, ends, lambda w, v, b: v > b, padding, best=-INF)
+    padded = _contest(weight, ids, ends, _larger, None)
     nobody = low[0].copy()
     low[0][low[1] < 0] = 0
     mistakes = {FROM_ZERO: zero, NO_FIRST_NAN: low, PADDING_WINS: padded}
@@ -690,17 +697,16 @@ def _max_launch(lengths: tuple[int, ...], which: int) -> Launch:
     return Launch(told, len(lengths), 32, args, (3 + which, right[which]), wrong)
 
 
-def _budget_launches() -> list[Launch]:
-    return [
-        _max_launch(lengths, which) for lengths in (LENGTHS, (3, 2, 40, 0, 1)) for which in (0, 1)
-    ]
+def _budget_launches(padding: int = 0) -> list[Launch]:
+    return [_max_launch(lengths, which, padding)
+            for lengths in (LENGTHS, (3, 2, 40, 0, 1)) for which in (0, 1)]  # fmt: skip
 
 
 def _budget_fault(fault: KernelFault, code: str) -> str:
     return OVERLAP if "race" in kinds_of(fault) else ""
 
 
-def _budget_counts(report: Report, launch: Launch, code: str) -> str:
+def _budget_counts(report: Report, launch: Launch, code: str, padding: int = 0) -> str:
     moved = report.total("sectors")
     if moved <= SECTORS or launch.grid != len(LENGTHS):
         return ""
@@ -709,7 +715,7 @@ def _budget_counts(report: Report, launch: Launch, code: str) -> str:
         return sum(line.sectors for line in report.lines if line.array == array)
 
     ids, rows = launch.args[1], of("weight") / 8
-    N, kept = len(ids), int((ids != 0).sum())
+    N, kept = len(ids), int((ids != padding).sum())
     spare = RUNNING if of("output") + of("winners") > 2 * 16 * len(LENGTHS) else INDICES
     most = ((kept, spare), (N + len(LENGTHS), PADDING_READ), (2 * kept, SPREAD), (np.inf, AGAIN))
     message = next(message for limit, message in most if rows <= limit)
@@ -749,6 +755,16 @@ ONE_BY_ONE = (
     )
     .replace("winner < 0 ? 0.0f : weight[winner * 64 + d]", "best")
 )
+
+
+def _other_padding(exercise: Exercise, random: np.random.Generator) -> Exercise:
+    """Another row, 8 to 59, is the padding: as many positions hold it as before."""
+    row = int(random.integers(8, 60))
+    words = {"row 0": f"row {row}", "== 0) continue": f"== {row}) continue"}
+    return retold(exercise, words, launches=partial(_budget_launches, row),
+                  counts=partial(_budget_counts, padding=row))  # fmt: skip
+
+
 BUDGET = Exercise(
     "09.budget",
     "a maximum that keeps to a budget of sectors",
@@ -782,6 +798,8 @@ BUDGET = Exercise(
     points=3,
     unproved="that it is faster; and no two rows are under way at once.",
     judge=KernelTask("09.budget", "bag_max", _budget_launches, _budget_fault, _budget_counts),
+    vary=_other_padding,
+    shown=("row 0", "== 0) continue"),
 )  # fmt: skip
 
 EXERCISES = (WINNER, RESCALED, TRAFFIC, RACE, BUDGET)

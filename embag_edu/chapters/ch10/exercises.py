@@ -24,6 +24,7 @@ from embag_edu.course.kernel_exercise import (
     kinds_of,
     threads,
 )
+from embag_edu.course.variants import items, reordered
 from embag_edu.cuda_on_cpu import KernelFault, Report
 
 # ---- 10.hits --------------------------------------------------------------------------------
@@ -144,13 +145,13 @@ HITS = Exercise(
 # ---- 10.repeatable --------------------------------------------------------------------------
 
 SUMS = (  # (the same bits in every order?, what to say to who is wrong)
-    (True, "a: whole numbers have one sum in every order; no int is rounded."),
-    (False, "b: three floats can give two sums, because each addition is rounded."),
-    (True, "c: 0 + x + y is rounded once, and x + y = y + x: two shares have one sum."),
-    (True, "d: whole numbers up to 2**24 are exact in float32, so nothing is ever rounded."),
-    (True, "e: the largest of some numbers is the same in every order; nothing is rounded."),
-    (False, "f: the tickets are the same, but who gets which depends on who comes first."),
-    (False, "g: float64 rounds too, only later: other orders give other last bits."),
+    (True, '"a": whole numbers have one sum in every order; no int is rounded.'),
+    (False, '"b": three floats can give two sums, because each addition is rounded.'),
+    (True, '"c": 0 + x + y is rounded once, and x + y = y + x: two shares have one sum.'),
+    (True, '"d": whole numbers up to 2**24 are exact in float32, so nothing is ever rounded.'),
+    (True, '"e": the largest of some numbers is the same in every order; nothing is rounded.'),
+    (False, '"f": the tickets are the same, but who gets which depends on who comes first.'),
+    (False, '"g": float64 rounds too, only later: other orders give other last bits.'),
 )
 REPEATABLE = [same for same, _ in SUMS]
 NOT_SEVEN = "Return a list of seven: True where every order gives the same bits, else False."
@@ -189,6 +190,19 @@ REPEATABLE_EXERCISE = Exercise(
     points=2,
     unproved="that a sum that may differ does so on your machine today.",
     judge=_judge_repeatable,
+    vary=reordered("abcdefg"),
+    shown=items(
+        (
+            "`atomicAdd` of 1 to `int` counts, many times",
+            "`atomicAdd` of three arbitrary `float`s to one place",
+            "`atomicAdd` of two arbitrary `float`s to one place",
+            "`atomicAdd` of 1.0 to a `float`, a thousand times",
+            "`atomicMax` of many `int`s at one place",
+            "`place[thread] = atomicAdd(ticket, 1)`: the whole array `place`",
+            "`atomicAdd` of a thousand arbitrary `double`s to one place",
+        ),
+        REPEATABLE,
+    ),
 )
 
 # ---- 10.lost_update -------------------------------------------------------------------------
@@ -505,6 +519,8 @@ DETECTIVE = Exercise(
     points=3,
     unproved="that you would find two faults at once. mystery(seed) has more, without end.",
     judge=CASES.judge,
+    vary=CASES.vary,
+    shown=CASES.shown,
 )
 
 EXERCISES = (HITS, REPEATABLE_EXERCISE, LOST_UPDATE, JOIN, DETECTIVE)

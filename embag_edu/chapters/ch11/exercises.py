@@ -716,6 +716,8 @@ DETECTIVE = Exercise(
     points=3,
     unproved="that you would see it in 1.35 million numbers. mystery(seed) has more, without end.",
     judge=CASES.judge,
+    vary=CASES.vary,
+    shown=CASES.shown,
 )
 
 # ---- 11.least_ms ----------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from torch.autograd import Function
 
 from embag_edu.course import draw
 from embag_edu.course.exercise import Case, Exercise, Wrong
+from embag_edu.course.variants import after, retold
 
 
 def _tensor(random: np.random.Generator, *shape: int) -> Tensor:
@@ -682,6 +683,13 @@ def _any_fold(random):
     return inputs, torch.from_numpy(starts), V
 
 
+def _other_mark(exercise: Exercise, random: np.random.Generator) -> Exercise:
+    """A row that is not in its table becomes another number below 0, -2 to -60, and not -1."""
+    k = int(random.integers(2, 61))
+    mark = after(lambda found: (torch.where(found[0] == -1, -k, found[0]), found[1]))
+    return retold(exercise, {"-1": f"-{k}", "−1": f"−{k}"}, mark)
+
+
 FOLD = Exercise(
     "12.fold",
     "many members' bags in one call",
@@ -702,7 +710,7 @@ FOLD = Exercise(
         Wrong(_checked_after, "Checked after raising, a row of a neighbor's looks fine."),
         Wrong(_unchecked, "A row outside of its table has become a row of a neighbor's, or stays "
               "outside by luck. Check before you raise."),
-        Wrong(_upper_end_only, "A row of -1 has become the last row of the member before."),
+        Wrong(_upper_end_only, "A row below 0 has become a row of the member before."),
         Wrong(_clamped, "Another row was taken in its place, silently. It must be refused: -1."),
         Wrong(_in_turns, "Members must stand one after another, not in turns: bags are stretches "
               "of neighbors."),
@@ -713,6 +721,8 @@ FOLD = Exercise(
         Wrong(_in_place, "The input was raised in place; it belongs to the caller."),
     ),
     points=2,
+    vary=_other_mark,
+    shown=("become −1", "inputs, -1)"),
     returns=("input", "offsets"),
     unproved="padding: it must become the padding of member 0, or none would be skipped.",
 )  # fmt: skip

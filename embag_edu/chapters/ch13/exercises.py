@@ -11,6 +11,7 @@ import numpy as np
 from embag_edu.course import draw
 from embag_edu.course.exercise import Case, Exercise, Wrong
 from embag_edu.course.tools import work_of
+from embag_edu.course.variants import after, retold
 from embag_edu.train.fitting import auc
 
 # ---- 13.collate -----------------------------------------------------------------------------
@@ -198,6 +199,15 @@ def _any_tfidf(random):
     return texts, V, random.integers(0, V, draw.size(random, 0, 6))
 
 
+def _so_many_times(exercise: Exercise, random: np.random.Generator) -> Exercise:
+    """The weights are wanted k times over, k from 3 to 60: one product more, the same for all."""
+    k = int(random.integers(3, 61))
+    words = {"the idf of each position": f"{k} times the idf of each position",
+             "return found": f"return {k} * found", "it is 1": f"it is {k}",
+             "repeats included": f"repeats included, and multiply by {k}"}  # fmt: skip
+    return retold(exercise, words, after(lambda weights: k * weights))
+
+
 TFIDF = Exercise(
     "13.tfidf",
     "tf-idf as per_sample_weights",
@@ -260,6 +270,8 @@ TFIDF = Exercise(
         ),
     ),
     points=2,
+    vary=_so_many_times,
+    shown=("the idf of each position", "return found"),
     returns="weights",
     unproved="that weighted bags make a better model.",
 )
