@@ -26,7 +26,8 @@ Made by `python -m embag_edu course guide`; do not change it by hand. For each e
 - **Wrong answers**, each by what a student is told who gives it. (A piece of a sentence stands in a
   longer message.) The tests of the project give all these answers, and see them refused. What many
   students are told is a subject for the next meeting;
-- **Not shown**: what an answer that passes may still do wrong.
+- **Not shown**: what an answer that passes may still do wrong;
+- **Variants**: what each student has of their own, and what makes all of them as hard.
 
 No answer stands here. But the sentences come close to some: keep the page to yourself until the
 hand-in.
@@ -62,6 +63,8 @@ def _exercise(exercise: Exercise) -> Iterator[str]:
     messages = dict.fromkeys(text(wrong.message) for wrong in exercise.wrong)
     yield from (f"- {message}" for message in messages)
     yield f"\n**Not shown:** {text(exercise.unproved)}\n"
+    if exercise.vary:
+        yield f"**Variants:** {text(exercise.vary.__doc__ or '')}\n"
 
 
 def minutes_of(notebook: Notebook) -> dict[str, int]:

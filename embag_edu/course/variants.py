@@ -75,13 +75,12 @@ def items(texts: Sequence[str], answer: Any) -> tuple[str, ...]:
     return *texts, str(answer)
 
 
-def _moved(answer: Any, letters: str, to: Sequence[int]) -> Any:
+def _moved(answer: Any, letters: str, to: Any) -> Any:
     """The answer with item to[k] in the place of item k; what is no such answer stays as it is."""
     if isinstance(answer, dict):
         whole = len(answer) == len(letters) and all(letter in answer for letter in letters)
-        return (
-            {a: answer[letters[at]] for a, at in zip(letters, to, strict=True)} if whole else answer
-        )
+        pairs = zip(letters, to, strict=True)
+        return {letter: answer[letters[at]] for letter, at in pairs} if whole else answer
     whole = isinstance(answer, list | tuple | np.ndarray) and len(answer) == len(letters)
     return [answer[at] for at in to] if whole else answer
 
@@ -165,7 +164,7 @@ def retold(
     wrong = map(Wrong, functions, messages)
     return replace(
         exercise, reference=answer(exercise.reference), wrong=tuple(wrong),
-        hints=tuple(map(told, exercise.hints)), shown=tuple(map(told, exercise.shown)),
+        hints=(told(exercise.hints[0]), told(exercise.hints[1]), told(exercise.hints[2])), shown=tuple(map(told, exercise.shown)),
         title=told(exercise.title), otherwise=told(exercise.otherwise),
         unproved=told(exercise.unproved), **changes,
     )  # fmt: skip

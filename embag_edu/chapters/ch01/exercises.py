@@ -807,7 +807,7 @@ MEANS = Exercise(
 
 # -------------------------------------------------------------------------- 01.predict
 
-BAGS = ([7, 1], [], [4, 4, 7], [2])
+BAGS: tuple[list[int], ...] = ([7, 1], [], [4, 4, 7], [2])
 
 
 def _of_bags(bags: Sequence[list[int]]) -> dict[str, Any]:

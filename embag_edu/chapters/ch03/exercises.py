@@ -379,7 +379,7 @@ def _weights(
 def _of_upstream(a: int, b: int) -> dict[str, Any]:
     """What the exercise is for the upstream gradients of these two bags."""
     right = (0, (2 * a + b) / 3, (a + b) / 2, b)
-    mistakes = {
+    mistakes: dict[tuple[float, ...], str] = {
         (0, 2 * a + b, a + b, b): "Nothing was divided. A row that occurs k times has its gradient "
         "divided by k.",
         (0, a + b, a + b, b): "The count is that of the whole input, not of one bag.",

@@ -336,8 +336,8 @@ def _wrong_bags(given: dict[str, Any]) -> np.ndarray:
     sizes = np.abs(call.weight).astype(float)
     scale = loops.forward(make_call(**{**given, "weight": sizes}, mode="sum"))[0]
     allowed = rounding.bound(call.weight.dtype, np.diff(call.offsets)[:, None], scale, exact)
-    off: np.ndarray = np.abs(running_total_bag(**given) - exact) > allowed
-    return off.any(axis=1)
+    off = np.abs(running_total_bag(**given) - exact) > allowed
+    return np.any(off, axis=1)
 
 
 def _judge_total(mine: Any) -> str:

@@ -360,12 +360,11 @@ def _asked_for(exercise: Exercise, random: np.random.Generator) -> Exercise:
     bags, positions = int(random.integers(4, 10)), int(random.integers(20, 61))
 
     def judge(mine: Any) -> str:
-        said = _judge_counter_example(mine)
-        found = (0, 0) if said else (len(_answer(mine)[0]), int(_answer(mine)[1]))
-        return said or "" if said or found == (bags, positions) else (
-            f"That shows the bug, with {found[0]} bags and {found[1]} positions. Wanted are "
-            f"{bags} bags and {positions} positions."
-        )  # fmt: skip
+        answer = _answer(mine)
+        said = _judge_counter_example(answer)
+        if said or (len(answer[0]), int(answer[1])) == (bags, positions):
+            return said
+        return f"That shows the bug. But wanted are {bags} bags and {positions} positions."
 
     offsets = [0, 2, *range(2, bags)]
     wrong = (*exercise.wrong, Wrong(exercise.reference, f"{positions} positions"))
