@@ -20,6 +20,7 @@ from pathlib import Path
 
 from embag_edu.course import hand_ins, incoming, notebooks, release
 from embag_edu.course.grading import original_of
+from embag_edu.course.hand_ins import folder_name
 from embag_edu.course.incoming import Incoming
 from embag_edu.course.marks import cell_text, clean
 from embag_edu.course.notebooks import Notebook
@@ -27,7 +28,6 @@ from embag_edu.course.notebooks import Notebook
 MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_[a-z]+_?(?P<file>.*)")
 CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_late)?_(?P<id>\d+)_\d+_(?P<file>.+\.\w+)", re.I)
 AGAIN = re.compile(r"-(\d+)\.ipynb$")  # Canvas: the second hand-in is x-1.ipynb
-RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
 
 
 @dataclass(frozen=True)
@@ -88,15 +88,6 @@ def _senders(files: Sequence[Incoming], originals: dict[str, Notebook]) -> list[
         if len(set(kinds)) < len(kinds) == len(stems):
             return [sender(file.parts[-1:], forms=False) for file in files]
     return found
-
-
-def folder_name(student: str) -> str:
-    """A name of a student as that of a folder, on every system."""
-    name = unicodedata.normalize("NFC", clean(student))
-    fits = (unicodedata.category(c)[0] in "LMN" or c in " .,'()-_" for c in name)
-    safe = "".join(c if good else "_" for c, good in zip(name, fits, strict=True))
-    safe = safe.strip(" .'-")[:80].strip() or "unnamed"
-    return f"{safe}_" if safe.partition(".")[0].lower() in RESERVED else safe
 
 
 def collect(

@@ -13,8 +13,8 @@ from html import escape
 from pathlib import Path
 
 from embag_edu.course.by_hand import Full, gathered
-from embag_edu.course.collect import folder_name
 from embag_edu.course.exercise import Exercise, UnknownExercise, find
+from embag_edu.course.hand_ins import folder_name
 from embag_edu.course.marks import clean
 
 CAUSES = ("Likely cause:", "Perhaps:")

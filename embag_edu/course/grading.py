@@ -33,6 +33,7 @@ CHANGED = (
     "The marks are those of the package that made the release. The installed one would give others "
     "to these answers. To change a mark, add a row for it to the table of `by-hand`."
 )
+Originals = Callable[[str], Sequence[Notebook]]  # what was handed out to a student
 SPARE = 60.0  # seconds that a process may take beside its notebook
 
 
@@ -53,8 +54,8 @@ def grade(
     """
     found = hand_ins.found(given, roster)
     jobs = partial(Job, seconds=seconds, total=total, protection=box.available())
-    originals = handed_out(book_dir)
-    return [m for each in found for m in marked(each, originals, jobs, marking.mark)]
+    book = handed_out(book_dir)
+    return [m for each in found for m in marked(each, lambda _: book, jobs, marking.mark)]
 
 
 def handed_out(book_dir: str | Path) -> list[Notebook]:
@@ -65,7 +66,7 @@ def handed_out(book_dir: str | Path) -> list[Notebook]:
 
 def marked(
     each: HandIn,
-    originals: Sequence[Notebook],
+    originals: Originals,
     job: Callable[..., Job],
     mark: Callable[[Job], list[Mark]],
 ) -> list[Mark]:
@@ -73,7 +74,7 @@ def marked(
     path, student = str(each.path), each.student
     try:
         submitted = notebooks.read_handed_in(each.path)
-        return mark(job(student, path, submitted, original_of(submitted, originals)))
+        return mark(job(student, path, submitted, original_of(submitted, originals(student))))
     except Exception as error:
         why = str(error) or type(error).__name__
         return [Mark(student, path, NOTHING, 0, 0, f"not marked: {why}")]
@@ -123,8 +124,9 @@ def main(argv: list[str] | None = None) -> int:
     options = _options(argv)
     try:
         given = options.release
-        originals = release.originals(given) if given else handed_out(options.book)
-        if not originals:
+        book = release.originals(given) if given else handed_out(options.book)
+        originals = partial(release.originals, given) if given else lambda _: book
+        if not book:
             print(_no_book(options.book), file=sys.stderr)
             return 2
         roster = hand_ins.read_roster(options.roster) if options.roster else {}
@@ -141,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _batch(
     options: argparse.Namespace,
-    originals: Sequence[Notebook],
+    originals: Originals,
     roster: dict[str, str],
     out: CsvFile | None,
     done: Sequence[Mark],
@@ -166,7 +168,7 @@ def _batch(
 
 
 def _marked(
-    options: argparse.Namespace, left: Sequence[HandIn], originals: Sequence[Notebook]
+    options: argparse.Namespace, left: Sequence[HandIn], originals: Originals
 ) -> Iterator[list[Mark]]:
     """The marks of each notebook, some at the same time; progress is shown."""
     job = partial(Job, seconds=options.seconds, total=options.total, protection=box.available())
@@ -180,7 +182,7 @@ def _marked(
 def _by_both(
     options: argparse.Namespace,
     argv: Sequence[str],
-    originals: Sequence[Notebook],
+    originals: Originals,
     found: Sequence[HandIn],
 ) -> int:
     """Mark by the package of the release; then name the answers that the installed one changes."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import glob
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from embag_edu.course.marks import clean
+
+RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
 CHECKPOINTS = ".ipynb_checkpoints"  # Jupyter's own copies
 
 
@@ -85,3 +89,12 @@ def without_hand_in(hand_ins: Sequence[HandIn], roster: dict[str, str]) -> list[
     """The students of the roster from whom there is nothing."""
     there = {each.student for each in hand_ins}
     return [student for student in dict.fromkeys(roster.values()) if student not in there]
+
+
+def folder_name(student: str) -> str:
+    """A name of a student as that of a folder, on every system."""
+    name = unicodedata.normalize("NFC", clean(student))
+    fits = (unicodedata.category(c)[0] in "LMN" or c in " .,'()-_" for c in name)
+    safe = "".join(c if good else "_" for c, good in zip(name, fits, strict=True))
+    safe = safe.strip(" .'-")[:80].strip() or "unnamed"
+    return f"{safe}_" if safe.partition(".")[0].lower() in RESERVED else safe

@@ -14,14 +14,15 @@ import hashlib
 import json
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from embag_edu import __version__
-from embag_edu.course import frozen, notebooks
+from embag_edu.course import frozen, hand_ins, notebooks, variants
 from embag_edu.course.assignments import Question, question, questions, sections
 from embag_edu.course.exercise import exercises
+from embag_edu.course.hand_ins import folder_name
 from embag_edu.course.notebooks import BEGIN, END, LEFTOVERS, Notebook, ReleaseError, marks, source
 
 RECORD = "release.json"
@@ -34,8 +35,16 @@ Files = dict[str, bytes]  # name in the release -> what the file holds
 # -------------------------------------------------------------------------- what is handed out
 
 
-def made(book_dir: str | Path, patterns: list[str], with_solutions: bool = False) -> Files:
-    """The files of a release. ReleaseError where nothing fits a pattern, or a solution is found."""
+def made(
+    book_dir: str | Path,
+    patterns: list[str],
+    with_solutions: bool = False,
+    variant: int | None = None,
+) -> Files:
+    """The files of a release. ReleaseError where nothing fits a pattern, or a solution is found.
+
+    variant: the number of a student whose exercises have numbers of their own.
+    """
     files: Files = {}
     record: dict[str, Any] = {"embag_edu": __version__, "package": frozen.digest(frozen.package()),
                               "questions": {}, "cells": {}}  # fmt: skip
@@ -45,6 +54,7 @@ def made(book_dir: str | Path, patterns: list[str], with_solutions: bool = False
         for pattern in patterns:
             unused -= {pattern} if any(fits(q, [pattern]) for q in questions(solved)) else set()
         solved = chosen(solved, patterns)
+        solved = solved if variant is None else variants.varied(solved, variant)
         asked = questions(solved)
         if not asked:
             continue
@@ -62,6 +72,22 @@ def made(book_dir: str | Path, patterns: list[str], with_solutions: bool = False
     files[RECORD] = (json.dumps(record, indent=1) + "\n").encode()
     refuse_solutions({n: b for n, b in files.items() if not n.startswith("solutions/")}, book_dir)
     return files
+
+
+def made_for(
+    students: Iterable[str], seed: str, book_dir: str | Path, patterns: list[str]
+) -> dict[str, Files]:
+    """For each student, by the name of a folder, the files of a release with numbers of their own.
+
+    ReleaseError where two students have the same name.
+    """
+    names = list(map(folder_name, students))
+    if len(set(map(str.casefold, names))) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ReleaseError(
+            f"two students of the roster are called {twice!r}: tell them apart there"
+        )
+    return {name: made(book_dir, patterns, variant=variants.number(seed, name)) for name in names}
 
 
 def fits(asked: Question, patterns: list[str]) -> bool:
@@ -161,16 +187,23 @@ def write(files: Files, out: Path) -> None:
         (out / name).write_bytes(data)
 
 
-def originals(release: str | Path) -> list[Notebook]:
+def originals(release: str | Path, student: str = "") -> list[Notebook]:
     """The notebooks as they were handed out: see `named`."""
-    return list(named(release).values())
+    return list(named(release, student).values())
 
 
-def named(release: str | Path) -> dict[str, Notebook]:
+def named(release: str | Path, student: str = "") -> dict[str, Notebook]:
     """The notebooks as they were handed out, by file name, from the folder or zip of a release.
 
+    Of a release with variants, those of this student; of any, where no name is given.
     ReleaseError where a file is missing, or a cell is no longer as it was.
     """
+    of = _read(release, RECORD).get("students")
+    if of is not None:
+        name = folder_name(student) if student else of[0]
+        if name not in of:
+            raise ReleaseError(f"no variant was handed out to {name!r}. Is it in the roster?")
+        return named(Path(release) / f"{name}.zip")
     found = {}
     for name, hashes in _read(release, RECORD)["cells"].items():
         notebook = _read(release, name)
@@ -194,20 +227,44 @@ def _read(release: str | Path, name: str) -> dict[str, Any]:
         raise ReleaseError(f"{release} is no release, or not a whole one: {error}") from None
 
 
+def _write_variants(options: argparse.Namespace, patterns: list[str]) -> Files:
+    """A folder with a zip file for each student of the roster; the files of one of them."""
+    if not options.seed or options.solutions or options.out.suffix.lower() == ".zip":
+        raise ReleaseError("--variants wants a --seed, and a folder; it gives no --solutions")
+    students = dict.fromkeys(hand_ins.read_roster(options.variants).values())
+    if not students:
+        raise ReleaseError(f"{options.variants} names no student")
+    of = made_for(students, options.seed, options.book, patterns)
+    *_, first = of.values()
+    top = json.loads(first[RECORD]) | {"students": list(of), "cells": {}}
+    write({RECORD: (json.dumps(top, indent=1) + "\n").encode()}, options.out)
+    for name, files in of.items():
+        write(files, options.out / f"{name}.zip")
+    return first
+
+
 def main(argv: list[str]) -> int:
-    """`release OUT [--exercises NAMES] [--solutions] [--book FOLDER]`."""
+    """`release OUT [--exercises NAMES] [--solutions] [--variants ROSTER --seed WORDS] ...`."""
     parser = argparse.ArgumentParser(prog="python -m embag_edu course release")
     parser.add_argument("out", type=Path, help="a new folder, or a new file NAME.zip")
     parser.add_argument("--exercises", default="", help="only these: 03.slope,05.*")
     parser.add_argument("--solutions", action="store_true", help="the solutions too")
+    parser.add_argument(
+        "--variants", metavar="ROSTER", help="numbers of their own for each student"
+    )
+    parser.add_argument("--seed", default="", help="your secret, by which the numbers are drawn")
     parser.add_argument("--book", default=str(notebooks.BOOK), help="the folder with solutions/")
     options = parser.parse_args(argv)
     patterns = [word.strip() for word in options.exercises.split(",") if word.strip()]
     try:
-        files, copy = made(options.book, patterns, options.solutions), frozen.beside(options.out)
+        copy = frozen.beside(options.out)
         if copy.exists():
             raise FileExistsError(f"{copy} is there already: name a new folder or zip file")
-        write(files, options.out)
+        if options.variants:
+            files = _write_variants(options, patterns)
+        else:
+            files = made(options.book, patterns, options.solutions)
+            write(files, options.out)
         frozen.write(frozen.package(), copy)
     except (ReleaseError, OSError) as error:
         print(f"Not released. {error}")

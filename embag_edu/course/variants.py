@@ -164,7 +164,8 @@ def retold(
     wrong = map(Wrong, functions, messages)
     return replace(
         exercise, reference=answer(exercise.reference), wrong=tuple(wrong),
-        hints=(told(exercise.hints[0]), told(exercise.hints[1]), told(exercise.hints[2])), shown=tuple(map(told, exercise.shown)),
+        hints=(told(exercise.hints[0]), told(exercise.hints[1]), told(exercise.hints[2])),
+        shown=tuple(map(told, exercise.shown)),
         title=told(exercise.title), otherwise=told(exercise.otherwise),
         unproved=told(exercise.unproved), **changes,
     )  # fmt: skip

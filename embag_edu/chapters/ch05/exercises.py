@@ -290,7 +290,7 @@ TERMS = {  # added one by one, from the left, in float32
     "C": (2.0**24, -(2.0**24), 1.0, 1.0),
     "D": (1.0, 2.0**24, 1.0, -(2.0**24)),
 }
-SUMS = (0, 2, 2, 0)
+SUMS: tuple[float, ...] = (0, 2, 2, 0)
 
 
 def terms_in(unit: int, order: str) -> dict[str, tuple[float, ...]]:
