@@ -105,11 +105,13 @@ def test_a_few_pages_are_built_without_a_warning(tmp_path):
     build.write(source / "ledger.md", made.ledger())
     build.write(source / "api.md", dict(made.api())["embag_edu.nn"])
     tree = "```{toctree}\n:caption: All\nledger\napi\nbook/exercises/01_bags\n```"
-    build.write(source / "index.md", f"# Title\n\n$x_i \\le \\dots$ `forward.sum`\n\n{tree}\n")
+    text = "$x_i \\le \\dots$ `forward.sum` [`backward.frequency`](ledger.md)"
+    build.write(source / "index.md", f"# Title\n\n{text}\n\n{tree}\n")
     assert build.sphinx("html", source, tmp_path / "site") == 0
     page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert "<math" in page and 'role="heading" aria-level="2"' in page
     assert 'href="clauses.html#clause-forward-sum"' in page
+    assert 'href="clauses.html#clause-backward-frequency"' not in page  # no link in a link
     api = (tmp_path / "site" / "api.html").read_text(encoding="utf-8")
     assert "nn/modules.py.html#embeddingbag" in api
 

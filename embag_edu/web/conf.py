@@ -75,6 +75,7 @@ NAMED = {
     **{name: f"api/{name}#module-{name}" for name in made.API},
     "SPEC.md": "embag_edu/SPEC",
 }
+INSIDE = (nodes.reference, nodes.title, pending_xref)  # where no link can stand
 
 
 def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
@@ -96,7 +97,9 @@ class Named(SphinxPostTransform):
     def run(self, **_: Any) -> None:
         for literal in self.document.findall(nodes.literal):
             page, _sign, place = NAMED.get(literal.astext(), "").partition("#")
-            linked = isinstance(literal.parent, (nodes.reference, nodes.title, pending_xref))
+            linked = any(
+                isinstance(node, INSIDE) for node in (literal.parent, literal.parent.parent)
+            )
             if not page or linked or page == self.env.docname:
                 continue
             address = self.app.builder.get_relative_uri(self.env.docname, page)

@@ -11,6 +11,8 @@ end, and what stands between.
 
 from __future__ import annotations
 
+import base64
+import gzip
 import itertools
 import json
 import pkgutil
@@ -160,10 +162,18 @@ def write(bundle: Mapping[str, Any], folder: Path) -> Path:
     """
     control, _, script, _ = _of(bundle)
     path = folder / f"{control.name}.js"
-    if path.exists() and path.read_text(encoding="utf-8") != script:
+    text = compressed(script)
+    if path.exists() and path.read_text(encoding="utf-8") != text:
         raise ValueError(f"two controls have the name {control.name!r}")
-    path.write_text(script, encoding="utf-8", newline="\n")
+    path.write_text(text, encoding="utf-8", newline="\n")
     return path
+
+
+def compressed(script: str) -> str:
+    """The same script, a tenth as long: its data as gzip, in base64. The page unpacks it."""
+    call, comma, data = script.partition(",")
+    short = gzip.compress(data.removesuffix(");\n").encode("utf-8"), mtime=0)
+    return f'{call}{comma}"{base64.b64encode(short).decode("ascii")}");\n'
 
 
 def html(bundle: Mapping[str, Any], prefix: str = "../") -> str:

@@ -42,9 +42,7 @@ def ledger() -> str:
             f" **Issue:** {escaped(entry.issue)}.",
         ]
         if entry.clauses:
-            named = ", ".join(
-                f"[{escaped(name)}](clauses.md#{place(name)})" for name in entry.clauses
-            )
+            named = ", ".join(f"[`{name}`](clauses.md#{place(name)})" for name in entry.clauses)
             lines.append(f"**Clauses that it excuses:** {named}.")
         lines.append(f"```python\n{textwrap.dedent(entry.repro).strip()}\n```")
     return "\n\n".join(lines) + "\n"

@@ -4,7 +4,14 @@
   "use strict";
   const REST = 300; // milliseconds after the last move until its sentence is said
   const packs = {}, arrived = {};
-  window.embagControl = (name, data) => arrived[name](unfold(data));
+  window.embagControl = async (name, data) =>
+    arrived[name](unfold(typeof data === "string" ? await unpacked(data) : data));
+
+  async function unpacked(text) { // gzip in base64: see `compressed` in controls.py
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).json();
+  }
 
   function unfold(data) {
     const follow = (old, [front, end, ...between]) =>
