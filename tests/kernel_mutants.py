@@ -178,7 +178,7 @@ def _rescale(random: np.random.Generator) -> Launch:
 
 def _max(random: np.random.Generator) -> Launch:
     lengths = _lengths(random, 40)
-    return ch09._max_launch((2 + lengths[0], 2, *lengths[1:]), int(random.integers(2)))
+    return ch09._max_launch((2 + lengths[0], 2, *lengths[1:]), int(random.integers(2)), 0)
 
 
 def _power(random: np.random.Generator, most: int) -> int:
@@ -191,7 +191,7 @@ DOMAINS = {
     "07.lost_update": lambda r: ch07._count_launch(
         _n(r, 1, 900), int(r.integers(0, 60)), _block(r), _spare(r)
     ),
-    "07.barrier": lambda r: ch07._reverse_launch(_n(r, 1, 9)),
+    "07.barrier": lambda r: ch07._reverse_launch(_n(r, 1, 9), 64),
     "07.coalesce": lambda r: ch07._add_row_launch(_n(r, 1, 50), _n(r, 1, 50), _block(r), _spare(r)),
     "07.bag_mean": _mean,
     "07.reduce": lambda r: ch07._reduce_launch(_n(r, 1, 900), _n(r, 1, 5), _power(r, 256)),

@@ -469,6 +469,7 @@ def test_a_term_is_stable(changed, tmp_path, capfd):
     points = {m.student: m.points for m in marks.read_marks(out) if m.exercise == "01.offsets"}
     assert points == {"ann": 2, "bob": 0}
     said = capfd.readouterr().out.partition(grading.CHANGED)[2].splitlines()[2:]
+    said = [line for line in said if "01.offsets" in line]  # 01.predict goes by its reference
     assert [re.split(r"\s{2,}", line)[:4] for line in said] == [
         ["ann", "01.offsets", "2 of 2", "0"], ["bob", "01.offsets", "0 of 2", "2"],
     ]  # fmt: skip

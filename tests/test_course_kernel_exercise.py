@@ -53,7 +53,7 @@ def test_a_right_source_passes_as_text_and_as_a_function():
         (("x[i];", "x[i]"), kernel_exercise.NO_COMPILE),
         (("twice", "thrice"), "there is no kernel 'twice' in the source; there are: thrice"),
         (("const float* x", "const double* x"), kernel_exercise.REFUSED),
-        (('extern "C"', '#include <cub/cub.cuh>\nextern "C"'), kernel_exercise.NOT_HERE),
+        (('extern "C"', '#include <mma.h>\nextern "C"'), kernel_exercise.NOT_HERE),
         (("blockDim.x", "32"), kernel_exercise.FIXED_BLOCK),
         (("y[i] =", "y[i] +="), kernel_exercise.ADDED_TO),
         (("i < n", "i < n / 2"), kernel_exercise.NOT_WRITTEN),

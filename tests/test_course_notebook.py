@@ -29,7 +29,7 @@ SHOWN = {  # a cell: all that the notebook shows
     'RawKernel(SOURCE + "int* x) {}", "other")': "ValueError: there is no kernel 'other' in the "
     'source; there are: k. A kernel is written as extern "C" __global__ void other(...)',
     'RawKernel(5, "k")': "TypeError: code is 5; it must be a string, the CUDA source",
-    'RawModule(path="x.cubin")': "ValueError: path: compiled GPU code cannot run here; pass the "
+    'RawModule(path="x.cubin")': "NotModeled: path: compiled GPU code cannot run here; pass the "
     "source as code=",
     'RawKernel(SOURCE + ") {}", "k").num_regs': "AttributeError: num_regs is known to NVIDIA's "
     "compiler only: embag_edu.cuda_on_cpu.nvrtc.compile_check tells it, without a GPU",

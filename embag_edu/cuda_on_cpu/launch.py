@@ -71,10 +71,10 @@ class RawModule:
     ):
         if path is not None and code is None:
             raise NotModeled(0, "path: compiled GPU code cannot run here; pass the source as code=")
-        if path is not None or not isinstance(code, str):
-            raise TypeError(
-                f"code is {code!r}; it must be a string, the CUDA source, without path="
-            )
+        if path is not None:
+            raise TypeError("code= and path= are both given: give one of them")
+        if not isinstance(code, str):
+            raise TypeError(f"code is {code!r}; it must be a string, the CUDA source")
         if jitify:
             raise NotModeled(0, "jitify is not modeled: include only what NVRTC finds by itself")
         if name_expressions is not None and backend != "nvrtc":
