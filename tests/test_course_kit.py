@@ -368,11 +368,24 @@ def test_canvas(table, tmp_path):
     assert status == 1 and found == [
         ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Bags (77)"],
         ["    Points Possible", "", "", "", "", "5"],
-        ["Rob", "12", "a12", "rob", "A", "0"],
-        ["Dan", "", "", "", "", "0"],
-        ["Doe, Jane", "11", "a11", "jdoe", "A", ""],
-        ["Mia", "", "", "", "", ""],
+        ["Rob", "12", "a12", "rob", "A", "0"],  # Jane has no grade yet; who Mia is, nobody knows
     ]
+
+
+def test_canvas_may_lack_two_of_its_columns(table, tmp_path):
+    people = tmp_path / "gradebook.csv"
+    people.write_text("Student,ID,Section\nRob,12,A\n")
+    found = export(table, "canvas", "--people", people)[1]
+    assert found[2:] == [["Rob", "12", "", "", "A", "0"]]
+
+
+def test_moodle_with_another_maximum_is_refused(table, tmp_path, capsys):
+    """It would skip each grade above its own, and say nothing."""
+    people = tmp_path / "worksheet.csv"
+    people.write_text("Identifier,Full name,Grade,Maximum Grade\nParticipant 5,Rob,,100.00\n")
+    words = ["export", str(table), "--to", "moodle", "--people", str(people)]
+    assert command.main(words) == 2
+    assert "Maximum Grade is 100.00 in Moodle, and 5 in these marks" in capsys.readouterr().err
 
 
 def test_moodle(table, tmp_path, capsys):
@@ -383,7 +396,7 @@ def test_moodle(table, tmp_path, capsys):
     )
     status, found = export(table, "moodle", "--people", people)
     told = "01.offsets 0/2 (01.offsets: not right yet); why 0/3 (nothing was written)"
-    assert found[1] == ["Participant 5", "Rob", "rob@x.org", "Submitted", "0", "5", told]
+    assert found[1] == ["Participant 5", "Rob", "rob@x.org", "Submitted", "0", "5.00", told]
     assert found[2][:5] == ["Participant 6", "Dan", "d@x.org", "", "0"]
     assert found[2][-1] == "nothing was handed in"
     said = capsys.readouterr().err

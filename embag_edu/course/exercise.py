@@ -90,7 +90,6 @@ class Exercise:
                Its docstring says what is other, and what makes each as hard as the others
     shown      the texts of the task, and of its solution, in which these numbers stand. A variant
                has its own, in the same order: in the notebook they take the place of these
-    hidden     an instructor's cases that no student sees: only their marks depend on them
     """
 
     name: str
@@ -113,7 +112,6 @@ class Exercise:
     judge: Callable[[Any], str] | None = None
     vary: Callable[[Exercise, np.random.Generator], Exercise] | None = None
     shown: tuple[str, ...] = ()
-    hidden: Callable[[], Sequence[Case]] = tuple
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):

@@ -20,10 +20,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from embag_edu.course.by_hand import Full, gathered
-from embag_edu.course.marks import Mark, cell_text, clean, rows_of
+from embag_edu.course.marks import Mark, cell_text, clean, number, rows_of
 
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 MOODLE = ("Identifier", "Full name", "Email address", "Grade", "Maximum Grade", "Feedback comments")
+NEEDED = {"canvas": ("Student", "ID", "Section"), "moodle": ("Identifier", "Grade")}
 Table = list[list[object]]
 
 
@@ -133,28 +134,43 @@ def matched(
     return {student: row for student, row in found.items() if taken[id(row)] == 1}
 
 
+def _sure(of: Sequence[Marks], rows: dict[str, dict[str, str]]) -> list[Marks]:
+    return [each for each in of if each.student in rows and not each.open]
+
+
 def canvas(of: Sequence[Marks], people: Sequence[dict[str, str]], name: str) -> Table:
-    """For Canvas's gradebook. A column of this name in `people` keeps the number behind it."""
+    """For Canvas's gradebook. A column of this name in `people` keeps the number behind it.
+
+    With `people`, only who has a grade: Canvas takes a blank for the removal of an older one.
+    """
     header = next((key for key in (people or [{}])[0] if re.fullmatch(
         rf"{re.escape(name)} \(\d+\)", key)), name)  # fmt: skip
     rows = matched(of, people, CANVAS[:4])
     possible = sum(of[0].out_of.values()) if of else 0
     table: Table = [[*CANVAS, header], ["    Points Possible", "", "", "", "", possible]]
-    for each in of:
+    for each in _sure(of, rows) if people else of:
         row = rows.get(each.student, {"Student": each.student})
         table.append([*(row.get(column, "") for column in CANVAS), each.grade])
     return table
 
 
 def moodle(of: Sequence[Marks], people: Sequence[dict[str, str]], name: str) -> Table:
-    """For Moodle's grading worksheet, with the columns that it has."""
+    """For Moodle's grading worksheet, with the columns that it has; with it, only who has a grade.
+
+    ValueError where the worksheet's maximum is another: Moodle skips grades above it, unsaid.
+    """
     columns = list(people[0]) if people else list(MOODLE)
     rows = matched(of, people, MOODLE[:3])
     table: Table = [list(columns)]
-    for each in of:
-        new = {"Grade": each.grade, "Feedback comments": each.in_words,
-               "Maximum Grade": sum(each.out_of.values())}  # fmt: skip
-        row = {"Full name": each.student} | rows.get(each.student, {}) | new
+    for each in _sure(of, rows) if people else of:
+        out_of = sum(each.out_of.values())
+        row = {"Full name": each.student, "Maximum Grade": out_of} | rows.get(each.student, {})
+        if number(str(row["Maximum Grade"]) or str(out_of)) != out_of:
+            raise ValueError(
+                f"Maximum Grade is {row['Maximum Grade']} in Moodle, and {out_of} in these marks: "
+                "set it to that in the assignment, and download the worksheet again"
+            )
+        row |= {"Grade": each.grade, "Feedback comments": each.in_words}
         table.append([row.get(column, "") for column in columns])
     return table
 
@@ -182,7 +198,7 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     try:
         of = by_student(gathered(options.marks, options.by_hand))
-        known = {"canvas": CANVAS, "moodle": ("Identifier", "Grade")}.get(options.to, ())
+        known = NEEDED.get(options.to, ())
         people = list(rows_of(options.people, known)) if options.people else []
         table = FORMS[options.to](of, people, options.assignment)
         file = open(options.out, "w", newline="", encoding="utf-8") if options.out else sys.stdout
