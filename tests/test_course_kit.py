@@ -358,6 +358,27 @@ def test_marks_by_hand_go_out_and_come_in(table, tmp_path):
             by_hand.gathered([table], out)
 
 
+def test_a_zip_file_that_does_not_say_that_its_names_are_utf_8(tmp_path):
+    path = tmp_path / "in.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("\u00c9mile_1_assignsubmission_file_/03.ipynb", json.dumps(STUB))
+    data = path.read_bytes()
+    for head, at in ((b"PK\x03\x04", 7), (b"PK\x01\x02", 9)):  # the second byte of its flags
+        start = data.index(head) + at
+        assert data[start] == 0x08
+        data = data[:start] + b"\0" + data[start + 1 :]
+    path.write_bytes(data)
+    assert command.main(["collect", str(path), str(tmp_path / "out")]) == 0
+    assert [p.name for p in (tmp_path / "out").iterdir() if p.is_dir()] == ["\u00c9mile"]
+
+
+def test_two_who_handed_in_nothing_are_two_in_the_table():
+    absent = [Mark(name, "", "(nothing)", 0, 0, "") for name in ("Ann", "Bo")]
+    assert [line.split()[0] for line in marks.table(absent).splitlines()[1:]] == [
+        "Ann", "Ann", "Bo", "Bo",
+    ]  # fmt: skip
+
+
 def test_canvas(table, tmp_path):
     people = tmp_path / "gradebook.csv"
     people.write_text(

@@ -86,10 +86,20 @@ def _zip(
         yield Incoming(parts, when, refused=f"a zip file that cannot be read: {error}")
 
 
+def _name(entry: zipfile.ZipInfo) -> str:
+    """An entry's name. Many programs write UTF-8 and do not say so; then it is read as cp437."""
+    if entry.flag_bits & 0x800:
+        return entry.filename
+    try:
+        return entry.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return entry.filename
+
+
 def _entry(
     packed: zipfile.ZipFile, entry: zipfile.ZipInfo, outer: tuple[str, ...], left: list[int]
 ) -> Iterator[Incoming]:
-    inner = tuple(entry.filename.replace("\\", "/").split("/"))
+    inner = tuple(_name(entry).replace("\\", "/").split("/"))
     parts = (*outer, *inner)
     try:
         when = datetime(*entry.date_time)

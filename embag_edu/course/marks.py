@@ -120,9 +120,9 @@ def read_marks(path: str | Path) -> list[Mark]:
 def table(found: Sequence[Mark]) -> str:
     """The marks as a text table, with a sum for each notebook."""
     rows = [("student", "notebook", "exercise", "points", "remark")]
-    for path in dict.fromkeys(mark.notebook for mark in found):
-        own = [mark for mark in found if mark.notebook == path]
-        who, name = clean(own[0].student), clean(path)
+    for student, path in dict.fromkeys((mark.student, mark.notebook) for mark in found):
+        own = [mark for mark in found if (mark.student, mark.notebook) == (student, path)]
+        who, name = clean(student), clean(path)
         for mark in own:
             shown = f"{'?' if mark.points is None else mark.points} / {mark.out_of}"
             rows.append((who, name, clean(mark.exercise), shown, clean(mark.remark)))
