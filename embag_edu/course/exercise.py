@@ -15,7 +15,7 @@ import linecache
 import re
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import entry_points
@@ -149,6 +149,21 @@ def whole_numbers(mine: Any) -> tuple[int, ...] | None:
         return tuple(int(value) for value in mine)
     except (TypeError, ValueError):
         return None
+
+
+def judge_prediction(
+    mine: Any, right: Sequence[int], said: Mapping[tuple[int, ...], str], unknown: str
+) -> str:
+    """A judge of predicted numbers: '' for the right ones, else what is said of those.
+
+    said: of answers that are known; of any other, the answer and then `unknown`.
+    """
+    found = whole_numbers(mine)
+    if found is None:
+        return f"Your answer is {mine!r}; a list of whole numbers is wanted, like [0, 3]."
+    if found == tuple(right):
+        return ""
+    return said.get(found, f"Your answer is {list(found)}. {unknown}")
 
 
 class ExerciseFailed(_Short, AssertionError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu.course import draw
-from embag_edu.course.exercise import Case, Exercise, Wrong, whole_numbers
+from embag_edu.course.exercise import Case, Exercise, Wrong, judge_prediction
 from embag_edu.course.tools import without_numpy
 
 # -------------------------------------------------------------------------- 01.offsets
@@ -807,6 +807,7 @@ MEANS = Exercise(
 
 # -------------------------------------------------------------------------- 01.predict
 
+UNKNOWN = "Write input down and count where each bag begins."
 BAGS: tuple[list[int], ...] = ([7, 1], [], [4, 4, 7], [2])
 
 
@@ -834,19 +835,9 @@ def _of_bags(bags: Sequence[list[int]]) -> dict[str, Any]:
     return {
         "reference": right,
         "wrong": tuple(Wrong(list(answer), says) for answer, says in said.items()),
-        "judge": partial(_judge_prediction, right=right, said=said),
+        "judge": partial(judge_prediction, right=right, said=said, unknown=UNKNOWN),
         "shown": (f"{first}, {second}, {third} and {last}", f"my_offsets = {right}"),
     }
-
-
-def _judge_prediction(mine: Any, right: list[int], said: Mapping[tuple[int, ...], str]) -> str:
-    found = whole_numbers(mine)
-    if found is None:
-        return f"Your answer is {mine!r}; a list of whole numbers is wanted, like [0, 3]."
-    if found == tuple(right):
-        return ""
-    unknown = f"Your answer is {list(found)}. Write input down and count where each bag begins."
-    return said.get(found, unknown)
 
 
 def _other_bags(exercise: Exercise, random: np.random.Generator) -> Exercise:

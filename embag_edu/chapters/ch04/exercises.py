@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from embag_edu.api import embedding_bag
 from embag_edu.check import rounding
 from embag_edu.check.compare import difference
 from embag_edu.course import draw
-from embag_edu.course.exercise import Case, Exercise, Wrong, whole_numbers
+from embag_edu.course.exercise import Case, Exercise, Wrong, judge_prediction
 from embag_edu.course.variants import in_bag
 from embag_edu.spec import make_call
 
@@ -55,15 +55,9 @@ def _of_terms(x: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def _judge_prediction(mine: Any, right: list[int], said: Mapping[tuple[int, ...], str]) -> str:
-    mine = mine() if callable(mine) else mine
-    found = whole_numbers(mine)
-    if found is None:
-        return f"Your answer is {mine!r}; a list of whole numbers is wanted, like [0, 3]."
-    if found == tuple(right):
-        return ""
-    unknown = f"Your answer is {list(found)}. For each offset, ask whether the next one is larger."
-    return said.get(found, unknown)
+def _judge_prediction(mine: Any, **known: Any) -> str:
+    unknown = "For each offset, ask whether the next one is larger."
+    return judge_prediction(mine() if callable(mine) else mine, unknown=unknown, **known)
 
 
 def _other_terms(exercise: Exercise, random: np.random.Generator) -> Exercise:
