@@ -482,6 +482,21 @@ def test_torch_tensors_are_compared_and_not_taken_for_arrays():
     assert differ(torch.ones(2), torch.ones(2)) == ""
     assert "1 of 2 values" in differ(torch.ones(2), torch.tensor([1.0, 2.0]))
     assert "found a torch tensor" in differ(np.ones(2), torch.ones(2))
+    assert differ(None, torch.ones(2), name="g").startswith("g: expected None, found a torch")
+    assert differ(torch.eye(2).to_sparse(), torch.eye(2).to_sparse()) == ""
+    assert "1 of 4" in differ(
+        torch.eye(2).to_sparse(), torch.diag(torch.tensor([1.0, 2.0])).to_sparse()
+    )
+    assert "a dense tensor, found a sparse one" in differ(torch.eye(2), torch.eye(2).to_sparse())
+
+
+def test_a_tensor_will_do_for_an_array_where_the_exercise_says_so():
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    either = Allowed(same_ints=True, tensors=True)
+    assert differ(np.arange(3), torch.arange(3), either) == ""
+    assert "1 of 3" in differ(np.arange(3), torch.tensor([0, 1, 3]), either)
+    assert "dtype int32" in differ(np.arange(3), torch.arange(3).int(), either)
+    assert "found a torch tensor" in differ(np.eye(2), torch.eye(2).to_sparse(), either)
     assert "expected a torch tensor" in differ(torch.ones(2), np.ones(2))
 
 

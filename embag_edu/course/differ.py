@@ -19,12 +19,14 @@ class Allowed:
 
     steps:     a float may be so many steps of its dtype off in any case, whatever rtol says.
     same_ints: whole numbers must have the expected dtype, not only the expected values.
+    tensors:   where an array is expected, a torch tensor with its numbers will do.
     """
 
     atol: float = 0.0
     rtol: float = 0.0
     steps: int = 0
     same_ints: bool = False
+    tensors: bool = False
 
     def relative(self, dtype: np.dtype) -> float:
         """The relative tolerance for numbers of this dtype."""
@@ -51,6 +53,8 @@ def differ(
             return f"{label}: expected {text(expected)}, found {text(actual)}"
         parts = (differ(expected[k], actual[k], allowed, f"{label}[{k!r}]") for k in expected)
         return next((part for part in parts if part), "")
+    if allowed.tensors and isinstance(expected, np.ndarray) and _is_plain(actual):
+        actual = actual.detach().numpy()
     if hasattr(expected, "detach") or hasattr(actual, "detach"):
         return _in_tensor(expected, actual, allowed, label)
     if isinstance(expected, np.ndarray):
@@ -69,15 +73,27 @@ def _in_array(expected: np.ndarray, actual: Any, allowed: Allowed, label: str) -
 
 
 def _in_tensor(expected: Any, actual: Any, allowed: Allowed, label: str) -> str:
+    if expected is None:
+        return f"{label}: expected None, found {kind(actual)}"
     if not (hasattr(expected, "detach") and hasattr(actual, "detach")):
         return f"{label}: expected {kind(expected)}, found {kind(actual)}"
     if actual.layout != expected.layout:
-        return f"{label}: expected a {expected.layout} tensor, found a {actual.layout} one"
+        wanted, found = (_LAYOUTS.get(str(t.layout), str(t.layout)) for t in (expected, actual))
+        return f"{label}: expected a {wanted} tensor, found a {found} one"
     whole = not (expected.is_floating_point() or actual.is_floating_point() or allowed.same_ints)
     if actual.dtype != expected.dtype and not whole:
         return f"{label}: expected dtype {expected.dtype}, found dtype {actual.dtype}"
-    arrays = [tensor.detach().cpu().numpy() for tensor in (expected, actual)]
+    arrays = [tensor.detach().to_dense().cpu().numpy() for tensor in (expected, actual)]
     return _in_array(arrays[0], arrays[1], allowed, label)
+
+
+_LAYOUTS = {"torch.strided": "dense", "torch.sparse_coo": "sparse"}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a torch tensor that has the same numbers as an array."""
+    layout = str(getattr(value, "layout", ""))
+    return layout == "torch.strided" and value.device.type == "cpu"
 
 
 def _in_sequence(

@@ -77,6 +77,7 @@ class Exercise:
     atol, rtol how far a float may be off: |actual - expected| <= atol + rtol * |expected|
     steps      a float may be so many steps of its dtype off in any case, whatever rtol is
     same_ints  True where the task names the dtype of whole numbers; else any width will do
+    tensors    True where a torch tensor will do in place of an array
     returns    the name of what is returned, or the names where it is a tuple
     in_place   True where the answer is to change its arguments: then they are compared too
     tools      where the task excludes a tool: tools(mine) is called for an answer that passes all
@@ -106,6 +107,7 @@ class Exercise:
     returns: str | tuple[str, ...] = "output"
     in_place: bool = False
     same_ints: bool = False
+    tensors: bool = False
     tools: Callable[[Any], str] | None = None
     unproved: str = "other inputs than these cases."
     otherwise: str = ""
@@ -131,7 +133,7 @@ class Exercise:
 
     def allowed(self) -> Allowed:
         """What the results of an answer may differ by from the right answer's."""
-        return Allowed(self.atol, self.rtol, self.steps, self.same_ints)
+        return Allowed(self.atol, self.rtol, self.steps, self.same_ints, self.tensors)
 
 
 class _Short:

@@ -52,6 +52,23 @@ def _zeros_for_nobody(ctx, g):
     return of_weight, of_psw, None, None
 
 
+def _zeros_for_one(at: int) -> Callable[..., Any]:
+    """asked, with zeros in place of None for argument `at`."""
+
+    def wrong(ctx, g):
+        found = list(asked(ctx, g))
+        shapes = ctx.shape, *(tensor.shape for tensor in ctx.saved_tensors[2:3] * 3)
+        found[at] = g.new_zeros(shapes[at]) if found[at] is None else found[at]
+        return tuple(found)
+
+    return wrong
+
+
+def _sparse(ctx, g):
+    of_weight, of_psw, *_ = asked(ctx, g)
+    return None if of_weight is None else of_weight.to_sparse(), of_psw, None, None
+
+
 def _written_not_added(ctx, g):
     of_weight, of_psw, *_ = asked(ctx, g)
     _, psw, rows, bags = ctx.saved_tensors
@@ -174,6 +191,20 @@ ASKED = Exercise(
             "A gradient was computed that nobody asked for: what it needs was not even kept.",
         ),
         Wrong(_zeros_for_nobody, "Where nothing is asked for, return None: zeros cost memory."),
+        Wrong(
+            _zeros_for_one(0),
+            "The gradient of weight is not asked for here: return None, not zeros (V, D).",
+        ),
+        Wrong(
+            _zeros_for_one(1),
+            "The gradient of psw is not asked for here: return None, not zeros (N,).",
+        ),
+        Wrong(_zeros_for_one(2), "rows holds whole numbers: it has no gradient, so None."),
+        Wrong(_zeros_for_one(3), "bags holds whole numbers: it has no gradient, so None."),
+        Wrong(
+            _sparse,
+            "This table has a dense gradient, a tensor (V, D): index_add on g.new_zeros makes it.",
+        ),
         Wrong(_written_not_added, "A row that stands several times keeps one share only. Add."),
         Wrong(_without_weights, "The share of a position is its weight times g of its bag."),
         Wrong(_not_summed, "A position has one weight, so its gradient is one number: sum over D."),
@@ -264,6 +295,14 @@ def _of_the_table(ctx, weight, psw, rows, bags):
     return out
 
 
+def _sorted_only(ctx, weight, psw, rows, bags):
+    repaired(ctx, weight, psw, rows, bags)
+    begins = torch.searchsorted(bags, torch.arange(BAGS))
+    return torch.nn.functional.embedding_bag(
+        rows, weight, begins, mode="sum", per_sample_weights=psw
+    )
+
+
 def _as_attributes(ctx, weight, psw, rows, bags):
     ctx.kept, ctx.shape = (weight[rows], psw, rows, bags), weight.shape
     return weight.new_zeros(BAGS, weight.shape[1]).index_add(0, bags, weight[rows] * psw[:, None])
@@ -299,6 +338,7 @@ NOT_SAVED = (
     "The backward reads ctx.saved_tensors and finds too few. An attribute of ctx is kept as well, "
     "but nobody watches its version: use save_for_backward."
 )
+NOT_SUMS = "The output is not the weighted sums. bags was {}: position i belongs to bag bags[i]."
 OTHER_ORDER = "The backward unpacks taken, psw, rows, bags, in this order."
 NOT_TAKEN = "The first that is saved must be (N, D): the row of each position, not the table."
 UNNOTICED = (
@@ -327,6 +367,7 @@ def _saved_arguments(features: int = 2) -> tuple[Tensor, ...]:
     weight = torch.randn(5, features, generator=random, dtype=torch.float64)
     psw = torch.tensor([0.5, -2.0, 3.0, 0.0, 1.5, -1.0], dtype=torch.float64)
     rows, bags = torch.tensor([2, 0, 2, 4, 2, 1]), torch.tensor([0, 0, 1, 1, 1, 3])
+    bags = bags if features == 2 else bags.flip(0)  # bags come in any order
     return weight.requires_grad_(), psw.requires_grad_(), rows, bags
 
 
@@ -346,7 +387,7 @@ def _wrong_output(out: Any, arguments: tuple[Tensor, ...], kept: list[Tensor]) -
     if torch.allclose(out, _right_output(kept[0], kept[1], rows, bags)):
         return ""
     plain = _right_output(kept[0], torch.ones_like(kept[1]), rows, bags)
-    return UNWEIGHTED if torch.allclose(out, plain) else "The output is not the weighted sums."
+    return UNWEIGHTED if torch.allclose(out, plain) else NOT_SUMS.format(bags.tolist())
 
 
 def _wrong_gradients(out: Tensor, leaves: Any, shapes: list, kept: list[Tensor]) -> str:
@@ -362,7 +403,7 @@ def _wrong_gradients(out: Tensor, leaves: Any, shapes: list, kept: list[Tensor])
             raise
         return OTHER_ORDER if sorted(shapes) == sorted(wanted) else f"{NOT_TAKEN} ({error})"
     copies = [k.requires_grad_() for k in kept]
-    rows, bags = _saved_arguments()[2:]
+    rows, bags = _saved_arguments(features)[2:]
     expected = torch.autograd.grad(_right_output(copies[0], copies[1], rows, bags), copies, g)
     if actual[1].isnan().any():
         return DIVIDED
@@ -401,6 +442,7 @@ SAVED = Exercise(
         Wrong(_as_found, STILL),
         Wrong(_divided_back, DIVIDED),
         Wrong(_unweighted, UNWEIGHTED),
+        Wrong(_sorted_only, NOT_SUMS.format([3, 1, 1, 1, 0, 0])),
         Wrong(_of_the_table, TABLE_CHANGED),
         Wrong(_as_attributes, NOT_SAVED),
         Wrong(_other_order, OTHER_ORDER),
@@ -500,6 +542,15 @@ def _weights_forgotten(weight, psw, weight_t, psw_t, rows, bags, B):
     return moved
 
 
+def _difference(weight, psw, weight_t, psw_t, rows, bags, B):
+    def means(step):
+        moved = weight if weight_t is None else weight + step * weight_t
+        shares = psw if psw_t is None else psw + step * psw_t
+        return _in_bags(shares[:, None] * moved[rows], bags, B) / _sizes(shares, bags, B)
+
+    return (means(1e-5) - means(-1e-5)) / 2e-5
+
+
 def _by_count(weight, psw, weight_t, psw_t, rows, bags, B):
     moved = jvp(weight, psw, weight_t, psw_t, rows, bags, B)
     counts = torch.bincount(bags, minlength=B).clamp(min=1)[:, None]
@@ -533,12 +584,14 @@ def _any_jvp(random):
     V, D, N, B = (draw.size(random, 1, 6) for _ in range(4))
     moves = [(1, 0), (0, 1), (1, 1)][draw.size(random, 0, 2)]
     rows = torch.from_numpy(random.integers(0, V, N))
-    places = torch.from_numpy(np.sort(random.integers(0, B, N)))
+    places = torch.from_numpy(random.integers(0, B, N))
+    # A derivative is linear in its direction, however short: a difference of two means is not.
+    length = random.choice([1.0, 2.0**-20])
     return (
         _tensor(random, V, D),
         _tensor(random, N).abs() + 0.1,
-        _tensor(random, V, D) if moves[0] else None,
-        _tensor(random, N) if moves[1] else None,
+        length * _tensor(random, V, D) if moves[0] else None,
+        length * _tensor(random, N) if moves[1] else None,
         rows,
         places,
         B,
@@ -576,9 +629,15 @@ JVP = Exercise(
             "In the quotient rule the second term is divided by the square of what stands below.",
         ),
         Wrong(_weights_forgotten, "The direction of the table is added up without the weights."),
+        Wrong(
+            _difference,
+            "Close, and no derivative: a difference of two means has its error, here in the tenth "
+            "digit. Write the product and the quotient rule down; they are exact.",
+        ),
         Wrong(_by_count, "A weighted mean divides by the sum of its weights, not by their count."),
     ),
-    atol=1e-9,
+    atol=1e-12,
+    rtol=1e-12,
     points=3,
     returns="moved",
     unproved="forward mode over reverse mode; with torch's operators inside, it would hold.",

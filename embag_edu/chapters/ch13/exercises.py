@@ -129,6 +129,7 @@ COLLATE = Exercise(
     ),
     points=2,
     same_ints=True,
+    tensors=True,
     returns=("input", "offsets", "labels"),
     unproved="that a DataLoader calls it; give it one as collate_fn.",
 )  # fmt: skip
