@@ -175,6 +175,20 @@ def test_marks(name, book, seconds, tmp_path):
         assert remark in mark.remark and bool(mark.remark) == bool(remark)
 
 
+def test_an_answer_earns_for_the_parts_that_are_right(book, tmp_path, monkeypatch):
+    def judge(mine):
+        raise ExerciseFailed("01.offsets: 2 of 3 parts hold.", share=2 / 3)
+
+    parts = dataclasses.replace(marking.find("01.offsets"), judge=judge)
+    known = marking.find
+    monkeypatch.setattr(
+        marking, "find", lambda name: parts if name == "01.offsets" else known(name)
+    )
+    found = grading.grade([write(tmp_path / "hand_in.ipynb", SOLVED)], book)
+    assert [mark.points for mark in found] == [1, 1.33, None]
+    assert found[1].remark == "01.offsets: 2 of 3 parts hold."
+
+
 def test_a_right_answer_that_warns_writes_nothing_to_stderr(capfd):
     def logarithm(x):
         with np.errstate(divide="ignore"):

@@ -442,6 +442,26 @@ def test_whose_row_it_is(student, number):
     assert [row["Identifier"] for row in found.values()] == [f"Participant {number}"] * bool(number)
 
 
+def test_parts_of_points_are_the_same_everywhere(tmp_path, capsys):
+    """0.1 + 0.2 + 9.15 is 9.45, and not 9.450000000000001."""
+    own = [Mark("Ann", "a.ipynb", f"01.{name}", points, 10)
+           for name, points in (("a", 0.1), ("b", 0.2), ("c", 9.15))]  # fmt: skip
+    table = tmp_path / "marks.csv"
+    marks.CsvFile(table).write([*own, Mark("Bo", "b.ipynb", "01.a", 0.25, 10)])
+    assert re.search(r"total +9\.45 / 30$", marks.table(own)) and marks.read_marks(table)[:3] == own
+    assert export(table, "students")[1][1:] == [
+        ["Ann", "0.1", "0.2", "9.15", "9.45", "30", ""], ["Bo", "0.25", "0", "0", "0.25", "30", ""],
+    ]  # fmt: skip
+    assert export(table, "questions")[1][1][:5] == ["01.a", "10", "2", "0", "0.17"]
+    assert [row[-1] for row in export(table, "canvas")[1][2:]] == ["9.45", "0.25"]
+    people = tmp_path / "worksheet.csv"
+    people.write_text("Identifier,Full name,Grade,Maximum Grade\nParticipant 5,Ann,,30.00\n")
+    assert export(table, "moodle", "--people", people)[1][1][2] == "9.45"
+    assert command.main(["feedback", str(table), str(tmp_path / "pages")]) == 0
+    assert "<p>9.45 of 30 points.</p>" in (tmp_path / "pages" / "Ann.html").read_text()
+    assert marks.total([2, None, 1.5, 0.5]) == 4 and repr(marks.total([2, 2.0])) == "4"
+
+
 def test_two_marks_for_one_question_are_not_added_up(table):
     table.write_text(table.read_text() + "Jane Doe,other.ipynb,01.offsets,2,2,\n")
     assert export(table, "students")[0] == 2

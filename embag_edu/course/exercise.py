@@ -171,12 +171,13 @@ def judge_prediction(
 class ExerciseFailed(_Short, AssertionError):
     """An answer that is not right. Its text says on which call, what was expected, and why.
 
-    points: what the answer earns all the same, where an exercise has parts.
+    share: the part of its points, from 0 to 1, that the answer earns all the same, where an
+    exercise has parts.
     """
 
-    def __init__(self, text: str, points: int = 0) -> None:
+    def __init__(self, text: str, share: float = 0) -> None:
         super().__init__(text)
-        self.points = points
+        self.share = share
 
 
 class NotDoneYet(ExerciseFailed):

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from embag_edu.course.by_hand import Full, gathered
-from embag_edu.course.marks import Mark, cell_text, clean, number, rows_of
+from embag_edu.course.marks import Mark, cell_text, clean, number, rows_of, total
 
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 MOODLE = ("Identifier", "Full name", "Email address", "Grade", "Maximum Grade", "Feedback comments")
@@ -39,7 +39,7 @@ class Marks:
 
     @property
     def points(self) -> float:
-        return sum(mark.points or 0 for mark in self.own.values())
+        return total(mark.points for mark in self.own.values())
 
     @property
     def open(self) -> str:

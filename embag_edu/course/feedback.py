@@ -15,7 +15,7 @@ from pathlib import Path
 from embag_edu.course.by_hand import Full, gathered
 from embag_edu.course.exercise import Exercise, UnknownExercise, find
 from embag_edu.course.hand_ins import folder_name
-from embag_edu.course.marks import clean
+from embag_edu.course.marks import clean, total
 
 CAUSES = ("Likely cause:", "Perhaps:")
 PAGE = """<!DOCTYPE html>
@@ -41,7 +41,7 @@ def page(student: str, own: Sequence[Full], out_of: int) -> str:
     unread = sum(mark.out_of for mark in given if mark.points is None)
     return PAGE.format(
         student=escape(clean(student)),
-        points=sum(mark.points or 0 for mark in given),
+        points=total(mark.points for mark in given),
         out_of=out_of,
         unread=f"; answers for {unread} points are still to be read" if unread else "",
         body="\n".join(_section(full) for full in own),

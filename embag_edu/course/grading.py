@@ -23,7 +23,7 @@ from embag_edu.course import box, frozen, hand_ins, marking, notebooks, release
 from embag_edu.course.exercise import base
 from embag_edu.course.hand_ins import HandIn
 from embag_edu.course.marking import Job
-from embag_edu.course.marks import NOTHING, CsvFile, Mark, clean, read_marks, table
+from embag_edu.course.marks import NOTHING, CsvFile, Mark, clean, read_marks, table, total
 from embag_edu.course.notebooks import Notebook, checked_names, marks
 
 RISK = (
@@ -232,7 +232,7 @@ def _no_book(folder: str) -> str:
 
 
 def _in_short(own: Sequence[Mark]) -> str:
-    points, out_of = sum(mark.points or 0 for mark in own), sum(mark.out_of for mark in own)
+    points, out_of = total(mark.points for mark in own), sum(mark.out_of for mark in own)
     shown = own[0].remark if own[0].missing else f"{points} of {out_of}"
     return clean(f"{own[0].notebook}: {shown}")
 

@@ -35,7 +35,7 @@ from embag_edu.course.exercise import (
 )
 from embag_edu.course.kernel_exercise import KernelTask
 from embag_edu.course.launches import RemoteKernel
-from embag_edu.course.marks import TO_READ, Mark
+from embag_edu.course.marks import TO_READ, Mark, total
 from embag_edu.course.notebooks import (
     CODE_STUB,
     Cell,
@@ -75,14 +75,14 @@ class Question:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of an answer: nothing where it is right. points: earned all the same."""
+    """What is said of an answer: nothing where it is right. share: of its points, earned."""
 
     remark: str = ""
     told: str = ""
-    points: int = 0
+    share: float = 0
 
 
-PASSED = Verdict()
+PASSED = Verdict(share=1)
 
 
 def questions(cell: Cell) -> list[Question]:
@@ -172,9 +172,9 @@ class _Run:
             try:
                 now = self._verdict(question)
             except Gone as gone:
-                self.said[question.name] = Verdict(f"no answer: {gone}", points=before.points)
+                self.said[question.name] = dataclasses.replace(before, remark=f"no answer: {gone}")
                 raise
-            self.said[question.name] = max(now, before, key=lambda v: (v == PASSED, v.points))
+            self.said[question.name] = max(now, before, key=lambda verdict: verdict.share)
 
     def _verdict(self, question: Question) -> Verdict:
         kernel, exercise = self._kernel("cells"), find(question.name)
@@ -218,16 +218,16 @@ class _Run:
         return _said(error)
 
     def mark_of(self, cell: Cell) -> Mark:
-        """The mark for one check cell: its points, if all that it asks has passed."""
+        """The mark for one check cell: its points, for what it asks that has passed least."""
         names = [question.name for question in self.asked[marks(cell)["grade_id"]]]
         lost = Verdict(f"not reached: {self.ended}" if self.ended else "was not run")
         verdicts = [self.said.get(name, lost) for name in names]
-        first = next((verdict for verdict in verdicts if verdict != PASSED), PASSED)
+        least = min(verdicts, key=lambda verdict: verdict.share)
         out_of = int(marks(cell)["points"])
-        points = out_of if first == PASSED else first.points
         name = "+".join(map(base, names))
+        points = total([out_of * least.share])
         return Mark(self.job.student, self.job.path, name, points, out_of,
-                    first.remark, first.told)  # fmt: skip
+                    least.remark, least.told)  # fmt: skip
 
     def close(self) -> None:
         """End all boxes."""
@@ -253,7 +253,7 @@ def _said(error: Exception) -> Verdict:
     lines = [line for line in str(error).splitlines() if line.strip()] or [""]
     if isinstance(error, ExerciseFailed) and lines[0]:
         short = " ".join(lines[: 2 if lines[0].endswith("not right yet.") else 1])
-        return Verdict(short[:300], str(error)[:TOLD], error.points)
+        return Verdict(short[:300], str(error)[:TOLD], error.share)
     return Verdict(f"{type(error).__name__}: {lines[0]}"[:300].removesuffix(": "))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import IO
@@ -63,6 +63,12 @@ def cell_text(value: object, lines: bool = False) -> object:
 def plain_text(cell: str) -> str:
     """The text that `cell_text` made a cell of."""
     return cell[1:] if cell[:1] == "'" and cell_text(cell[1:], "\n" in cell) == cell else cell
+
+
+def total(points: Iterable[float | None]) -> float:
+    """The sum of these points, to two places; what is still to be read counts as 0."""
+    found = round(float(sum(each or 0 for each in points)), 2)
+    return int(found) if found.is_integer() else found
 
 
 def number(text: str) -> float:
@@ -126,9 +132,10 @@ def table(found: Sequence[Mark]) -> str:
         for mark in own:
             shown = f"{'?' if mark.points is None else mark.points} / {mark.out_of}"
             rows.append((who, name, clean(mark.exercise), shown, clean(mark.remark)))
-        total, out_of = sum(m.points or 0 for m in own), sum(m.out_of for m in own)
+        out_of = sum(m.out_of for m in own)
         unread = sum(m.out_of for m in own if m.points is None)
         rows.append(
-            (who, name, "total", f"{total} / {out_of}", f"{unread} {TO_READ}" * bool(unread))
-        )
+            (who, name, "total", f"{total(m.points for m in own)} / {out_of}",
+             f"{unread} {TO_READ}" * bool(unread))
+        )  # fmt: skip
     return aligned(rows)
