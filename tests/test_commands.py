@@ -1,10 +1,12 @@
 """The commands, as an engineer calls them."""
 
+import ast
 import json
 import os
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +98,50 @@ def test_without_ml_dtypes_only_bfloat16_is_not_asked():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+# ---- Characters ----
+
+SCRIPT = """
+import embag_edu
+from embag_edu.check import check
+from embag_edu.course import check as judge, hint, progress
+
+def wrong(input, weight, offsets=None, **options):
+    return embag_edu.embedding_bag(input, weight, offsets, **{**options, "mode": "sum"})
+
+print(check("loops", "padding", isolate=False))
+print(check(wrong, "forward.mean", isolate=False, raises=False))
+judge("00.first_mean", lambda ids, weight: weight[ids].mean(axis=0))
+hint("02.winners")
+print(progress())
+"""
+
+
+def test_what_is_printed_goes_through_any_encoding(tmp_path):
+    """A pipe or a file on Windows takes no sign that its code page lacks."""
+    environ = dict(os.environ, PYTHONIOENCODING="ascii")
+    command = [sys.executable, "-c", SCRIPT]
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, env=environ, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()
+    printed = done.stdout.decode("ascii")
+    assert "FAILS     forward.mean:" in printed and "padding" in printed and "chapter" in printed
+
+
+DRAWN = {"figures.py", "widgets.py", "style.py", "board.py", "verdicts.py"}  # as UTF-8, on pages
+NOT_PRINTED = {
+    "check/report.py": "signs of the HTML table",
+    "ch12/exercises.py": "what stands in a notebook",
+    "course/marks.py": "what a formula of a spreadsheet may begin with",
+    "cuda_on_cpu/host.py": "how g++ quotes",
+}
+
+
+def test_texts_that_may_be_printed_are_ascii():
+    package = Path(command.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        if path.name in DRAWN or path.as_posix().endswith(tuple(NOT_PRINTED)):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert node.value.isascii(), f"{path}, line {node.lineno}: {node.value!r}"

@@ -159,10 +159,10 @@ def test_how_far_a_reader_is(home):
     check("00.first_mean", lambda ids, weight: weight[ids].mean(axis=0))
     check("01.offsets", offsets)
     assert repr(progress()) == textwrap.dedent("""\
-        chapter  exercises
-        00        ✓ 1 of 1
-        01          1 of 6
-        all         2 of 7
+        chapter     exercises
+        00       done: 1 of 1
+        01             1 of 6
+        all            2 of 7
         Next: exercise 1. Predict the offsets, in exercises/01_bags.ipynb""")
 
 

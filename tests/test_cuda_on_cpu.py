@@ -529,6 +529,16 @@ def test_no_compiler_is_one_clear_sentence(monkeypatch, fresh_cache):
         RawKernel(SCALE, "scale").compile()
 
 
+def test_the_command_of_a_compiler_may_hold_a_space(monkeypatch, tmp_path):
+    named = tmp_path / "my compiler.exe"
+    named.write_text("#!/bin/sh\n")
+    named.chmod(0o755)
+    monkeypatch.setenv("EMBAG_CXX", str(named))
+    assert toolchain.find_compiler() == [str(named)]
+    monkeypatch.setenv("EMBAG_CXX", "ccache g++")
+    assert toolchain.find_compiler() == ["ccache", "g++"]
+
+
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_every_compiler(compiler, monkeypatch, x, tmp_path):
     monkeypatch.setenv("EMBAG_CXX", compiler)

@@ -87,6 +87,18 @@ def test_without_a_home_the_folder_is_ours_alone(no_home):
 
 
 @needs_users
+def test_a_user_whom_the_system_does_not_know_has_no_home_at_all(no_home, monkeypatch):
+    """As in containers that run under any number: no HOME, and no entry among the users."""
+    monkeypatch.delenv("HOME")
+
+    def unknown():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(cache.Path, "home", unknown)
+    assert cache.folder().parent == no_home
+
+
+@needs_users
 @pytest.mark.parametrize("planted", ["open", "link", "file", "another's"])
 def test_a_folder_that_another_user_may_have_planted_is_not_taken(no_home, planted, monkeypatch):
     usual = no_home / f"embag_edu_{os.getuid()}"

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-PROBED = "2.13.0"  # the torch release on which every CPU entry was seen
+PROBED = "2.13.0"  # the torch release on which a CPU entry was seen, where it names no other
+OLDEST = "2.7.0"  # the oldest that this package supports
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,33 @@ LEDGER: tuple[Entry, ...] = (
                                    include_last_offset=True).item()
         shown = (bag(torch.float32), bag(torch.float64)) == (6.0, 15.0)
         """,
+    ),
+    Entry(
+        "a 2-D input loses its last bag",
+        "With a 2-D input and include_last_offset=True, the last row of the input is no bag.",
+        "include_last_offset speaks of offsets, and a 2-D input has none: each row is a bag.",
+        "pytorch#167974, mended before 2.11 by #168159",
+        """
+        input = torch.tensor([[0, 1], [2, 3]])
+        shown = F.embedding_bag(input, W, include_last_offset=True).shape == (1, 1)
+        """,
+        ("bags.two_dimensional.include_last_offset",),
+        versions=OLDEST,
+    ),
+    Entry(
+        "truth values as indices",
+        "A 2-D input of truth values is refused by arange with a RuntimeError.",
+        "NotImplementedError, as torch raises since then.",
+        "not reported; mended before 2.11",
+        """
+        input = torch.tensor([[True, False]])
+        try:
+            F.embedding_bag(input, W)
+        except Exception as error:
+            shown = type(error) is RuntimeError
+        """,
+        ("errors.bool_input",),
+        versions=OLDEST,
     ),
     Entry(
         "decreasing offsets",

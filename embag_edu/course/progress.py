@@ -265,10 +265,10 @@ class Progress:
 
 
 def _share(row: Row | None) -> str:
-    """ "3 of 6", with a sign where all is done."""
+    """ "3 of 6"; "done: 6 of 6"."""
     if row is None:
         return ""
-    return f"{'✓ ' * (row.done == row.total)}{row.done} of {row.total}"
+    return f"{'done: ' * (row.done == row.total)}{row.done} of {row.total}"
 
 
 def progress() -> Progress:

@@ -30,19 +30,20 @@ def folder() -> Path:
     """Where compiled kernels are kept: EMBAG_CACHE, else this user's folder for caches."""
     if os.environ.get("EMBAG_CACHE"):
         return Path(os.environ["EMBAG_CACHE"])
-    home = Path.home()
-    places = {
-        "win32": Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")),
-        "darwin": home / "Library" / "Caches",
-    }
-    place = places.get(sys.platform, Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache"))
-    usual = place / "embag_edu" / "cuda_on_cpu"
     try:
+        usual = _of_this_user() / "embag_edu" / "cuda_on_cpu"
         usual.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=usual):
             return usual
-    except OSError:  # no home, or one that cannot be written
+    except (OSError, RuntimeError):  # no home, or one that cannot be written
         return _temporary(tempfile.gettempdir())
+
+
+def _of_this_user() -> Path:
+    """The user's folder for caches. RuntimeError for a user without a home, as in containers."""
+    named = {"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME")
+    usual = {"win32": "AppData/Local", "darwin": "Library/Caches"}.get(sys.platform, ".cache")
+    return Path(os.environ.get(named) or Path.home() / usual)
 
 
 @functools.cache

@@ -119,7 +119,8 @@ def find_compiler() -> list[str]:
     """
     found, wanted = compilers(), os.environ.get("EMBAG_CXX")
     if wanted:
-        return found.get(wanted) or wanted.split()
+        one_path = [wanted] if shutil.which(wanted) else None  # with a space in it, perhaps
+        return found.get(wanted) or one_path or wanted.split()
     if found:
         return next(iter(found.values()))
     raise CompilerMissing(
@@ -132,15 +133,19 @@ def find_compiler() -> list[str]:
 @functools.cache
 def is_gcc(compiler: tuple[str, ...]) -> bool:
     """Whether the command is GCC's; else it is clang's, or zig's."""
-    said = subprocess.run([*compiler, "--version"], capture_output=True, text=True).stdout
-    return "clang" not in said and "zig" not in " ".join(compiler)
+    return "clang" not in _said(compiler).stdout and "zig" not in " ".join(compiler)
 
 
 @functools.cache
 def version(compiler: tuple[str, ...]) -> str:
     """The first line of what the compiler says of itself."""
-    said = subprocess.run([*compiler, "--version"], capture_output=True, text=True)
+    said = _said(compiler)
     return (said.stdout or said.stderr).split("\n")[0]
+
+
+def _said(compiler: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    command = [*compiler, "--version"]
+    return subprocess.run(command, capture_output=True, text=True, errors="replace")
 
 
 def check_options(options: Sequence[str]) -> list[str]:

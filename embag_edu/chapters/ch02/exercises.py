@@ -930,7 +930,7 @@ EXERCISES = (
         "02.bug_in_max",
         "a call that shows the bug in a given max",
         _bug_call([0], [[-INF]]),
-        otherwise="It is one bag of one row that holds −∞: the smallest call there is.",
+        otherwise="It is one bag of one row that holds -inf: the smallest call there is.",
         hints=(
             "Look at the last line before return. How does it know that a bag is empty?",
             "It takes a value for a sign: wherever the output holds -inf, it concludes that "

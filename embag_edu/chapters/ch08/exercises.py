@@ -922,7 +922,7 @@ UNDER_WAY = Exercise(
     _under_way_cases,
     random_call=_any_under_way,
     hints=(
-        "Little's law: what is under way = what comes in a unit of time × the time of waiting.",
+        "Little's law: what is under way = what comes in a unit of time * the time of waiting.",
         "rate * latency bytes must be under way on the whole GPU. How many warps share that?",
         "There are as many warps as bags, but no more than 64 * processors. Divide the bytes by "
         "those warps and by the bytes of a row, and round up.",
