@@ -70,9 +70,11 @@ FAULTS = {
     '<a href="other.html">x</a>': "other.html leads nowhere",
     '<a href="#nowhere">x</a>': "#nowhere leads nowhere",
     '<a href="two.html#nowhere">x</a>': "two.html#nowhere leads nowhere",
-    '<img src="none.png" alt="A picture.">': "none.png leads nowhere",
+    '<img src="none.svg" alt="A picture.">': "none.svg leads nowhere",
     '<img src="two.html">': "a picture without words",
     '<svg role="img"></svg>': "a picture without words",
+    '<img src="two.html" alt="/two.html">': "a picture without words",
+    '<img src="data:image/png;base64,x" alt="A picture.">': "a picture in pixels",
     '<script src="https://example.org/x.js"></script>': "asks another host",
     '<svg><image xlink:href="dta:image/png;base64,x"/></svg>': "leads nowhere",
     '<link rel="stylesheet" href="//example.org/x.css">': "asks another host",
@@ -83,7 +85,7 @@ FAULTS = {
 def test_the_proof_finds(html, tmp_path):
     (tmp_path / "one.html").write_text(f'<p id="here">{html}</p>', encoding="utf-8")
     (tmp_path / "two.html").write_text('<p id="there"></p>', encoding="utf-8")
-    (fault,) = proof.faults(tmp_path)
+    (fault,) = proof.faults(tmp_path, proof.read(tmp_path))
     assert fault.startswith("one.html: ") and FAULTS[html] in fault
 
 
@@ -93,10 +95,11 @@ def test_the_proof_accepts_what_leads_somewhere(tmp_path):
     )
     (tmp_path / "one.html").write_text(text, encoding="utf-8")
     (tmp_path / "two.html").write_text('<p id="there"></p>', encoding="utf-8")
-    assert proof.faults(tmp_path) == []
-    assert proof.outside(tmp_path) == ["https://e.f"]
+    pages = proof.read(tmp_path)
+    assert proof.faults(tmp_path, pages) == []
+    assert proof.outside(pages) == ["https://e.f"]
     (tmp_path / "a.css").write_text("@import url(https://e.f/g.css)", encoding="utf-8")
-    assert len(proof.faults(tmp_path)) == 1
+    assert len(proof.faults(tmp_path, pages)) == 1
 
 
 def test_a_few_pages_are_built_without_a_warning(tmp_path):

@@ -89,21 +89,24 @@ def _bars(
 
 def sweep_map(times: Recorded, steps: Sequence[str] = ("forward", "backward")) -> style.Picture:
     """Ours in parts of torch's time over D and L, each number in its cell."""
-    figure, axes = style.figure(9.0, 3.4, 1, len(steps))
+    found = [times.sweep(step) for step in steps]
+    features, lengths = (sorted({key[i] for key in found[0]}) for i in (0, 1))
+    wide = len(lengths) + 2.5
+    figure, ax = style.board(wide * len(steps), len(features) + 3)
     said = []
-    for ax, step in zip(np.atleast_1d(axes), steps, strict=True):
-        found = times.sweep(step)
-        features, lengths = (sorted({key[i] for key in found}) for i in (0, 1))
-        values = np.array([[found[D, L] for L in lengths] for D in features])
-        ax.imshow(values, cmap="Greys", vmin=0, vmax=1.6, aspect="auto")
-        for (y, x), value in np.ndenumerate(values):
-            ink = style.PAPER if value > 0.9 else style.INK
-            ax.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=7.5, color=ink)
-        ax.set_xticks(range(len(lengths)), [str(L) for L in lengths])
-        ax.set_yticks(range(len(features)), [str(D) for D in features])
-        ax.set_xlabel("mean length L")
-        ax.set_ylabel("features D")
-        ax.set_title(f"{step}: ours in parts of torch's time")
+    for number, (step, parts) in enumerate(zip(steps, found, strict=True)):
+        values = np.array([[parts[D, L] for L in lengths] for D in features])
+        fills = [[style.tint(style.BLUE, min(value / 1.6, 1)) for value in row] for row in values]
+        left = 2 + number * wide
+        centers = style.cells(ax, values, left, -1.2, fill=fills, decimals=2, size=style.SMALL)
+        for D, (_, y) in zip(features, centers[:, 0], strict=True):
+            style.note(ax, left - 0.2, y, str(D), size=style.SMALL, align="right")
+        for L, (x, y) in zip(lengths, centers[-1], strict=True):
+            style.note(ax, x, y - 0.9, str(L), size=style.SMALL)
+        middle = centers[:, :, 0].mean()
+        style.note(ax, middle, -0.6, f"{step}: ours in parts of torch's time", weight="bold")
+        style.note(ax, middle, centers[-1, 0, 1] - 1.6, "mean length L")
+        style.note(ax, left - 1.6, centers[:, 0, 1].mean(), "features D", rotation=90)
         said.append(f"{step} from {values.min():.2f} to {values.max():.2f}")
     alt = "Two maps of ours in parts of torch's time over D and L: " + "; ".join(said)
     return style.Picture(figure, alt + ". Below 1 is faster than torch.")

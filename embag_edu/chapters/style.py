@@ -50,6 +50,7 @@ BLUE, RED, TEAL, AMBER, PALE, PLUM = (
     "#dcdcef",
     "#8a4a8f",
 )
+MIDDLE = "#3b82c4"  # of points stored as pixels, which no page can swap: seen on light and on dark
 COLORS = (BLUE, AMBER, TEAL, RED, PALE, PLUM)
 LINES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.4, 1.2, 1.4)), (0, (3, 2)), (0, (8, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P")

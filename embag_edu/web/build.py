@@ -21,6 +21,7 @@ from embag_edu.web import copied, hosted, made, proof
 from embag_edu.web.copied import ROOT, page_of
 
 SITE = ROOT / "site"
+LINKS = "links.txt"  # of the site: the addresses of other hosts that its pages link to
 GROUPS = {  # the parts of the navigation, and which pages each has (patterns of paths)
     "The book": ("chapters", "book/[0-9]*"),
     "Look up": ("book/pages/words", "embag_edu/SPEC", "clauses", "ledger", "sources", "api"),
@@ -120,10 +121,11 @@ def build(site: Path) -> int:
             return 1
         shutil.move(states, out / "_static" / "controls")
         hosted.copies(out)
-        if faults := proof.faults(out):
+        pages = proof.read(out)
+        if faults := proof.faults(out, pages):
             print("\n".join(faults))
             return 1
-        (out / "links.txt").write_text("\n".join(proof.outside(out)) + "\n", encoding="utf-8")
+        write(out / LINKS, "\n".join(proof.outside(pages)))
         shutil.rmtree(site, ignore_errors=True)
         shutil.move(out, site)
     return 0
@@ -143,7 +145,7 @@ def main(words: list[str] | None = None) -> int:
     pages = sum(path.suffix == ".html" for path in files)
     print(f"{pages} pages, {size:.1f} MB, in {time.monotonic() - begin:.0f} s: site/index.html")
     if options.links:
-        return ask(proof.outside(SITE))
+        return ask((SITE / LINKS).read_text(encoding="utf-8").splitlines())
     return 0 if options.build_only else serve(SITE)
 
 

@@ -32,6 +32,7 @@ html_static_path = ["static"]
 html_css_files = ["colors.css", "controls.css", "page.css"]
 html_js_files = [(name, {"defer": ""}) for name in ("controls.js", "page.js")]
 html_use_index = False
+html_domain_indices = False  # api.html leads to the modules
 language = "en"
 extensions = ["myst_nb", "sphinx_copybutton", "sphinx.ext.autodoc", "sphinx.ext.linkcode"]
 
@@ -133,16 +134,18 @@ def formula(self: Any, node: Any) -> None:
 
 
 def finished(app: Any, page: str, template: str, context: Any, tree: Any) -> None:
-    """The buttons of hosted machines, below the title; the level of headings in the navigation."""
+    """The buttons of hosted machines, below the title; what templates lack for screen readers."""
     menu = context.get("furo_navigation_tree", "")
     context["furo_navigation_tree"] = menu.replace(
         'role="heading"', 'role="heading" aria-level="2"'
     )
+    body = context.get("body", "").replace(' aria-label="Toggle hidden content"', "")
     links = "".join(
         f'<a href="{escape(to)}">{escape(label)}</a>' for label, to in hosted.buttons(page)
     )
     if links:
-        context["body"] = context["body"].replace("</h1>", f'</h1><p class="hosted">{links}</p>', 1)
+        body = body.replace("</h1>", f'</h1><p class="hosted">{links}</p>', 1)
+    context["body"] = body
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -28,9 +28,13 @@ LINK = re.compile(r"(?<=\]\()([^()\s#:]+)(?=[#)])")  # the file in [words](file#
 IMAGE = re.compile(r'<img alt="([^"]*)" width="(\d+)" src="data:image/svg\+xml;base64,([^"]+)">')
 DRAWN = re.compile(r"!\[([^\]]+)\]\(([^)\s]+\.svg)\)")  # an image of Markdown
 
-HERE = (  # what a page of exercises cannot do
+COPY = "open your copy of the book: `python run.py book`.*"
+HERE = (  # what a page cannot do
+    f"*This page can be read anywhere. To run its cells and change them, {COPY}"
+)
+HERE_EXERCISES = (
     "*On this page you can read the exercises; below each check its hints open one by one. To write"
-    " answers and have them checked, open your copy of the book: `python run.py book`.*"
+    f" answers and have them checked, {COPY}"
 )
 
 Notebook = dict[str, Any]
@@ -71,7 +75,7 @@ def page(text: str, path: Path) -> str:
 
     def drawn(image: re.Match[str]) -> str:
         svg = (path.parent / image[2]).read_text(encoding="utf-8")
-        return inline(svg, escaped(image[1]), "100%", 0)
+        return inline(svg, escaped(image[1]), "46rem", 0)
 
     return relinked(DRAWN.sub(drawn, text), path)
 
@@ -100,7 +104,7 @@ def chapter(notebook: Notebook, path: Path, states: Path) -> Notebook:
     if (ROOT / "book" / "exercises" / path.name).is_file():
         tree = f"```{{toctree}}\n:hidden:\n\nexercises/{path.stem}\n```"
         cells.append(nbformat.v4.new_markdown_cell(tree))
-    notebook["cells"] = cells
+    notebook["cells"] = [cells[0], nbformat.v4.new_markdown_cell(HERE), *cells[1:]]
     return notebook
 
 
@@ -130,7 +134,7 @@ def exercises(notebook: Notebook, path: Path) -> Notebook:
             cell["metadata"]["tags"] = ["hide-input"]
         for name in checked_names(cell) if code else ():
             cells.append(nbformat.v4.new_markdown_cell(_hints(find(name).hints)))
-    notebook["cells"] = [cells[0], nbformat.v4.new_markdown_cell(HERE), *cells[1:]]
+    notebook["cells"] = [cells[0], nbformat.v4.new_markdown_cell(HERE_EXERCISES), *cells[1:]]
     return notebook
 
 

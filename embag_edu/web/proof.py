@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
 FETCHED = {"src", "poster", "data", "xlink:href"}  # attributes that a browser follows by itself
+PIXELS = re.compile(r"^data:image/(?!svg)|\.(png|jpe?g|gif|webp)$", re.I)
 IN_CSS = re.compile(r"(?:url\(|@import)\s*[\"']?(https?:)?//")
 
 
@@ -23,6 +24,7 @@ class Page(HTMLParser):
         self.links: list[str] = []  # that a reader follows
         self.fetched: list[str] = []  # that the browser follows
         self.bare: list[str] = []  # pictures without words
+        self.pixels: list[str] = []  # pictures that are no drawings: bright in the dark
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -36,17 +38,26 @@ class Page(HTMLParser):
         self.fetched += [given[name] for name in FETCHED if name in given]
         words = given.get("alt") or given.get("aria-label") or given.get("aria-labelledby")
         pictured = tag == "img" or (tag == "svg" and given.get("role") == "img")
-        if pictured and not words and given.get("aria-hidden") != "true":
+        source = given.get("src", "")
+        named = words and not (source and words.endswith(source.rpartition("/")[2]))
+        if pictured and not named and given.get("aria-hidden") != "true":
             self.bare.append(self.get_starttag_text() or tag)
+        if tag == "img" and PIXELS.search(source):
+            self.pixels.append(self.get_starttag_text() or tag)
 
 
-def faults(site: Path) -> list[str]:
-    """What is wrong with a built site, a line for each; [] when all is well."""
-    pages = {path: Page(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))}
+def read(site: Path) -> dict[Path, Page]:
+    """The pages of a built site, by their paths."""
+    return {path: Page(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))}
+
+
+def faults(site: Path, pages: dict[Path, Page]) -> list[str]:
+    """What is wrong with a site and its pages, a line for each; [] when all is well."""
     found = []
     for path, page in pages.items():
         name = path.relative_to(site)
         found += [f"{name}: a picture without words: {tag[:80]}" for tag in page.bare]
+        found += [f"{name}: a picture in pixels, not SVG: {tag[:80]}" for tag in page.pixels]
         found += [
             f"{name}: asks another host for {address}"
             for address in page.fetched
@@ -72,11 +83,9 @@ def led(address: str, path: Path, pages: dict[Path, Page]) -> bool:
     return target in pages and unquote(split.fragment) in pages[target].ids | {""}
 
 
-def outside(site: Path) -> list[str]:
+def outside(pages: dict[Path, Page]) -> list[str]:
     """The addresses of other hosts that the pages link to, in order."""
-    found = set()
-    for path in site.rglob("*.html"):
-        found |= set(Page(path.read_text(encoding="utf-8")).links)
+    found = {address for page in pages.values() for address in page.links}
     return sorted(address for address in found if urlsplit(address).scheme in ("http", "https"))
 
 

@@ -246,7 +246,7 @@ def touched_picture(
 ) -> style.Picture:
     """Which rows of a large table a small batch touches, and how large gradients are by frequency.
 
-    touched: (V,) True where a batch gives a row a gradient; drawn as a mosaic.
+    touched: (V,) True where a batch gives a row a gradient; drawn as a square.
     counts:  (V,) how often each row occurs in all reviews.
     sizes:   (V,) the length of each row's gradient from all reviews.
     labels:  rows to be named in the second panel: row -> word.
@@ -256,7 +256,7 @@ def touched_picture(
     _mosaic(left, touched, columns)
     known = (counts > 0) & (sizes > 0)
     right.loglog(
-        counts[known], sizes[known], ".", color=style.BLUE, ms=3, alpha=0.5, rasterized=True
+        counts[known], sizes[known], ".", color=style.MIDDLE, ms=3, alpha=0.7, rasterized=True
     )
     for number, (row, word) in enumerate(labels.items()):
         lift = (16, 28)[number % 2]
@@ -271,25 +271,25 @@ def touched_picture(
     share = 100 * touched.mean()
     return style.Picture(
         figure,
-        f"Left: the {len(touched):,} rows of the table as small squares. A batch gives "
-        f"{touched.sum():,} of them, {share:.0f} in 100, a gradient (dark); all others, the "
-        "padding row in the top left corner among them, stay at zero (pale). Right: for all "
+        f"Left: the {len(touched):,} rows of the table, line by line. A batch gives "
+        f"{touched.sum():,} of them, {share:.0f} in 100, a gradient (squares); all others, the "
+        "padding row in the top left corner among them, stay at zero (empty). Right: for all "
         "reviews, the length of each word's gradient against how often it occurs: the more often, "
         f"the longer, in the main. {', '.join(labels.values())} are named.",
     )
 
 
 def _mosaic(ax: Axes, touched: np.ndarray, columns: int) -> None:
-    lines = -(-len(touched) // columns)
-    grid = np.full(lines * columns, np.nan)
-    grid[: len(touched)] = np.where(touched, 1.0, 0.12)
-    ax.imshow(
-        grid.reshape(lines, columns), cmap="Greys", vmin=0, vmax=1.15, interpolation="nearest"
-    )
-    ax.add_patch(Rectangle((-0.5, -0.5), 1, 1, fill=False, edgecolor=style.RED, lw=1.5))
-    ax.annotate("row 0: padding", (0, 0), (14, 10), textcoords="offset points", va="bottom",
+    lines, rest = divmod(len(touched), columns)
+    for corner, width, height in (((0, 0), columns, lines), ((0, lines), rest, 1)):
+        ax.add_patch(Rectangle(corner, width, height, facecolor=style.FAINT, linewidth=0))
+    row, column = np.divmod(np.flatnonzero(touched), columns)
+    ax.plot(column + 0.5, row + 0.5, "s", color=style.INK, ms=2.2, mew=0)
+    ax.add_patch(Rectangle((0, 0), 1, 1, fill=False, edgecolor=style.RED, lw=1.5))
+    ax.annotate("row 0: padding", (0.5, 0.5), (14, 10), textcoords="offset points", va="bottom",
                 annotation_clip=False, arrowprops={"arrowstyle": "-", "lw": 0.7})  # fmt: skip
+    ax.set(xlim=(0, columns), ylim=(lines + 1, 0), aspect="equal")
     ax.set_axis_off()
     share = f"{touched.sum():,} of {len(touched):,} rows touched"
-    ax.text(0, -0.02, f"dark: {share}", transform=ax.transAxes, va="top")
+    ax.text(0, -0.02, f"squares: {share}", transform=ax.transAxes, va="top")
     ax.set_title("one small batch\n", loc="left")

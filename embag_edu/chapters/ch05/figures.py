@@ -152,7 +152,7 @@ def frequency_picture(
     counts, bound = np.asarray(counts), np.asarray(bound)
     often = counts > 1
     figure, ax = style.figure(7.2, 3.8)
-    looks = ((".", style.BLUE, 4), ("x", style.dark(style.AMBER), 3.5))
+    looks = ((".", style.MIDDLE, 4), ("x", style.dark(style.AMBER), 3.5))
     floor = 1e-12
     for (name, error), (marker, color, size) in zip(errors.items(), looks, strict=False):
         shown = often & (np.asarray(error) > floor)
