@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embag_edu.course import minutes, notebooks
+from embag_edu.course import minutes, notebooks, own
 from embag_edu.course.exercise import base, find
 from embag_edu.course.notebooks import Cell, Notebook, checked_names, is_check, is_manual, marks
 from embag_edu.text import aligned
@@ -66,7 +66,7 @@ def listed(paths: Sequence[Path]) -> str:
     """The table of assignments and their questions."""
     rows: list[Sequence[object]] = [("assignment", "points", "minutes", "what it teaches")]
     for path in paths:
-        notebook = notebooks.read(path)
+        notebook = notebooks.solved(path)
         asked = questions(notebook)
         points = sum(each.points for each in asked)
         time = minutes.by_fives(minutes.reading_of(notebook) + minutes.POINT * points)
@@ -85,6 +85,7 @@ def main(
     parser = argparse.ArgumentParser(prog=f"python -m embag_edu course {command}")
     parser.add_argument("chapter", nargs="*", help='only these: "03", "08a", "08"')
     parser.add_argument("--book", default=str(notebooks.BOOK), help="the folder with solutions/")
+    own.add_option(parser)
     options = parser.parse_args(argv)
     paths = notebooks.solutions(options.book)
     chosen = tuple(options.chapter) or ("",)

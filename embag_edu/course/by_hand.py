@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from embag_edu.course import notebooks
+from embag_edu.course import notebooks, own
 from embag_edu.course.grading import handed_out
 from embag_edu.course.marks import Mark, cell_text, clean, number, read_marks, rows_of
 from embag_edu.course.notebooks import Notebook, marks, source
@@ -82,6 +82,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m embag_edu course by-hand")
     parser.add_argument("marks", nargs="+", help="tables that `grade --csv` wrote")
     parser.add_argument("table", type=Path, help="a new CSV file, to be filled in")
+    own.add_option(parser)
     options = parser.parse_args(argv)
     try:
         asked = [full.mark for full in gathered(options.marks) if full.mark.points is None]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from embag_edu.course import hand_ins, incoming, notebooks, release
+from embag_edu.course import hand_ins, incoming, notebooks, own, release
 from embag_edu.course.grading import original_of
 from embag_edu.course.hand_ins import folder_name
 from embag_edu.course.incoming import Incoming
@@ -200,6 +200,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--roster", help="a CSV file: name, login, number or folder; student")
     parser.add_argument("--due", type=datetime.fromisoformat, help='"2026-10-12 23:59"')
     parser.add_argument("--release", help="what was handed out (by default, the whole book)")
+    own.add_option(parser)
     options = parser.parse_args(argv)
     try:
         missing = [str(path) for path in options.given if not path.exists()]
@@ -207,7 +208,7 @@ def main(argv: list[str]) -> int:
             raise FileNotFoundError(f"there is no {', '.join(missing)}")
         roster = hand_ins.read_roster(options.roster) if options.roster else {}
         originals = release.named(options.release) if options.release else {
-            path.name: notebooks.student_copy(notebooks.read(path))
+            path.name: notebooks.student_copy(notebooks.solved(path))
             for path in notebooks.solutions()
         }  # fmt: skip
         rows = collect(options.given, options.out, originals, roster, options.due)

@@ -12,6 +12,8 @@ COMMANDS = {  # name: (what it does, where it is done)
              "embag_edu.course.assignments:main"),
     "guide": ("the wrong answers to each exercise, and what they show, as a page",
               "embag_edu.course.guide:main"),
+    "validate": ("try a file of your own exercises, hidden cases and points",
+                 "embag_edu.course.validate:main"),
     "release": ("a folder or zip file for students", "embag_edu.course.release:main"),
     "collect": ("from downloads to one folder a student", "embag_edu.course.collect:main"),
     "grade": ("marks for notebooks that were handed in", "embag_edu.course.grading:main"),

@@ -73,6 +73,9 @@ class Exercise:
     wrong      answers that must be rejected, five or more
     random_call  draws the arguments of any call that the task allows. An answer that passes all
                cases is tried on RANDOM_CALLS of these, the same ones each time
+    hidden     more cases, as a function: for marks only (`hidden_failure`). `check` knows nothing
+               of them, and no student is told what they are
+    seed       draws other random calls than everybody has
     points     what it counts in a course
     atol, rtol how far a float may be off: |actual - expected| <= atol + rtol * |expected|
     steps      a float may be so many steps of its dtype off in any case, whatever rtol is
@@ -100,6 +103,8 @@ class Exercise:
     hints: tuple[str, str, str] = field(default=(), repr=False)  # type: ignore[assignment]
     wrong: tuple[Wrong, ...] = field(default=(), repr=False)
     random_call: Callable[[np.random.Generator], tuple[Any, ...]] | None = None
+    hidden: Callable[[], Sequence[Case]] = tuple
+    seed: str = ""
     points: int = 1
     atol: float = 1e-6
     rtol: float = 1e-5
@@ -124,11 +129,14 @@ class Exercise:
             raise ValueError(f"{self.name}: points is {self.points}; it must be 1 or more")
         if self.judge is None and not self.cases():
             raise ValueError(f"{self.name}: give cases (or a judge)")
+        if self.judge is not None and self.hidden is not tuple:
+            raise ValueError(f"{self.name}: hidden cases go with cases; a judge has its own")
 
     def random_case(self, number: int) -> Case:
         """Random call `number` of this exercise, with new arguments each time."""
         assert self.random_call is not None
-        arguments = self.random_call(np.random.default_rng([number, len(self.name)]))
+        seed = [number, len(self.name), *self.seed.encode()]
+        arguments = self.random_call(np.random.default_rng(seed))
         return Case(f"{RANDOM_NAME}{number}", *arguments)
 
     def allowed(self) -> Allowed:
@@ -202,7 +210,7 @@ def exercises(chapter: str | int | None = None) -> tuple[Exercise, ...]:
     """
     if chapter is not None:
         return _chapter(f"{int(chapter):02d}")
-    return tuple(exercise for number in _chapters() for exercise in _chapter(number))
+    return tuple(exercise for number in chapters() for exercise in _chapter(number))
 
 
 _registered: dict[str, Callable[[], Sequence[Exercise]]] = {}  # number of a chapter -> its loader
@@ -217,6 +225,11 @@ def register(chapter: str, load: Callable[[], Sequence[Exercise]]) -> None:
     _registered[chapter] = load
 
 
+def unregister(chapter: str) -> None:
+    """Forget the exercises of a chapter."""
+    _registered.pop(chapter, None)
+
+
 @functools.cache
 def import_chapters() -> None:
     """Have every package of chapters register itself."""
@@ -224,14 +237,22 @@ def import_chapters() -> None:
         point.load()
 
 
-def _chapters() -> list[str]:
+def chapters() -> list[str]:
+    """The numbers of all chapters that have exercises."""
     import_chapters()
     return sorted(_registered)
 
 
+changes: list[Callable[[Exercise], Exercise]] = []  # made to each exercise of a chapter
+elsewhere: list[Callable[[str], Exercise | None]] = []  # where a name is looked up that none has
+
+
 def _chapter(number: str) -> tuple[Exercise, ...]:
     import_chapters()
-    return tuple(_registered[number]()) if number in _registered else ()
+    found = tuple(_registered[number]()) if number in _registered else ()
+    for change in changes:
+        found = tuple(map(change, found))
+    return found
 
 
 def base(name: str) -> str:
@@ -248,6 +269,9 @@ def find(name: str) -> Exercise:
     for exercise in _chapter(chapter) if chapter.isdecimal() else ():
         if exercise.name == asked:
             return _variant(exercise, name) if asked != name else exercise
+    for look in elsewhere if NAME.fullmatch(str(name)) else ():
+        if there := look(name):
+            return there
     known = [exercise.name for exercise in exercises()]
     close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4) or known[:8]
     advice = (
@@ -344,15 +368,31 @@ def check(name: str | Exercise, mine: Any) -> None:
 
 def _calls(exercise: Exercise) -> dict[str, list[_Call]]:
     """The calls to try, by their kind. Each makes its arguments anew when it is called."""
-    named: list[_Call] = [partial(_named, exercise, at) for at in range(len(exercise.cases()))]
+    named = _named_calls(exercise, exercise.cases)
     numbers = range(RANDOM_CALLS if exercise.random_call else 0)
     drawn: list[_Call] = [partial(exercise.random_case, number) for number in numbers]
     return {"cases": named, "random calls": drawn}
 
 
-def _named(exercise: Exercise, at: int) -> Case:
+def hidden_failure(exercise: Exercise, mine: Any) -> str:
+    """The name of the first hidden case that an answer fails; '' for none. Not for students."""
+    for call in _named_calls(exercise, exercise.hidden):
+        try:
+            problem = _try(exercise, mine, call).problem
+        except NotDoneYet:
+            problem = "not done"
+        if problem:
+            return call().name
+    return ""
+
+
+def _named_calls(exercise: Exercise, cases: Callable[[], Sequence[Case]]) -> list[_Call]:
+    return [partial(by_place, exercise, cases, at) for at in range(len(cases()))]
+
+
+def by_place(exercise: Exercise, cases: Callable[[], Sequence[Case]], at: int) -> Case:
     """Case `at`. Arguments are given by place where they can be: an answer may rename them."""
-    case = exercise.cases()[at]
+    case = cases()[at]
     try:
         given = inspect.signature(exercise.reference).bind(*case.args, **case.kwargs)
     except (TypeError, ValueError):
@@ -374,8 +414,16 @@ def _swapped(name: Any, mine: str) -> str:
     )
 
 
+def at_hand_in(mine: Any) -> str:
+    """The judge of an exercise whose answers are judged when they are handed in, and not here."""
+    raise NotImplementedError
+
+
 def _check_by_judge(exercise: Exercise, mine: Any) -> None:
     assert exercise.judge is not None
+    if exercise.judge is at_hand_in:
+        print(f"{exercise.name}: noted. It is judged when you have handed it in.")
+        return
     try:
         message = exercise.judge(mine)
     except NotImplementedError:

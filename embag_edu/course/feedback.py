@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from embag_edu.course import own
 from embag_edu.course.by_hand import Full, gathered
 from embag_edu.course.exercise import Exercise, UnknownExercise, find
 from embag_edu.course.hand_ins import folder_name
-from embag_edu.course.marks import clean, total
+from embag_edu.course.marks import HINT, clean, total
 
 CAUSES = ("Likely cause:", "Perhaps:")
 PAGE = """<!DOCTYPE html>
@@ -57,13 +58,13 @@ def _section(full: Full) -> str:
     points = "to be read" if mark.points is None else f"{mark.points} of {mark.out_of}"
     head = f"{mark.exercise}{': ' * bool(title)}{title} ({points})"
     lines = [f"<h2>{escape(head)}</h2>"]
-    if not asked:
-        lines += [f"<p>{escape(mark.remark)}</p>"] if mark.remark else []
-    elif mark.points == mark.out_of:
+    if mark.points == mark.out_of and (asked or not mark.remark):
         shown = " ".join(exercise.unproved for exercise in asked)
-        lines.append(f"<p>Right. Not shown by this: {escape(shown)}</p>")
+        lines.append(f"<p>Right. {'Not shown by this: ' * bool(shown)}{escape(shown)}</p>")
+    elif not mark.told:
+        lines += [f"<p>{escape(mark.remark)}</p>"] if mark.remark else []
     else:
-        lines += _failed(full, asked)
+        lines += _failed(full)
     if full.words:
         lines.append(f"<p>You wrote:</p>\n<blockquote>{escape(full.words)}</blockquote>")
     if full.comment:
@@ -71,16 +72,18 @@ def _section(full: Full) -> str:
     return "\n".join(lines)
 
 
-def _failed(full: Full, asked: Sequence[Exercise]) -> list[str]:
-    """What was told: the call as it stands, a cause as a sentence. And the first hint."""
+def _failed(full: Full) -> list[str]:
+    """What was told: the call as it stands, a cause and a hint as sentences."""
     head, *parts = full.mark.told.split("\n\n")
     lines = [f"<p>{escape(head or full.mark.remark)}</p>"]
-    for part in (part for part in parts if not part.startswith("Stuck?")):  # the hint stands below
+    for part in parts:
         if part.startswith(CAUSES):
             lines.append(f"<p><strong>{escape(part)}</strong></p>")
+        elif part.startswith(HINT):
+            lines.append(f"<p>{escape(part)}</p>")
         else:
             lines.append(f"<pre>{escape(part)}</pre>" if "\n" in part else f"<p>{escape(part)}</p>")
-    return lines + [f"<p>A hint: {escape(exercise.hints[0])}</p>" for exercise in asked]
+    return lines
 
 
 def _known(name: str) -> Exercise | None:
@@ -112,6 +115,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("marks", nargs="+", help="tables that `grade --csv` wrote")
     parser.add_argument("out", type=Path, help="a new folder: one page a student")
     parser.add_argument("--by-hand", help="the table of `by-hand`, filled in")
+    own.add_option(parser)
     options = parser.parse_args(argv)
     try:
         paths = write(gathered(options.marks, options.by_hand), options.out)

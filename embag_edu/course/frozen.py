@@ -1,8 +1,9 @@
 """A term is stable: the package as it was when exercises were handed out.
 
-`release` puts a copy of the package beside what it writes, for the instructor alone. Where another
-one is installed when hand-ins are marked, `grade` lets the copy mark them, in a process of its own,
-and then names the answers of which the installed one thinks otherwise.
+`release` puts a copy of the package beside what it writes, and of the instructor's own file; for
+the instructor alone. Where another one is installed when hand-ins are marked, `grade` lets the copy
+mark them, in a process of its own, and then names the answers of which the installed one thinks
+otherwise.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from embag_edu.course import own
 from embag_edu.course.marks import Mark, clean
 from embag_edu.text import aligned
 
@@ -30,9 +32,10 @@ class NotFrozen(ValueError):
 
 
 def package() -> dict[str, bytes]:
-    """All files of the installed package, by name."""
+    """All files of the installed package, and the instructor's own that are in use, by name."""
     paths = (p for p in sorted(PACKAGE.rglob("*")) if p.is_file() and not LEFT_OUT & set(p.parts))
-    return {path.relative_to(PACKAGE.parent).as_posix(): path.read_bytes() for path in paths}
+    found = {path.relative_to(PACKAGE.parent).as_posix(): path.read_bytes() for path in paths}
+    return found | own.files()
 
 
 def digest(files: Mapping[str, bytes]) -> str:
@@ -65,8 +68,8 @@ def copy_of(release: str | Path, wanted: str) -> Iterator[Path]:
             files = {name: packed.read(name) for name in packed.namelist()}
     except (OSError, zipfile.BadZipFile) as error:
         raise NotFrozen(
-            f"{release} was made by another version of this package, whose copy cannot be read "
-            f"({error}). Put {path.name} back beside it."
+            f"{release} was made by another version of this package, or of a file of your own, "
+            f"and the copy cannot be read ({error}). Put {path.name} back beside it."
         ) from None
     if digest(files) != wanted:
         raise NotFrozen(f"{path} is not the copy that was made with {release}")
@@ -75,6 +78,25 @@ def copy_of(release: str | Path, wanted: str) -> Iterator[Path]:
             (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
             (Path(folder) / name).write_bytes(data)
         yield Path(folder)
+
+
+@contextlib.contextmanager
+def own_of(release: str | Path) -> Iterator[None]:
+    """Use the instructor's own file that a release was made with, unless another is in use."""
+    path = beside(release)
+    if own.in_use() or not zipfile.is_zipfile(path):
+        yield
+        return
+    with zipfile.ZipFile(path) as packed, tempfile.TemporaryDirectory() as folder:
+        names = [name for name in packed.namelist() if name.startswith("own/")]
+        packed.extractall(folder, names)
+        try:
+            for name in names:
+                if name.endswith(".py"):
+                    own.use(Path(folder, name))
+            yield
+        finally:
+            own.leave()
 
 
 def stands_for(wanted: str, copy: bool) -> bool:

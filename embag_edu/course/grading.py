@@ -8,6 +8,7 @@ none can end the batch: a file that is damaged, or whose process fails, gets a r
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -19,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from embag_edu.course import box, frozen, hand_ins, marking, notebooks, release
+from embag_edu.course import box, frozen, hand_ins, marking, notebooks, own, release
 from embag_edu.course.exercise import base
 from embag_edu.course.hand_ins import HandIn
 from embag_edu.course.marking import Job
@@ -60,8 +61,8 @@ def grade(
 
 def handed_out(book_dir: str | Path) -> list[Notebook]:
     """The readers' copies of all solutions notebooks."""
-    paths = sorted((Path(book_dir) / "solutions").glob("*.ipynb"))
-    return [notebooks.student_copy(notebooks.read(path)) for path in paths]
+    paths = notebooks.solutions(book_dir)
+    return [notebooks.student_copy(notebooks.solved(path)) for path in paths]
 
 
 def marked(
@@ -122,23 +123,26 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     options = _options(argv)
-    try:
-        given = options.release
-        book = release.originals(given) if given else handed_out(options.book)
-        originals = partial(release.originals, given) if given else lambda _: book
-        if not book:
-            print(_no_book(options.book), file=sys.stderr)
+    with contextlib.ExitStack() as stack:
+        try:
+            given = options.release
+            if given:
+                stack.enter_context(frozen.own_of(given))
+            book = release.originals(given) if given else handed_out(options.book)
+            originals = partial(release.originals, given) if given else lambda _: book
+            if not book:
+                print(_no_book(options.book), file=sys.stderr)
+                return 2
+            roster = hand_ins.read_roster(options.roster) if options.roster else {}
+            if given and not frozen.stands_for(release.package_of(given), options.by_the_copy):
+                return _by_both(options, argv, originals, hand_ins.found(options.hand_in, roster))
+            resumed = options.resume and Path(options.csv).exists()
+            done = [m for m in read_marks(options.csv) if not m.missing] if resumed else []
+            out = CsvFile(options.csv, done) if options.csv else None
+        except (OSError, ValueError) as error:
+            print(f"Not started: {error}", file=sys.stderr)
             return 2
-        roster = hand_ins.read_roster(options.roster) if options.roster else {}
-        if given and not frozen.stands_for(release.package_of(given), options.by_the_copy):
-            return _by_both(options, argv, originals, hand_ins.found(options.hand_in, roster))
-        resumed = options.resume and Path(options.csv).exists()
-        done = [m for m in read_marks(options.csv) if not m.missing] if resumed else []
-        out = CsvFile(options.csv, done) if options.csv else None
-    except (OSError, ValueError) as error:
-        print(f"Not started: {error}", file=sys.stderr)
-        return 2
-    return _batch(options, originals, roster, out, done)
+        return _batch(options, originals, roster, out, done)
 
 
 def _batch(
@@ -155,10 +159,10 @@ def _batch(
     paths, kept = {str(each.path) for each in found}, {mark.notebook for mark in done}
     everything = [mark for mark in done if mark.notebook in paths]
     left = [each for each in found if str(each.path) not in kept]
-    for own in _marked(options, left, originals):
-        everything += own
+    for found_marks in _marked(options, left, originals):
+        everything += found_marks
         if out:
-            out.write(own)
+            out.write(found_marks)
     absent = [Mark(name, "", NOTHING, 0, 0, "nothing was handed in")
               for name in hand_ins.without_hand_in(found, roster)]  # fmt: skip
     if out:
@@ -171,12 +175,14 @@ def _marked(
     options: argparse.Namespace, left: Sequence[HandIn], originals: Originals
 ) -> Iterator[list[Mark]]:
     """The marks of each notebook, some at the same time; progress is shown."""
-    job = partial(Job, seconds=options.seconds, total=options.total, protection=box.available())
+    mine = own.in_use()
+    job = partial(Job, seconds=options.seconds, total=options.total, protection=box.available(),
+                  own=str(mine.path) if mine else "")  # fmt: skip
     mark = partial(marked, originals=originals, job=job, mark=mark_apart)
     with ThreadPoolExecutor(options.jobs) as pool:
-        for number, own in enumerate(pool.map(mark, left), 1):
-            print(f"{number} of {len(left)}: {_in_short(own)}", file=sys.stderr, flush=True)
-            yield own
+        for number, found in enumerate(pool.map(mark, left), 1):
+            print(f"{number} of {len(left)}: {_in_short(found)}", file=sys.stderr, flush=True)
+            yield found
 
 
 def _by_both(
@@ -190,11 +196,11 @@ def _by_both(
         table = options.csv or str(Path(folder) / "marks.csv")
         with frozen.copy_of(options.release, release.package_of(options.release)) as copy:
             print("Marked by the package that made the release:", file=sys.stderr, flush=True)
-            status = frozen.grade(copy, [*argv, "--csv", table])
+            status = frozen.grade(copy, [*own.without_option(argv), "--csv", table])
         then = read_marks(table) if status < 2 else []
     if status < 2:
         print("Once more, by the installed package:", file=sys.stderr, flush=True)
-        now = [mark for own in _marked(options, found, originals) for mark in own]
+        now = [mark for each in _marked(options, found, originals) for mark in each]
         changed = frozen.differences(then, now)
         none = "The installed package, another one, gives the same points."
         print(f"\n{CHANGED}\n{changed}" if changed else f"\n{none}")
@@ -213,6 +219,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--total", type=float, default=600, help="for a notebook (600)")
     parser.add_argument("--release", help="mark by what was handed out: a release's folder or zip")
     parser.add_argument("--book", default=str(notebooks.BOOK), help="the folder with solutions/")
+    own.add_option(parser)
     known = {word for option in parser._actions for word in option.option_strings}
     files = [word for word in argv if word.startswith("-") and word.partition("=")[0] not in known]
     options = parser.parse_args([f"./{word}" if word in files and Path(word).exists() else word
@@ -231,10 +238,10 @@ def _no_book(folder: str) -> str:
     )
 
 
-def _in_short(own: Sequence[Mark]) -> str:
-    points, out_of = total(mark.points for mark in own), sum(mark.out_of for mark in own)
-    shown = own[0].remark if own[0].missing else f"{points} of {out_of}"
-    return clean(f"{own[0].notebook}: {shown}")
+def _in_short(found: Sequence[Mark]) -> str:
+    points, out_of = total(mark.points for mark in found), sum(mark.out_of for mark in found)
+    shown = found[0].remark if found[0].missing else f"{points} of {out_of}"
+    return clean(f"{found[0].notebook}: {shown}")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
 
 
 def _assignment(path: Path) -> Iterator[str]:
-    notebook = notebooks.read(path)
+    notebook = notebooks.solved(path)
     times, title = minutes_of(notebook), source(notebook["cells"][0]).splitlines()[0]
     yield f"#{title}\n"
     for asked in questions(notebook):

@@ -19,11 +19,12 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from embag_edu.course import own, visible
 from embag_edu.course.box import Box
 from embag_edu.course.exercise import (
     Exercise,
@@ -31,11 +32,12 @@ from embag_edu.course.exercise import (
     base,
     check,
     find,
+    hidden_failure,
     when_passed,
 )
 from embag_edu.course.kernel_exercise import KernelTask
 from embag_edu.course.launches import RemoteKernel
-from embag_edu.course.marks import TO_READ, Mark, total
+from embag_edu.course.marks import HINT, TO_READ, Mark, total
 from embag_edu.course.notebooks import (
     CODE_STUB,
     Cell,
@@ -50,6 +52,8 @@ from embag_edu.course.outside import Gone, Kernel, Remote
 from embag_edu.course.processes import adopt, end_family, end_with_parent
 
 TOLD = 8_000  # signs that are kept of what `check` says
+HIDDEN = "right on all cases that you can see, and wrong on one that you cannot."
+NOT_REACHED = "right on all cases that you can see; the others were not reached"
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class Job:
     seconds: float = 60.0  # for one cell, and for one check
     total: float = 600.0  # for the whole notebook
     protection: str = ""  # one of those of `box`; by default, what this system offers
+    own: str = ""  # the instructor's own file
 
 
 @dataclass(frozen=True)
@@ -98,12 +103,8 @@ def questions(cell: Cell) -> list[Question]:
 def mark(job: Job) -> list[Mark]:
     """The marks for all questions of one notebook."""
     run = _Run(job)
-    try:
-        run.all_cells()
-    except Gone as gone:
-        run.ended = str(gone)
-    finally:
-        run.close()
+    run.go()
+    _try_hidden(run)
     found = []
     for cell in job.original["cells"]:
         if is_check(cell):
@@ -119,14 +120,31 @@ def mark(job: Job) -> list[Mark]:
 class _Run:
     """One notebook on its way through the box."""
 
-    def __init__(self, job: Job) -> None:
-        self.job, self.ended = job, ""
+    def __init__(
+        self,
+        job: Job,
+        only: Sequence[str] | None = None,
+        check: Callable[[Exercise, Any], None] | None = None,
+    ) -> None:
+        """only: names of exercises, by default all. check: raises where an answer is wrong."""
+        self.job, self.ended, self.check = job, "", check or _check
         self.stop = time.monotonic() + job.total
-        checks = [cell for cell in job.original["cells"] if is_check(cell)]
-        self.asked = {marks(cell)["grade_id"]: questions(cell) for cell in checks}
+        self.asked = {marks(cell)["grade_id"]: [q for q in questions(cell)
+                                                if only is None or q.name in only]
+                      for cell in job.original["cells"] if is_check(cell)}  # fmt: skip
         self.said: dict[str, Verdict] = {}  # by the name of an exercise
         self.failed: list[tuple[str, Exception]] = []  # cells that raised an error, and it
         self.boxes: dict[str, Kernel] = {}
+
+    def go(self) -> None:
+        """Run all of it, or as far as it comes."""
+        try:
+            self.all_cells()
+        except Gone as gone:
+            self.ended = str(gone)
+        finally:
+            for kernel in self.boxes.values():
+                kernel.box.close()
 
     def all_cells(self) -> None:
         """Run the cells in order. A check is asked where it stands, and again at the end."""
@@ -146,7 +164,9 @@ class _Run:
 
     def _kernel(self, which: str) -> Kernel:
         if which not in self.boxes or (which == "sources" and self.boxes[which].gone):
-            self.boxes[which] = Kernel(Box(self.job.protection))
+            self.boxes[which] = kernel = Kernel(Box(self.job.protection))
+            for name, text in visible.files(self.job.original).items():
+                kernel.put(name, text)
         return self.boxes[which]
 
     @contextlib.contextmanager
@@ -189,7 +209,7 @@ class _Run:
             if isinstance(exercise.judge, KernelTask):
                 return self._of_source(exercise, exercise.judge, mine)
             with self._time(kernel):
-                _check(exercise, mine)
+                self.check(exercise, mine)
         except Exception as error:
             return _said(error)
         return PASSED
@@ -225,27 +245,54 @@ class _Run:
         least = min(verdicts, key=lambda verdict: verdict.share)
         out_of = int(marks(cell)["points"])
         name = "+".join(map(base, names))
-        points = total([out_of * least.share])
-        return Mark(self.job.student, self.job.path, name, points, out_of,
-                    least.remark, least.told)  # fmt: skip
+        told = _with_hint(least, names[verdicts.index(least)]) if least != PASSED else ""
+        return Mark(self.job.student, self.job.path, name, points, out_of, least.remark, told)
 
-    def close(self) -> None:
-        """End all boxes."""
-        for kernel in self.boxes.values():
-            kernel.box.close()
+
+def _with_hint(verdict: Verdict, name: str) -> str:
+    """What is told, and the first hint for the numbers that this student has."""
+    parts = (verdict.told or verdict.remark).split("\n\n")
+    parts = [part for part in parts if not part.startswith("Stuck?")]
+    return "\n\n".join([*parts, f"{HINT} {find(name).hints[0]}"])
+
+
+# -------------------------------------------------------------------------- hidden cases
+
+
+def _try_hidden(run: _Run) -> None:
+    """Run the notebook again, for the hidden cases of what has passed: these must pass as well.
+
+    In a run of their own, for an answer that has seen them could let them out, as what it returns
+    on another case: nothing that comes out of this run is shown.
+    """
+    passed = [name for name, said in run.said.items() if said == PASSED and find(name).hidden()]
+    if not passed:
+        return
+    again = _Run(run.job, passed, _check_hidden)
+    again.stop = run.stop
+    again.go()
+    for name in passed:
+        if again.said.get(name) != PASSED:
+            late = f"{NOT_REACHED} ({again.ended})"
+            run.said[name] = Verdict(f"{name}: {HIDDEN if name in again.said else late}")
+
+
+def _check_hidden(exercise: Exercise, mine: Any) -> None:
+    if hidden_failure(exercise, mine):
+        raise ExerciseFailed(HIDDEN)
+
+
+# -------------------------------------------------------------------------- what is shown
 
 
 def _check(exercise: Exercise, mine: Any) -> None:
     """`course.check`, in silence. With what an answer works can only be observed in its box."""
     if exercise.tools is not None and isinstance(mine, Remote):
-        exercise = dataclasses.replace(exercise, tools=partial(_observed, exercise.name))
+        tools = partial(Remote.observed, tools=visible.where(exercise.tools))
+        exercise = dataclasses.replace(exercise, tools=tools)
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         check(exercise, mine)
-
-
-def _observed(exercise: str, mine: Remote) -> str:
-    return mine.observed(exercise)
 
 
 def _said(error: Exception) -> Verdict:
@@ -285,7 +332,10 @@ def main() -> None:
     adopt()
     end_with_parent()
     try:
-        found = mark(Job(**json.load(sys.stdin)))
+        job = Job(**json.load(sys.stdin))
+        if job.own:
+            own.use(job.own)
+        found = mark(job)
     finally:
         end_family(os.getpid())
     talk.write(json.dumps([dataclasses.asdict(each) for each in found]))

@@ -13,6 +13,7 @@ from embag_edu.text import aligned
 
 NOTHING = "(nothing)"  # in the place of an exercise: no mark for the notebook
 TO_READ = "to be read"
+HINT = "A hint:"  # begins the last part of what is told
 LONGEST = 32_000  # signs: a cell of a spreadsheet holds no more
 
 

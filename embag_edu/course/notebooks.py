@@ -18,11 +18,11 @@ import copy
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from embag_edu.course import workbook
+from embag_edu.course import own, workbook
 from embag_edu.course.exercise import UnknownExercise, find
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
@@ -270,8 +270,50 @@ def written(notebook: Notebook) -> str:
 
 
 def solutions(book_dir: str | Path = BOOK) -> list[Path]:
-    """The solutions notebooks of the book, in order: one is one assignment."""
-    return sorted((Path(book_dir) / "solutions").glob("[0-9][0-9]*_*.ipynb"))
+    """The solutions notebooks of the book, in order, then the instructor's own: assignments."""
+    mine = own.in_use()
+    of_book = sorted((Path(book_dir) / "solutions").glob("[0-9][0-9]*_*.ipynb"))
+    return of_book + ([mine.notebook] if mine and mine.exercises else [])
+
+
+def solved(path: Path) -> Notebook:
+    """A solutions notebook, with the points that its questions have in this course."""
+    mine = own.in_use()
+    return with_points(read(path), mine.points) if mine and mine.points else read(path)
+
+
+def with_points(notebook: Notebook, points: Mapping[str, int]) -> Notebook:
+    """The notebook with other points in the marks of its cells, and in the texts that say them.
+
+    points: of answers that a person marks, by their grade_id. Exercises know their own.
+    """
+    made, texts = copy.deepcopy(notebook), list[Cell]()  # texts: those of the next question
+    sums = {is_check: [0, 0], is_manual: [0, 0]}  # as they were, and as they are
+    for cell in made["cells"]:
+        texts += [cell] if cell["cell_type"] == "markdown" else []
+        if not marks(cell).get("grade"):
+            continue
+        given, kind = cell["metadata"]["nbgrader"], is_check if is_check(cell) else is_manual
+        old, new = given["points"], points.get(given["grade_id"], given["points"])
+        if kind is is_check:
+            new = sum(find(name).points for name in checked_names(cell))
+        given["points"] = new
+        sums[kind] = [sums[kind][0] + old, sums[kind][1] + new]
+        for text in texts:
+            if text is not made["cells"][0]:
+                text["source"] = _say_points(source(text), {old: new})
+        texts = []
+    title = made["cells"][0]
+    title["source"] = _say_points(source(title), {old: new for old, new in sums.values()})
+    return made
+
+
+def _say_points(text: str, points: Mapping[int, int]) -> str:
+    def said(found: re.Match[str]) -> str:
+        new = points.get(int(found[1]), int(found[1]))
+        return f"({new} point{'s' * (new != 1)}"
+
+    return re.sub(r"\((\d+) points?", said, text)
 
 
 def copies(book_dir: str | Path = BOOK) -> Iterator[tuple[Path, str]]:

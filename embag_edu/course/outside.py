@@ -61,9 +61,13 @@ class Kernel:
             if "saved" in more:
                 values.Context.replay(more["saved"], args[0], args)
 
-    def observe(self, number: int, exercise: str) -> str:
-        """With what a function does its work, where the exercise excludes a tool."""
-        return str(self._ask(do="observe", function=number, exercise=exercise))
+    def observe(self, number: int, tools: str) -> str:
+        """With what a function does its work. tools: where `Exercise.tools` is: "module:name"."""
+        return str(self._ask(do="observe", function=number, tools=tools))
+
+    def put(self, name: str, text: str) -> None:
+        """Write a file into the folder in which the notebook runs."""
+        self._ask(do="put", name=name, text=text)
 
     def launch(self, **request: Any) -> dict[str, Any]:
         """Launch a CUDA kernel: see `launches`."""
@@ -160,6 +164,6 @@ class Remote:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.kernel.call(self.number, args, kwargs)
 
-    def observed(self, exercise: str) -> str:
+    def observed(self, tools: str) -> str:
         """See `Kernel.observe`."""
-        return self.kernel.observe(self.number, exercise)
+        return self.kernel.observe(self.number, tools)

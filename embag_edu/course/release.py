@@ -9,17 +9,20 @@ changed since; `frozen` keeps the package.
 from __future__ import annotations
 
 import argparse
+import ast
 import fnmatch
 import hashlib
+import inspect
 import json
 import re
+import textwrap
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from embag_edu import __version__
-from embag_edu.course import frozen, hand_ins, notebooks, variants
+from embag_edu.course import frozen, hand_ins, notebooks, own, values, variants, visible
 from embag_edu.course.assignments import Question, question, questions, sections
 from embag_edu.course.exercise import exercises
 from embag_edu.course.hand_ins import folder_name
@@ -35,12 +38,7 @@ Files = dict[str, bytes]  # name in the release -> what the file holds
 # -------------------------------------------------------------------------- what is handed out
 
 
-def made(
-    book_dir: str | Path,
-    patterns: list[str],
-    with_solutions: bool = False,
-    variant: int | None = None,
-) -> Files:
+def made(book_dir: str | Path, patterns: list[str], variant: int | None = None) -> Files:
     """The files of a release. ReleaseError where nothing fits a pattern, or a solution is found.
 
     variant: the number of a student whose exercises have numbers of their own.
@@ -48,30 +46,36 @@ def made(
     files: Files = {}
     record: dict[str, Any] = {"embag_edu": __version__, "package": frozen.digest(frozen.package()),
                               "questions": {}, "cells": {}}  # fmt: skip
-    unused = set(patterns)
-    for path in notebooks.solutions(book_dir):
-        solved = notebooks.read(path)
+    solved = models(book_dir, patterns, variant)
+    for file, notebook in solved.items():
+        copy, name = notebooks.student_copy(notebook), f"exercises/{file}"
+        files[name] = notebooks.written(copy).encode()
+        files |= {f"exercises/{n}": text.encode() for n, text in visible.files(copy).items()}
+        record["questions"] |= {each.name: each.points for each in questions(notebook)}
+        record["cells"][name] = _hashes(copy)
+    files[AGENTS] = (notebooks.BOOK / "teaching" / AGENTS).read_bytes()
+    files[RECORD] = (json.dumps(record, indent=1) + "\n").encode()
+    refuse_solutions(files, book_dir, list(solved.values()))
+    return files
+
+
+def models(
+    book_dir: str | Path, patterns: list[str], variant: int | None = None
+) -> dict[str, Notebook]:
+    """The solutions notebooks of what is handed out, by file name: for the instructor alone."""
+    paths, unused, found = notebooks.solutions(book_dir), set(patterns), {}
+    if not paths:
+        raise ReleaseError(f"there is no notebook in {Path(book_dir) / 'solutions'}")
+    for path in paths:
+        solved = notebooks.solved(path)
         for pattern in patterns:
             unused -= {pattern} if any(fits(q, [pattern]) for q in questions(solved)) else set()
         solved = chosen(solved, patterns)
-        solved = solved if variant is None else variants.varied(solved, variant)
-        asked = questions(solved)
-        if not asked:
-            continue
-        copy, name = notebooks.student_copy(solved), f"exercises/{path.name}"
-        files[name] = notebooks.written(copy).encode()
-        record["questions"] |= {each.name: each.points for each in asked}
-        record["cells"][name] = _hashes(copy)
-        if with_solutions:
-            files[f"solutions/{path.name}"] = notebooks.written(solved).encode()
-    if not notebooks.solutions(book_dir):
-        raise ReleaseError(f"there is no notebook in {Path(book_dir) / 'solutions'}")
+        if questions(solved):
+            found[path.name] = solved if variant is None else variants.varied(solved, variant)
     if unused:
         raise ReleaseError(f"no question of {book_dir} is called {', '.join(sorted(unused))}")
-    files[AGENTS] = (notebooks.BOOK / "teaching" / AGENTS).read_bytes()
-    files[RECORD] = (json.dumps(record, indent=1) + "\n").encode()
-    refuse_solutions({n: b for n, b in files.items() if not n.startswith("solutions/")}, book_dir)
-    return files
+    return found
 
 
 def made_for(
@@ -115,14 +119,16 @@ def _hashes(notebook: Notebook) -> dict[str, str]:
 # -------------------------------------------------------------------------- what must not be there
 
 
-def refuse_solutions(files: Files, book_dir: str | Path) -> None:
+def refuse_solutions(files: Files, book_dir: str | Path, solved: Sequence[Notebook] = ()) -> None:
     """ReleaseError, with the place, where a file holds what only the instructor may see.
 
-    That is the text of a solution region, a hint, or what a wrong answer is told. It is looked for
-    in each file's bytes and in each text of a notebook, outputs and metadata too, whatever the
-    white space.
+    That is the text of a solution region, a hint, what a wrong answer is told, or a hidden case. It
+    is looked for in each file's bytes and in each text of a notebook, outputs and metadata too,
+    whatever the white space. solved: more notebooks than the book's, such as those of a variant.
     """
-    kept_back = {_squeezed(text): what for what, text in _secrets(book_dir)}
+    book = [notebooks.read(path) for path in notebooks.solutions(book_dir)]
+    found = (*_of_regions([*book, *solved]), *_of_exercises(), *_of_own())
+    kept_back = {_squeezed(text): what for what, text in found}
     kept_back = {text: what for text, what in kept_back.items() if len(text) >= LEAST}
     for name, data in files.items():
         for place, text in _texts(name, data):
@@ -135,15 +141,43 @@ def refuse_solutions(files: Files, book_dir: str | Path) -> None:
                     raise ReleaseError(f"{name}, {place}: this is {what}: {secret[:60]!r}")
 
 
-def _secrets(book_dir: str | Path) -> Iterator[tuple[str, str]]:
-    for path in notebooks.solutions(book_dir):
-        for cell in notebooks.read(path)["cells"]:
+def _of_regions(solved: Iterable[Notebook]) -> Iterator[tuple[str, str]]:
+    for notebook in solved:
+        for cell in notebook["cells"]:
             for region in REGION.findall(source(cell)):
-                yield f"the solution of cell {cell['id']!r} in {path.name}", region
+                yield f"the solution of cell {cell['id']!r}", region
+
+
+def _of_exercises() -> Iterator[tuple[str, str]]:
     for exercise in exercises():
-        yield from ((f"a hint for {exercise.name}", text) for text in exercise.hints)
+        if not own.is_own(exercise.name):  # of those, students get the hints in a file
+            yield from ((f"a hint for {exercise.name}", text) for text in exercise.hints)
         told = f"what a wrong answer to {exercise.name} is told"
         yield from ((told, wrong.message) for wrong in exercise.wrong)
+
+
+def _of_own() -> Iterator[tuple[str, str]]:
+    """Of the instructor's own file: right answers, hidden cases as Python and as JSON, the seed."""
+    mine = own.in_use()
+    if mine:
+        yield "your SEED", mine.seed
+    for exercise in exercises() if mine else ():
+        if own.is_own(exercise.name) and inspect.isfunction(exercise.reference):
+            yield f"the right answer to {exercise.name}", body(exercise.reference)
+        for case in exercise.hidden():
+            for value in (*case.args, *case.kwargs.values()):
+                for text in (repr(value), json.dumps(values.packed(value, []))):
+                    yield f"a hidden case of {exercise.name}", text
+
+
+def body(function: Callable[..., Any]) -> str:
+    """The text of a function, without its head and its docstring."""
+    text = textwrap.dedent(inspect.getsource(function))
+    (found,) = ast.parse(text).body[:1]
+    if not isinstance(found, ast.FunctionDef):
+        return text
+    first = found.body[ast.get_docstring(found) is not None :]
+    return "\n".join(text.splitlines()[first[0].lineno - 1 : first[-1].end_lineno])
 
 
 def _texts(name: str, data: bytes) -> Iterator[tuple[str, str]]:
@@ -170,6 +204,11 @@ def _squeezed(text: str) -> str:
 
 
 # -------------------------------------------------------------------------- out, and in again
+
+
+def beside(out: Path) -> Path:
+    """The folder for the solutions: never in what is handed out."""
+    return out.with_name(f"{out.name.removesuffix('.zip')}.solutions")
 
 
 def write(files: Files, out: Path) -> None:
@@ -229,12 +268,14 @@ def _read(release: str | Path, name: str) -> dict[str, Any]:
 
 def _write_variants(options: argparse.Namespace, patterns: list[str]) -> Files:
     """A folder with a zip file for each student of the roster; the files of one of them."""
-    if not options.seed or options.solutions or options.out.suffix.lower() == ".zip":
+    mine = own.in_use()
+    seed = options.seed or (mine.seed if mine else "")
+    if not seed or options.solutions or options.out.suffix.lower() == ".zip":
         raise ReleaseError("--variants wants a --seed, and a folder; it gives no --solutions")
     students = dict.fromkeys(hand_ins.read_roster(options.variants).values())
     if not students:
         raise ReleaseError(f"{options.variants} names no student")
-    of = made_for(students, options.seed, options.book, patterns)
+    of = made_for(students, seed, options.book, patterns)
     *_, first = of.values()
     top = json.loads(first[RECORD]) | {"students": list(of), "cells": {}}
     write({RECORD: (json.dumps(top, indent=1) + "\n").encode()}, options.out)
@@ -248,23 +289,30 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m embag_edu course release")
     parser.add_argument("out", type=Path, help="a new folder, or a new file NAME.zip")
     parser.add_argument("--exercises", default="", help="only these: 03.slope,05.*")
-    parser.add_argument("--solutions", action="store_true", help="the solutions too")
+    parser.add_argument(
+        "--solutions", action="store_true", help="the solutions too, in a folder OUT.solutions"
+    )
     parser.add_argument(
         "--variants", metavar="ROSTER", help="numbers of their own for each student"
     )
     parser.add_argument("--seed", default="", help="your secret, by which the numbers are drawn")
     parser.add_argument("--book", default=str(notebooks.BOOK), help="the folder with solutions/")
+    own.add_option(parser)
     options = parser.parse_args(argv)
     patterns = [word.strip() for word in options.exercises.split(",") if word.strip()]
     try:
-        copy = frozen.beside(options.out)
-        if copy.exists():
-            raise FileExistsError(f"{copy} is there already: name a new folder or zip file")
+        copy, solutions = frozen.beside(options.out), beside(options.out)
+        for path in (copy, solutions):
+            if path.exists():
+                raise FileExistsError(f"{path} is there already: name a new folder or zip file")
         if options.variants:
             files = _write_variants(options, patterns)
         else:
-            files = made(options.book, patterns, options.solutions)
+            files = made(options.book, patterns)
             write(files, options.out)
+        if options.solutions:
+            found = models(options.book, patterns).items()
+            write({name: notebooks.written(each).encode() for name, each in found}, solutions)
         frozen.write(frozen.package(), copy)
     except (ReleaseError, OSError) as error:
         print(f"Not released. {error}")
@@ -273,4 +321,6 @@ def main(argv: list[str]) -> int:
     print(f"{options.out}: {sum(points.values())} points for {', '.join(points)}, in")
     print("\n".join(f"  {name}" for name in files))
     print(f"{copy}: for you alone, to mark by. Keep it beside {options.out}.")
+    if options.solutions:
+        print(f"{solutions}: the solutions, for you and your tutors.")
     return 0

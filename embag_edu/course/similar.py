@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from embag_edu.course import hand_ins, notebooks
+from embag_edu.course import hand_ins, notebooks, own
 from embag_edu.course.assignments import question
 from embag_edu.course.exercise import base
 from embag_edu.course.grading import original_of
@@ -73,7 +73,7 @@ def _placed(cell: Cell, by_id: dict[str, str], asked: set[str]) -> str:
 
 def pairs(found: Sequence[HandIn], book_dir: str | Path = notebooks.BOOK) -> list[Pair]:
     """The answers that are alike, the most alike first. What is no notebook is passed over."""
-    solved = [notebooks.read(path) for path in notebooks.solutions(book_dir)]
+    solved = [notebooks.solved(path) for path in notebooks.solutions(book_dir)]
     originals = [notebooks.student_copy(each) for each in solved]
     left: dict[str, dict[str, Runs]] = defaultdict(dict)  # question -> student -> runs
     for each in found:
@@ -118,6 +118,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("hand_in", nargs="+", help="handed-in notebooks, or folders of them")
     parser.add_argument("--roster", help="a CSV file: name of a file or folder, student")
     parser.add_argument("--book", default=str(notebooks.BOOK), help="the folder with solutions/")
+    own.add_option(parser)
     options = parser.parse_args(argv)
     try:
         roster = hand_ins.read_roster(options.roster) if options.roster else {}
