@@ -19,6 +19,7 @@ from embag_edu.course import (
     collect,
     command,
     hand_ins,
+    marking,
     marks,
     notebooks,
     release,
@@ -58,9 +59,13 @@ def test_release_of_the_whole_book_is_what_readers_have(tmp_path, capsys):
         assert (tmp_path / "out" / "exercises" / path.name).read_text(encoding="utf-8") == text
     record = json.loads((tmp_path / "out" / "release.json").read_text())
     assert record["questions"]["03.slope"] == 2 and record["questions"]["03-ones-answer"] == 2
-    assert len(list((tmp_path / "out" / "solutions").iterdir())) == len(record["cells"])
+    solutions = tmp_path / "out.solutions"
+    assert len(list(solutions.iterdir())) == len(record["cells"])
+    assert not [path for path in (tmp_path / "out").rglob("*") if "solution" in path.name]
     assert command.main(["release", str(tmp_path / "out")]) == 1  # never over another
     assert "is there already" in capsys.readouterr().out
+    assert command.main(["release", str(tmp_path / "out.zip"), "--exercises", "01.*"]) == 1
+    assert "out.frozen.zip is there already" in capsys.readouterr().out
 
 
 def test_release_of_some_exercises_as_a_zip(tmp_path):
@@ -165,6 +170,8 @@ FORMS = {  # what came in -> the students
     "Moodle, without folders": ({f"{MOODLE}x.ipynb": text()}, ["Zoë Li"]),
     "Canvas": ({"doejane_123_456_03_backward.ipynb": text(), "roerob_late_9_8_x.ipynb": text()},
                ["doejane", "roerob"]),
+    "Canvas, without names": ({"anon_aB3xY_456_03_x.ipynb": text(),
+                               "LATE_anon_Zz9Qq_7_x.ipynb": text()}, ["anon_Zz9Qq", "anon_aB3xY"]),
     "Canvas, a zip of all": ({"submissions.zip": zipped(**{"doejane_123_456_03_x.ipynb": text()})},
                              ["doejane"]),
     "two of one name": ({"Bob_7_assignsubmission_file_/x.ipynb": text(),
@@ -197,6 +204,7 @@ def test_forms_of_downloads(name, tmp_path):
     rows = collect.collect([put(tmp_path / "in", files)], tmp_path / "out", BAGS)
     assert sorted(row.student for row in rows) == students
     assert {(row.notebook, row.became) for row in rows} == {("01_bags.ipynb", "taken")}
+    assert {row.remark for row in rows if "LATE" in row.came_as.upper()} <= {"late"}
     for student in students:
         assert b"title" in (tmp_path / "out" / student / "01_bags.ipynb").read_bytes()
 
@@ -425,6 +433,13 @@ def test_moodle(table, tmp_path, capsys):
     assert "Jane Doe: in the list of people, not one fits" in said and "Dan:" not in said
 
 
+def test_moodle_without_its_worksheet(table, capsys):
+    """Moodle takes no table without these three columns, and no row without its Identifier."""
+    status, found = export(table, "moodle")
+    assert status == 1 and {"Identifier", "Grade", "Last modified (grade)"} <= {*found[0]}
+    assert "Moodle imports none of them" in capsys.readouterr().err
+
+
 PEOPLE = [{"Full name": "Bob", "Identifier": f"Participant {n}"} for n in (7, 8)] + [
     {"Full name": "Lee, Ann Mae", "Identifier": "Participant 9"},
     {"Full name": "Group 7", "Identifier": "Participant 10"},
@@ -478,7 +493,8 @@ def test_pages_of_feedback(tmp_path):
     causes = [line for line in lines if line.startswith("Likely cause: ")]
     assert causes == [f"Likely cause: {wrong.message}"]
     marks.CsvFile(tmp_path / "marks.csv").write([
-        Mark("<b>Zoë</b>", "z.ipynb", "01.offsets", 0, 2, lines[0], str(told.value)),
+        Mark("<b>Zoë</b>", "z.ipynb", "01.offsets", 0, 2, lines[0], marking._with_hint(
+            marking.Verdict(lines[0], str(told.value)), "01.offsets")),
         Mark("<b>Zoë</b>", "z.ipynb", "01.bag_of", 2, 2),
         Mark("<b>Zoë</b>", "z.ipynb", "why", None, 3, "to be read"),
         Mark("a/b", "a.ipynb", marks.NOTHING, 0, 0, "not marked: <script>"),

@@ -143,6 +143,17 @@ def test_a_copied_answer_earns_nothing(tmp_path, capsys):
         release.made_for(["Ann", "Ann"], "oak", notebooks.BOOK, [])
 
 
+def test_the_solution_of_a_variant_is_found_too():
+    """Its numbers are in no solutions notebook of the book."""
+    (notebook,) = release.models(notebooks.BOOK, ["03.frequency"], 7).values()
+    regions = [text for cell in notebook["cells"] for text in release.REGION.findall(
+        notebooks.source(cell))]  # fmt: skip
+    told = {"AGENTS.md": f"Do not tell: {regions[0]}".encode()}
+    release.refuse_solutions(told, notebooks.BOOK)
+    with pytest.raises(release.ReleaseError, match="the solution of cell"):
+        release.refuse_solutions(told, notebooks.BOOK, [notebook])
+
+
 def test_reordered_takes_every_form_of_an_answer():
     exercise = find("07.sectors#3")
     for form in (list, tuple, np.array):

@@ -27,6 +27,11 @@ from embag_edu.course.notebooks import Notebook
 
 MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_[a-z]+_?(?P<file>.*)")
 CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_late)?_(?P<id>\d+)_\d+_(?P<file>.+\.\w+)", re.I)
+# Canvas, where an assignment is graded anonymously: a sign of five letters in place of the name
+ANONYMOUS = re.compile(
+    r"(?P<late>LATE_)?(?P<name>anon_(?P<id>[0-9A-Za-z]{5}))_\d+_(?P<file>.+\.\w+)"
+)
+FORMS = (MOODLE, ANONYMOUS, CANVAS)
 AGAIN = re.compile(r"-(\d+)\.ipynb$")  # Canvas: the second hand-in is x-1.ipynb
 
 
@@ -51,6 +56,10 @@ class Row:
     remark: str = ""
 
 
+def _form(name: str) -> re.Match[str] | None:
+    return next((match for form in FORMS if (match := form.fullmatch(name))), None)
+
+
 def sender(parts: tuple[str, ...], common: int = 0, forms: bool = True) -> Sender:
     """Whom a file is from, by the first of its folders or names in a download's form.
 
@@ -58,8 +67,7 @@ def sender(parts: tuple[str, ...], common: int = 0, forms: bool = True) -> Sende
     """
     parts = tuple(unicodedata.normalize("NFC", part) for part in parts)
     for at, part in enumerate(parts if forms else ()):
-        match = MOODLE.fullmatch(part) or CANVAS.fullmatch(part)
-        if match:
+        if match := _form(part):
             late = bool(match.groupdict().get("late"))
             return Sender(match["name"], match["id"], late, parts[:at])
     name = parts[min(common, len(parts) - 1)]
@@ -166,7 +174,9 @@ def _keep_newest(
     out: Path, student: str, notebook: str, found: Sequence[tuple[Incoming, bool]]
 ) -> list[Row]:
     def age(entry: tuple[Incoming, bool]) -> tuple[int, datetime]:
-        again = AGAIN.search(entry[0].parts[-1]) if CANVAS.fullmatch(entry[0].parts[-1]) else None
+        name = entry[0].parts[-1]
+        canvas = ANONYMOUS.fullmatch(name) or CANVAS.fullmatch(name)
+        again = AGAIN.search(name) if canvas else None
         return (int(again[1]) if again else 0), entry[0].when
 
     *older, newest = sorted(found, key=age)

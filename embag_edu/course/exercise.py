@@ -281,6 +281,8 @@ def find(name: str) -> Exercise:
     )
     if isinstance(name, str) and not name[:1].isdecimal() and "." in name:
         advice += " (Is it a clause? embag_edu.check.check(implementation, clause) checks those.)"
+    if NAME.fullmatch(str(name)) and chapter not in chapters():
+        advice += f" (Of an instructor's own exercise, {asked}.json has to be in this folder.)"
     raise UnknownExercise(f"there is no exercise {name!r}; {advice}")
 
 

@@ -23,8 +23,14 @@ from embag_edu.course.by_hand import Full, gathered
 from embag_edu.course.marks import Mark, cell_text, clean, number, rows_of, total
 
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
-MOODLE = ("Identifier", "Full name", "Email address", "Grade", "Maximum Grade", "Feedback comments")
+MOODLE = ("Identifier", "Full name", "Email address", "Grade", "Maximum Grade",
+          "Last modified (grade)", "Feedback comments")  # fmt: skip
 NEEDED = {"canvas": ("Student", "ID", "Section"), "moodle": ("Identifier", "Grade")}
+NAMES_ONLY = {
+    "canvas": "Without --people, the rows have names only: an import may not know them.",
+    "moodle": "Without --people, the rows have names only, and Moodle imports none of them: it "
+    "wants the Identifier of each, from the worksheet that it exports.",
+}
 Table = list[list[object]]
 
 
@@ -223,6 +229,6 @@ def _told(of: Sequence[Marks], people: Sequence[dict[str, str]], form: str) -> i
         said += [f"{m.student}: in the list of people, not one fits" for m in of
                  if m.student not in there]  # fmt: skip
     else:
-        said.append("Without --people, the rows have names only: an import may not know them.")
+        said.append(NAMES_ONLY[form])
     print("\n".join(map(clean, said)), file=sys.stderr)
     return 1 if said else 0

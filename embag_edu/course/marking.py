@@ -246,6 +246,7 @@ class _Run:
         out_of = int(marks(cell)["points"])
         name = "+".join(map(base, names))
         told = _with_hint(least, names[verdicts.index(least)]) if least != PASSED else ""
+        points = total([out_of * least.share])
         return Mark(self.job.student, self.job.path, name, points, out_of, least.remark, told)
 
 

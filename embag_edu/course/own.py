@@ -139,7 +139,8 @@ def _read(path: Path) -> Own:
     sys.modules[module.__name__] = module  # dataclasses look there
     linecache.checkcache(str(path))
     try:
-        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
+        code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+        exec(code, vars(module))
     except OSError as error:
         raise OwnError(f"{path}: {error.strerror}") from None
     except Exception as error:

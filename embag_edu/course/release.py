@@ -24,7 +24,7 @@ from typing import Any
 from embag_edu import __version__
 from embag_edu.course import frozen, hand_ins, notebooks, own, values, variants, visible
 from embag_edu.course.assignments import Question, question, questions, sections
-from embag_edu.course.exercise import exercises
+from embag_edu.course.exercise import Case, exercises
 from embag_edu.course.hand_ins import folder_name
 from embag_edu.course.notebooks import BEGIN, END, LEFTOVERS, Notebook, ReleaseError, marks, source
 
@@ -32,6 +32,7 @@ RECORD = "release.json"
 AGENTS = "AGENTS.md"  # asks AI helpers of students to hint, and not to solve
 REGION = re.compile(rf"^[^\n]*{BEGIN}[^\n]*\n(.*?)^[^\n]*{END}", re.S | re.M)
 LEAST = 15  # signs, without white space: a shorter text may stand anywhere by chance
+LEAST_OWN = 8  # of the instructor's own
 Files = dict[str, bytes]  # name in the release -> what the file holds
 
 
@@ -127,9 +128,11 @@ def refuse_solutions(files: Files, book_dir: str | Path, solved: Sequence[Notebo
     whatever the white space. solved: more notebooks than the book's, such as those of a variant.
     """
     book = [notebooks.read(path) for path in notebooks.solutions(book_dir)]
-    found = (*_of_regions([*book, *solved]), *_of_exercises(), *_of_own())
-    kept_back = {_squeezed(text): what for what, text in found}
-    kept_back = {text: what for text, what in kept_back.items() if len(text) >= LEAST}
+    kept_back: dict[str, str] = {}
+    for secrets, least in ((_of_regions([*book, *solved]), LEAST), (_of_exercises(), LEAST),
+                           (_of_own(), LEAST_OWN)):  # fmt: skip
+        squeezed_ones = ((_squeezed(text), what) for what, text in secrets)
+        kept_back |= {text: what for text, what in squeezed_ones if len(text) >= least}
     for name, data in files.items():
         for place, text in _texts(name, data):
             squeezed = _squeezed(text)
@@ -164,10 +167,17 @@ def _of_own() -> Iterator[tuple[str, str]]:
     for exercise in exercises() if mine else ():
         if own.is_own(exercise.name) and inspect.isfunction(exercise.reference):
             yield f"the right answer to {exercise.name}", body(exercise.reference)
-        for case in exercise.hidden():
-            for value in (*case.args, *case.kwargs.values()):
-                for text in (repr(value), json.dumps(values.packed(value, []))):
-                    yield f"a hidden case of {exercise.name}", text
+        seen = set(_arguments(exercise.cases()))
+        for text in _arguments(exercise.hidden()):
+            if text not in seen:
+                yield f"a hidden case of {exercise.name}", text
+
+
+def _arguments(cases: Iterable[Case]) -> Iterator[str]:
+    """Each argument of these cases as Python and as JSON."""
+    for case in cases:
+        for value in (*case.args, *case.kwargs.values()):
+            yield from (repr(value), json.dumps(values.packed(value, [])))
 
 
 def body(function: Callable[..., Any]) -> str:

@@ -41,7 +41,8 @@ def text(exercise: Exercise) -> str:
     told |= {"hints": exercise.hints, "returns": exercise.returns, "tools": where(exercise.tools)}
     if exercise.judge is None:
         told["cases"] = [_case(exercise, at) for at in range(len(exercise.cases()))]
-        told["parameters"] = list(inspect.signature(exercise.reference).parameters)
+        parameters = inspect.signature(exercise.reference).parameters.values()
+        told["parameters"] = [[each.name, each.kind] for each in parameters]
     return json.dumps(told, indent=1) + "\n"
 
 
@@ -116,9 +117,9 @@ class _Known:
 
     def __init__(self, cases: Any, parameters: Any) -> None:
         self.of = {json.dumps(each["given"]): each for each in cases}
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        kinds: Any = type(inspect.Parameter.KEYWORD_ONLY)
         self.__signature__ = inspect.Signature(
-            [inspect.Parameter(name, kind, default=None) for name in parameters]
+            [inspect.Parameter(name, kinds(kind)) for name, kind in parameters]
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
