@@ -31,8 +31,9 @@ RISK = (
     f"Where the system offers namespaces, {box.SAID[box.NAMESPACES]}. Else {box.SAID[box.PLAIN]}."
 )
 CHANGED = (
-    "The marks are those of the package that made the release. The installed one would give others "
-    "to these answers. To change a mark, add a row for it to the table of `by-hand`."
+    "The marks are those of what made the release: the package, and a file of your own. What is "
+    "here now would give others to these answers. To change a mark, add a row for it to the table "
+    "of `by-hand`."
 )
 Originals = Callable[[str], Sequence[Notebook]]  # what was handed out to a student
 SPARE = 60.0  # seconds that a process may take beside its notebook

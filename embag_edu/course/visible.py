@@ -21,7 +21,6 @@ from embag_edu.course.exercise import (
     at_hand_in,
     base,
     by_place,
-    elsewhere,
     find,
 )
 from embag_edu.course.notebooks import Notebook, ReleaseError, exercise_names
@@ -82,9 +81,6 @@ def beside(name: str) -> Exercise | None:
         raise UnknownExercise(
             f"{path.absolute()} is damaged ({error!r}): take it from the hand-out again"
         ) from None
-
-
-elsewhere.append(beside)
 
 
 def _exercise(told: dict[str, Any]) -> Exercise:
