@@ -17,7 +17,9 @@ import pkgutil
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from embag_edu.course import packages
 from embag_edu.course.exercise import Exercise, register
 from embag_edu.course.progress import Row, source
 
@@ -29,6 +31,20 @@ def _exercises_of(name: str) -> tuple[Exercise, ...]:
 for _folder in pkgutil.iter_modules(__path__):
     if re.fullmatch(r"ch\d\d", _folder.name):
         register(_folder.name[2:], functools.partial(_exercises_of, _folder.name))
+
+
+def _of_my_bag(what: str) -> Any:
+    return getattr(importlib.import_module("embag_edu.chapters.my_bag.handed_in"), what)
+
+
+packages.register(
+    packages.Package(
+        "my_bag",
+        exercises=lambda: _of_my_bag("EXERCISES"),
+        notebook=lambda: _of_my_bag("notebook")(),
+        model=lambda: _of_my_bag("model")(),
+    )
+)
 
 
 @source

@@ -1,8 +1,8 @@
 """From a download to one folder a student: `python -m embag_edu course collect IN... OUT`.
 
 Who a file is from is seen by its name, in the forms of Moodle and Canvas, or by its folder; which
-assignment it is, by what stands in it. The newest hand-in of an assignment is kept. Nothing of
-what came in is run.
+assignment it is, by what stands in it. The newest hand-in of an assignment is kept. The files of a
+package are put into one notebook. Nothing of what came in is run.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from embag_edu.course import hand_ins, incoming, notebooks, own, release
+from embag_edu.course import hand_ins, incoming, notebooks, own, packages, release
 from embag_edu.course.grading import original_of
 from embag_edu.course.hand_ins import folder_name
 from embag_edu.course.incoming import Incoming
 from embag_edu.course.marks import cell_text, clean
 from embag_edu.course.notebooks import Notebook
+from embag_edu.course.packages import FILE, Package
 
 MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_[a-z]+_?(?P<file>.*)")
 CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_late)?_(?P<id>\d+)_\d+_(?P<file>.+\.\w+)", re.I)
@@ -32,7 +33,7 @@ ANONYMOUS = re.compile(
     r"(?P<late>LATE_)?(?P<name>anon_(?P<id>[0-9A-Za-z]{5}))_\d+_(?P<file>.+\.\w+)"
 )
 FORMS = (MOODLE, ANONYMOUS, CANVAS)
-AGAIN = re.compile(r"-(\d+)\.ipynb$")  # Canvas: the second hand-in is x-1.ipynb
+AGAIN = re.compile(r"-(\d+)(?=\.\w+$)")  # Canvas: the second hand-in is x-1.ipynb
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Sender:
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one file. `became`: "taken", "older" or "refused"."""
+    """What became of one file. `became`: "taken", "older", "refused", or "not needed"."""
 
     student: str
     notebook: str
@@ -81,21 +82,29 @@ def _senders(files: Sequence[Incoming], originals: dict[str, Notebook]) -> list[
     several files of one assignment in the only folder are from as many students.
     """
     taken = [file for file in files if not file.refused]
-    folders = [each.parts[:-1] for each in taken if len(each.parts) > 1]
+    parts = [_outside_package(file.parts, originals) for file in files]
+    folders = [each[:-1] for each, file in zip(parts, files, strict=True)
+               if len(each) > 1 and not file.refused]  # fmt: skip
     shared = len(os.path.commonprefix(folders)) if folders else 0
     common = min([shared, *(len(each) - 1 for each in folders)])
-    found = [sender(file.parts, common) for file in files]
+    found = [sender(each, common) for each in parts]
     places = defaultdict(set)
     for by in found:
         places[by.name, by.number].add(by.folder)
-    found = [by if len(places[by.name, by.number]) == 1 else sender(file.parts, common, False)
-             for file, by in zip(files, found, strict=True)]  # fmt: skip
+    found = [by if len(places[by.name, by.number]) == 1 else sender(each, common, False)
+             for each, by in zip(parts, found, strict=True)]  # fmt: skip
     if len({by.name for by in found}) == 1 and not found[0].number:
         kinds = [_assignment(file, originals) for file in taken]
         stems = {file.parts[-1] for file in taken}
         if len(set(kinds)) < len(kinds) == len(stems):
             return [sender(file.parts[-1:], forms=False) for file in files]
     return found
+
+
+def _outside_package(parts: tuple[str, ...], originals: dict[str, Notebook]) -> tuple[str, ...]:
+    """Where a file was, without the folder of a package: that is nobody's name."""
+    is_package = len(parts) > 2 and f"{parts[-2]}.ipynb" in originals
+    return (*parts[:-2], parts[-1]) if is_package else parts
 
 
 def collect(
@@ -118,17 +127,27 @@ def collect(
         came += files
         senders += _senders(files, originals)
     names = _students(senders, roster or {})
-    rows, groups = [], defaultdict(list)
+    rows, groups, packed = [], defaultdict(list), defaultdict(list)
+    package = next((each for each in packages.packages() if each.file in originals), None)
     for file, by in zip(came, senders, strict=True):
         name = names[by.name, by.number]
-        why = file.refused or ("" if file.parts[-1].lower().endswith(".ipynb") else "no notebook")
-        if why:
-            rows.append(Row(name, "", file.place, "refused", why))
+        late = by.late or (due is not None and file.when > due)
+        if package and not file.refused and _may_be_part(package, file):
+            packed[name].append((file, late))
+        elif file.refused or not file.parts[-1].lower().endswith(".ipynb"):
+            rows.append(Row(name, "", file.place, "refused", file.refused or "no notebook"))
         else:
-            late = by.late or (due is not None and file.when > due)
             groups[name, _assignment(file, originals)].append((file, late))
+    for name, found in sorted(packed.items()):
+        assert package is not None
+        rows += _pack(out, name, package, found)
+    written = {(row.student, row.notebook) for row in rows if row.became == "taken"}
     for (name, notebook), found in sorted(groups.items()):
-        rows += _keep_newest(out, name, notebook, found)
+        if (name, notebook) in written:
+            rows += [Row(name, notebook, file.place, "not needed", "the files count")
+                     for file, _ in found]  # fmt: skip
+        else:
+            rows += _keep_newest(out, name, notebook, found)
     _write_tables(out, rows, roster or {})
     return rows
 
@@ -170,16 +189,20 @@ def _assignment(file: Incoming, originals: dict[str, Notebook]) -> str:
         return f"{folder_name(file.parts[-1][: -len('.ipynb')])}.ipynb"
 
 
+def _canvas(name: str) -> re.Match[str] | None:
+    return ANONYMOUS.fullmatch(name) or CANVAS.fullmatch(name)
+
+
+def _age(entry: tuple[Incoming, bool]) -> tuple[int, datetime]:
+    """Canvas numbers what was handed in again; else the time of the file counts."""
+    named = (AGAIN.search(part) for part in entry[0].parts if _canvas(part))
+    return max((int(again[1]) for again in named if again), default=0), entry[0].when
+
+
 def _keep_newest(
     out: Path, student: str, notebook: str, found: Sequence[tuple[Incoming, bool]]
 ) -> list[Row]:
-    def age(entry: tuple[Incoming, bool]) -> tuple[int, datetime]:
-        name = entry[0].parts[-1]
-        canvas = ANONYMOUS.fullmatch(name) or CANVAS.fullmatch(name)
-        again = AGAIN.search(name) if canvas else None
-        return (int(again[1]) if again else 0), entry[0].when
-
-    *older, newest = sorted(found, key=age)
+    *older, newest = sorted(found, key=_age)
     path = out / student / notebook
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(newest[0].data)
@@ -188,6 +211,53 @@ def _keep_newest(
         same = "the same bytes" if file.data == newest[0].data else "another text"
         rows.append(Row(student, notebook, file.place, "older", same + ", late" * late))
     return rows
+
+
+def _may_be_part(package: Package, file: Incoming) -> bool:
+    """Is it in a package's folder, or of the kinds that a package holds?"""
+    return package.name in file.parts[:-1] or bool(FILE.fullmatch(_name_in_package(file)))
+
+
+def _name_in_package(file: Incoming) -> str:
+    """loops.py, which Canvas may have called doejane_11_12_loops-1.py."""
+    given = _canvas(file.parts[-1])
+    return AGAIN.sub("", given["file"]) if given else file.parts[-1]
+
+
+def _pack(
+    out: Path, student: str, package: Package, found: Sequence[tuple[Incoming, bool]]
+) -> list[Row]:
+    """Put the newest file of each name into one notebook. A folder of the package's name counts;
+    where there is none, all files do."""
+    inside = [entry for entry in found if entry[0].parts[-2:-1] == (package.name,)]
+    rows: list[Row] = []
+    texts: dict[str, str] = {}
+    for file, late in sorted(found, key=_age, reverse=True):
+        name, text = _name_in_package(file), _text(file)
+        belongs = FILE.fullmatch(name) and (not inside or (file, late) in inside)
+        if not belongs:
+            became, why = "not needed", f"no file of {package.name}"
+        elif name in texts:
+            same = "the same text" if text == texts[name] else "another text"
+            became, why = "older", same + ", late" * late
+        elif text is None:
+            became, why = "refused", "not text in UTF-8"
+        else:
+            texts[name] = text
+            became, why = "taken", "late" * late
+        rows.append(Row(student, package.file * bool(belongs), file.place, became, why))
+    path = out / student / package.file
+    if texts:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(notebooks.written(package.packed(texts)), encoding="utf-8")
+    return rows
+
+
+def _text(file: Incoming) -> str | None:
+    try:
+        return file.data.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError:
+        return None
 
 
 def _write_tables(out: Path, rows: Sequence[Row], roster: dict[str, str]) -> None:
@@ -220,6 +290,9 @@ def main(argv: list[str]) -> int:
         originals = release.named(options.release) if options.release else {
             path.name: notebooks.student_copy(notebooks.solved(path))
             for path in notebooks.solutions()
+        } | {
+            package.file: notebooks.student_copy(package.notebook())
+            for package in packages.packages()
         }  # fmt: skip
         rows = collect(options.given, options.out, originals, roster, options.due)
     except (OSError, ValueError) as error:
@@ -227,10 +300,9 @@ def main(argv: list[str]) -> int:
         return 2
     taken = [row for row in rows if row.became == "taken"]
     for row in rows:
-        if row not in taken or row.remark:
+        if row.became != "not needed" and (row not in taken or row.remark):
             told = f"{row.became}: {row.came_as} ({row.student}). {row.remark}"
             print(clean(told))
-    print(
-        f"{len(taken)} notebooks of {len({row.student for row in taken})} students in", options.out
-    )
+    written = {(row.student, row.notebook) for row in taken}
+    print(f"{len(written)} notebooks of {len(dict(written))} students in", options.out)
     return 1 if any(row.became == "refused" for row in rows) else 0

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from embag_edu.course import box, frozen, hand_ins, marking, notebooks, own, release
+from embag_edu.course import box, frozen, hand_ins, marking, notebooks, own, packages, release
 from embag_edu.course.exercise import base
 from embag_edu.course.hand_ins import HandIn
 from embag_edu.course.marking import Job
@@ -61,9 +61,10 @@ def grade(
 
 
 def handed_out(book_dir: str | Path) -> list[Notebook]:
-    """The readers' copies of all solutions notebooks."""
-    paths = notebooks.solutions(book_dir)
-    return [notebooks.student_copy(notebooks.solved(path)) for path in paths]
+    """The readers' copies of all solutions notebooks, and of the packages."""
+    solved = list(map(notebooks.solved, notebooks.solutions(book_dir)))
+    solved += [package.notebook() for package in packages.packages() if solved]
+    return list(map(notebooks.student_copy, solved))
 
 
 def marked(

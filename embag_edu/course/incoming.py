@@ -20,7 +20,7 @@ from embag_edu.course.notebooks import LARGEST
 
 TOTAL = 1 << 30  # bytes that are read out of one zip file, and out of those in it
 ENTRIES = 20_000  # of one zip file
-SKIPPED = {CHECKPOINTS, "__MACOSX"}  # what programs leave behind
+SKIPPED = {CHECKPOINTS, "__MACOSX", "__pycache__"}  # what programs leave behind
 
 
 @dataclass(frozen=True)

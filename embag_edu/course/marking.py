@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from embag_edu.course import own, visible
+from embag_edu.course import own, packages, visible
 from embag_edu.course.box import Box
 from embag_edu.course.exercise import (
     Exercise,
@@ -49,6 +49,7 @@ from embag_edu.course.notebooks import (
     source,
 )
 from embag_edu.course.outside import Gone, Kernel, Remote
+from embag_edu.course.packages import PackageTask
 from embag_edu.course.processes import adopt, end_family, end_with_parent
 
 TOLD = 8_000  # signs that are kept of what `check` says
@@ -151,7 +152,7 @@ class _Run:
         ids = {cell.get("id"): marks(cell).get("grade_id") for cell in self.job.original["cells"]}
         by_name = {base(q.name): q for group in self.asked.values() for q in group}
         for cell in self.job.submitted["cells"]:
-            if cell["cell_type"] != "code":
+            if cell["cell_type"] != "code" or packages.WRITTEN.match(source(cell)):
                 continue
             grade_id = marks(cell).get("grade_id") or ids.get(cell.get("id"))
             if grade_id in self.asked:
@@ -197,7 +198,10 @@ class _Run:
             self.said[question.name] = max(now, before, key=lambda verdict: verdict.share)
 
     def _verdict(self, question: Question) -> Verdict:
-        kernel, exercise = self._kernel("cells"), find(question.name)
+        exercise = find(question.name)
+        if isinstance(exercise.judge, PackageTask):
+            return self._of_package(exercise, exercise.judge)
+        kernel = self._kernel("cells")
         try:
             with self._time(kernel):
                 mine = kernel.value(question.answer)
@@ -225,6 +229,22 @@ class _Run:
                 _check(dataclasses.replace(exercise, judge=judge), code)
         except Gone as gone:
             return Verdict(f"no answer: {gone}")
+        return PASSED
+
+    def _of_package(self, exercise: Exercise, task: PackageTask) -> Verdict:
+        """The files of a package run in boxes of their own: it starts them as it needs them."""
+
+        def start() -> Kernel:
+            kernel = self.boxes[f"box {len(self.boxes)}"] = Kernel(Box(self.job.protection))
+            return kernel
+
+        now, open_ = time.monotonic(), sum(map(len, self.asked.values())) - len(self.said)
+        until = now + (self.stop - now) / max(1, open_)  # a fair part of the time that is left
+        judged = dataclasses.replace(exercise, judge=lambda mine: task.outside(mine, start, until))
+        try:
+            _check(judged, packages.texts(self.job.submitted, task.package))
+        except Exception as error:
+            return _said(error)
         return PASSED
 
     def _why_undefined(self, name: str, error: Exception) -> Verdict:

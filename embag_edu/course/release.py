@@ -22,7 +22,16 @@ from pathlib import Path
 from typing import Any
 
 from embag_edu import __version__
-from embag_edu.course import frozen, hand_ins, notebooks, own, values, variants, visible
+from embag_edu.course import (
+    frozen,
+    hand_ins,
+    notebooks,
+    own,
+    packages,
+    values,
+    variants,
+    visible,
+)
 from embag_edu.course.assignments import Question, question, questions, sections
 from embag_edu.course.exercise import Case, exercises
 from embag_edu.course.hand_ins import folder_name
@@ -64,19 +73,31 @@ def models(
     book_dir: str | Path, patterns: list[str], variant: int | None = None
 ) -> dict[str, Notebook]:
     """The solutions notebooks of what is handed out, by file name: for the instructor alone."""
-    paths, unused, found = notebooks.solutions(book_dir), set(patterns), {}
-    if not paths:
+    unused, found = set(patterns), {}
+    if not notebooks.solutions(book_dir):
         raise ReleaseError(f"there is no notebook in {Path(book_dir) / 'solutions'}")
-    for path in paths:
-        solved = notebooks.solved(path)
-        for pattern in patterns:
+    for file, solved, wanted in _assignments(book_dir, patterns):
+        for pattern in wanted:
             unused -= {pattern} if any(fits(q, [pattern]) for q in questions(solved)) else set()
-        solved = chosen(solved, patterns)
+        solved = chosen(solved, wanted)
         if questions(solved):
-            found[path.name] = solved if variant is None else variants.varied(solved, variant)
+            found[file] = solved if variant is None else variants.varied(solved, variant)
     if unused:
         raise ReleaseError(f"no question of {book_dir} is called {', '.join(sorted(unused))}")
     return found
+
+
+def _assignments(
+    book_dir: str | Path, patterns: list[str]
+) -> Iterator[tuple[str, Notebook, list[str]]]:
+    """The solutions notebooks, by file name, and the patterns that may choose from them.
+
+    A package is handed out only where a pattern names it.
+    """
+    for path in notebooks.solutions(book_dir):
+        yield path.name, notebooks.solved(path), patterns
+    for package in packages.packages(patterns):
+        yield package.file, package.notebook(), packages.named(package, patterns)
 
 
 def made_for(

@@ -70,11 +70,12 @@ def packed(value: Any, held: list[Any]) -> Any:
 
 def _packed_array(value: Any) -> Any:
     array = np.asarray(value)
-    if array.dtype.kind not in _KINDS:
+    if array.dtype.kind not in _KINDS and array.dtype.name != "bfloat16":
         return {"opaque": f"an array of dtype {array.dtype}"[:80]}
     data = base64.b64encode(array.tobytes()).decode()
     name = "array" if isinstance(value, np.ndarray) else "scalar"
-    return {name: [array.dtype.str, list(array.shape), data]}
+    dtype = array.dtype.str if array.dtype.kind in _KINDS else array.dtype.name
+    return {name: [dtype, list(array.shape), data]}
 
 
 def _packed_tensor(value: Any) -> Any:
@@ -109,7 +110,8 @@ def unpacked(packed_value: Any, function: Callable[[int, str], Any]) -> Any:
 def _array(held: Any) -> Any:
     dtype, shape = np.dtype(str(held[0])), tuple(int(size) for size in held[1])
     data = base64.b64decode(held[2], validate=True)
-    if dtype.kind not in _KINDS or len(data) != math.prod(shape) * dtype.itemsize:
+    known = dtype.kind in _KINDS or dtype.name == "bfloat16"  # of ml_dtypes, where that is loaded
+    if not known or len(data) != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"no array: {dtype}, {shape}, {len(data)} bytes")
     return np.frombuffer(bytearray(data), dtype).reshape(shape)
 

@@ -84,30 +84,35 @@ def check_my_bag(stage: str) -> None:
 
 def told(stage: Stage, place: Path) -> str:
     """What the check of a stage says, in words. Raises StageFailed where something is wrong."""
+    return examined(stage, place)[0]
+
+
+def examined(stage: Stage, place: Path) -> tuple[str, bool]:
+    """What the check of a stage says, and whether the stage is complete. Raises StageFailed."""
     head = f"my_bag, stage {stage.name} ({stage.title})"
     try:
         parts = own_parts(stage, place)
     except files.NotReadable as error:
         raise StageFailed(f"{head}: Python can't read a file.\n\n{error}") from None
     if not parts:
-        return f'{head}: not started. start_my_bag("{stage.name}") makes its files.'
+        return f'{head}: not started. start_my_bag("{stage.name}") makes its files.', False
     if set(parts.values()) == {"stub"}:
         listed = "\n".join(f"  {files.FOLDER}/{part}" for part in parts)
-        return f"{head}: not started. These parts wait for your code:\n{listed}"
+        return f"{head}: not started. These parts wait for your code:\n{listed}", False
     results = run(stage, place)
     _keep(stage, place, results)
     failed = [result for result in results if result.status == FAILS]
     if failed:
         explained = next((r for r in failed if r.failure and r.failure.snippet), failed[0])
-        raise StageFailed(f"{head}: {_counts(results)}\n\n{_failure(explained, stage)}")
+        raise StageFailed(f"{head}: {counts(results)}\n\n{_failure(explained, stage)}")
     missing = [result for result in results if result.status == NOT_SUPPORTED]
     stubs = [name for name, kind in parts.items() if kind == "stub"]
     if missing or stubs:
-        return f"{head}: {_counts(results)}\nNot built yet:\n{_missing(missing, stubs)}"
+        return f"{head}: {counts(results)}\nNot built yet:\n{not_built(missing, stubs)}", False
     complaint = extras.of(stage.name, place)
     if complaint:
-        raise StageFailed(f"{head}: {_counts(results)} But:\n\n{complaint}")
-    return f"{head}: {_counts(results)}{_borrowed(parts)}\n{_next(stage)}"
+        raise StageFailed(f"{head}: {counts(results)} But:\n\n{complaint}")
+    return f"{head}: {counts(results)}{_borrowed(parts)}\n{_next(stage)}", True
 
 
 def run(stage: Stage, place: Path, only: Iterable[str] | None = None) -> list[ClauseResult]:
@@ -115,14 +120,19 @@ def run(stage: Stage, place: Path, only: Iterable[str] | None = None) -> list[Cl
     clauses = [c for c in clauses_of(stage.name) if only is None or c.name in set(only)]
     with _trial(stage, place) as trial:
         results = [_asked(trial, clause) for clause in clauses]
-        failed = [i for i, r in enumerate(results) if r.status == FAILS]
-        for number in sorted(failed, key=lambda i: _how_odd(results[i]))[:1]:
-            trial.explain = True
-            explained = trial.result(clauses[number])
-            if explained.failure is not None:  # else the process was lost too often
-                results[number] = explained
-                _point_at_line(trial, explained.failure)
+        explain(trial, results, 1)
     return results
+
+
+def explain(trial: Trial, results: list[ClauseResult], most: int) -> None:
+    """Look for the smallest call and the likely cause of so many failures, the plainest first."""
+    failed = [i for i, r in enumerate(results) if r.status == FAILS]
+    trial.explain = True
+    for number in sorted(failed, key=lambda i: _how_odd(results[i]))[:most]:
+        explained = trial.result(results[number].clause)
+        if explained.failure is not None:  # else the process was lost too often
+            results[number] = explained
+            _point_at_line(trial, explained.failure)
 
 
 def _asked(trial: Trial, clause: Clause) -> ClauseResult:
@@ -145,7 +155,7 @@ def _trial(stage: Stage, place: Path) -> Iterator[Trial]:
     sys.path.insert(0, str(place.parent))
     try:
         if stage.module == "cuda":
-            _compile((place / "kernels.cu").read_text(encoding="utf-8"))
+            compile_kernels((place / "kernels.cu").read_text(encoding="utf-8"))
         with _worker(source, stage) as worker:
             yield Trial(worker, source, explain=False)
     finally:
@@ -153,7 +163,7 @@ def _trial(stage: Stage, place: Path) -> Iterator[Trial]:
         extras.forget()
 
 
-def _compile(code: str) -> None:
+def compile_kernels(code: str) -> None:
     """Compile for float and for double at a time, before the clock of the first call runs."""
 
     def once(kind: str) -> None:
@@ -166,9 +176,14 @@ def _compile(code: str) -> None:
 
 def _worker(source: tuple[str, ...], stage: Stage) -> Worker:
     try:
-        return Worker(source, stage.arrays, LIMIT * (4 if stage.module == "cuda" else 1))
+        return Worker(source, stage.arrays, limit_of(stage))
     except NotLoadable as error:
         raise StageFailed(f"my_bag could not be loaded. {error}") from None
+
+
+def limit_of(stage: Stage) -> float:
+    """Seconds that one call may take."""
+    return LIMIT * (4 if stage.module == "cuda" else 1)
 
 
 def _how_odd(result: ClauseResult) -> tuple[bool, bool]:
@@ -219,7 +234,8 @@ def rows(home: Path | None) -> Iterator[Row]:
 # -------------------------------------------------------------------------- in words
 
 
-def _counts(results: list[ClauseResult]) -> str:
+def counts(results: list[ClauseResult]) -> str:
+    """How many clauses hold, fail, and wait, as a sentence."""
     number = {status: sum(r.status == status for r in results) for status in (HOLDS, FAILS)}
     if number[HOLDS] == len(results):
         return f"all {len(results)} clauses hold."
@@ -230,12 +246,16 @@ def _counts(results: list[ClauseResult]) -> str:
 
 
 def _failure(result: ClauseResult, stage: Stage) -> str:
+    return f'{in_full(result)}\n\nStuck? hint_my_bag("{stage.name}")'
+
+
+def in_full(result: ClauseResult) -> str:
+    """A failing clause: its rule, and its call below."""
     lines = [f"{result.clause.name}: {result.clause.rule}"]
-    lines += ["  " + line for line in str(result.failure).splitlines()]
-    return "\n".join([*lines, "", f'Stuck? hint_my_bag("{stage.name}")'])
+    return "\n".join(lines + ["  " + line for line in str(result.failure).splitlines()])
 
 
-def _missing(results: list[ClauseResult], stubs: list[str]) -> str:
+def not_built(results: list[ClauseResult], stubs: list[str]) -> str:
     """What is not built: what clauses wait for, and the stage's parts that none waits for."""
     notes = [result.note for result in results]
     lines = [

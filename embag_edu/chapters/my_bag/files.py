@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 MODEL = Path(__file__).with_name("model")
@@ -113,6 +113,17 @@ def _stub(name: str, part: Part, lines: list[str]) -> list[str]:
     if name.endswith(".cu"):
         return [f"{indent}{STUBS[1]}"]
     return [f'{indent}{STUBS[0]}"stage {part.stage}: {part.name}")']
+
+
+def without(name: str, text: str, stage: str, own: set[str], replaced: set[str]) -> str:
+    """The text with stubs for the `replaced` parts, and for `own` ones that are the model's."""
+    lines = text.splitlines()
+    for part in reversed(parts(name, text)):
+        body = body_of(name, text, part)
+        taken = part.name in own and NOT_OWN in body
+        if body.strip() and (taken or part.name in replaced):
+            lines[part.body : part.end] = _stub(name, replace(part, stage=stage), lines)
+    return text if lines == text.splitlines() else "\n".join(lines) + "\n"
 
 
 def body_of(name: str, text: str, part: Part) -> str:
