@@ -32,7 +32,10 @@ def to_array(tensor: Tensor) -> Any:
         bits = to_array(tensor.view(getattr(torch, BITS[tensor.itemsize])))
         return bits.view(numpy_dtype(tensor.dtype))
     if not tensor.is_cuda:
-        return tensor.numpy()
+        # tensor.numpy() forbids for good that the tensor's memory is resized, which FSDP2 does with
+        # parameters. But NumPy before 2.3, or an older torch, gives arrays that can't be written.
+        array = np.from_dlpack(tensor)
+        return array if array.flags.writeable else tensor.numpy()
     import cupy
 
     return cupy.from_dlpack(tensor)

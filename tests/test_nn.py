@@ -280,6 +280,43 @@ def test_arrays_and_tensors_share_their_memory(dtype):
     assert wide.shape == (5, 3) and wide.strides[0] == 0
 
 
+WRITEABLE = np.from_dlpack(torch.zeros(1)).flags.writeable
+shares_without_a_mark = pytest.mark.skipif(
+    not WRITEABLE, reason="this NumPy, before 2.3, or this torch shares memory for reading only"
+)
+
+
+@shares_without_a_mark
+@pytest.mark.parametrize("mode", ["sum", "max"])
+def test_the_callers_memory_can_still_be_resized(mode):
+    weight, g = draw(V, D, grad=True), draw(4, D)
+    psw = draw(len(INPUT), grad=True) if mode == "sum" else None
+    taken = [t.clone() for t in (INPUT, OFFSETS)]
+    out = F.embedding_bag(
+        taken[0], weight, taken[1], mode=mode, per_sample_weights=psw, max_norm=1.0
+    )
+    out.backward(g)
+    for tensor in (weight, g, *taken, *([] if psw is None else [psw])):
+        assert tensor.untyped_storage().resizable()
+
+
+@shares_without_a_mark  # FSDP2 resizes the memory of parameters
+def test_two_processes_train_as_torchs_own(tmp_path):
+    script = Path(__file__).with_name("distributed.py")
+    started = [
+        subprocess.Popen(
+            [sys.executable, script, str(rank), tmp_path / "meet"], stdout=-1, stderr=-1, text=True
+        )
+        for rank in range(2)
+    ]
+    told = [each.communicate(timeout=300) for each in started]
+    assert [each.returncode for each in started] == [0, 0], told
+    rows = [line.split("\t") for line in told[0][0].splitlines()]
+    assert [name for name, *_ in rows] == ["DDP", "DDP, sparse", "FSDP2"]
+    for name, apart, moved in rows:
+        assert float(apart) <= 1e-6 < 1e-3 < float(moved), name
+
+
 def test_a_negative_view_is_read_as_what_it_stands_for():
     weight = torch._neg_view(draw(V, D))
     close(F.embedding_bag(INPUT, weight, OFFSETS), TF.embedding_bag(INPUT, weight, OFFSETS))
