@@ -47,14 +47,20 @@ REFUSES_THIS = "a GPU's compiler refuses this:"
 TRANSLATED = ("-DCUDA_ON_CPU_TRANSLATE_CUCOMPLEX",)  # see native/include/cuComplex.h
 
 
+class NotFound(ValueError):
+    """The source has no kernel, or no variable, of this name."""
+
+
 class RawModule:
     """CUDA source with its kernels, compiled when one is first asked for; as cupy.RawModule.
 
     code:             the source. name_expressions: the instances of templates, "scale<float>".
     options:          -D, -U and -I as for a compiler; options that tune GPU code change nothing.
     translate_cucomplex: what cuComplex.h declares is CuPy's complex<T>, with operators.
-    enable_cooperative_groups: changes nothing. path and jitify are refused.
+    enable_cooperative_groups, jitify: change nothing. path is refused.
     """
+
+    _kernel_class: type[RawKernel]
 
     @told_in_short()
     def __init__(
@@ -75,8 +81,6 @@ class RawModule:
             raise TypeError("code= and path= are both given: give one of them")
         if not isinstance(code, str):
             raise TypeError(f"code is {code!r}; it must be a string, the CUDA source")
-        if jitify:
-            raise NotModeled(0, "jitify is not modeled: include only what NVRTC finds by itself")
         if name_expressions is not None and backend != "nvrtc":
             raise ValueError(f"backend is {backend!r}; valid with name_expressions: 'nvrtc'")
         self.code, self.backend, self.translate_cucomplex = code, backend, bool(translate_cucomplex)
@@ -100,8 +104,8 @@ class RawModule:
     def get_function(self, name: str) -> RawKernel:
         """The kernel `name`: one with extern "C", or one of the name_expressions."""
         if name not in self._names:
-            raise ValueError(self._no_kernel(name))
-        return RawKernel(self.code, name, self.options, module=self)
+            raise NotFound(self._no_kernel(name))
+        return self._kernel_class(self.code, name, self.options, module=self)
 
     def _no_kernel(self, name: str) -> str:
         there = f"there is no kernel {name!r} in the source; there are: "
@@ -142,7 +146,7 @@ class RawModule:
         """
         names = [v.name for v in self._variables]
         if name not in names:
-            raise ValueError(
+            raise NotFound(
                 f"there is no variable {name!r}; there are: {', '.join(names) or 'none'}"
             )
         if name not in self._values:
@@ -221,6 +225,8 @@ class RawKernel:
     After a checked launch, `report` tells what was counted and found (a `counts.Report`).
     """
 
+    _module_class: type[RawModule] = RawModule
+
     @told_in_short()
     def __init__(
         self,
@@ -236,7 +242,7 @@ class RawKernel:
     ):
         if module is None:
             templated = [name] if "<" in name else None
-            module = RawModule(
+            module = self._module_class(
                 code,
                 options=options,
                 backend=backend,
@@ -425,6 +431,9 @@ class RawKernel:
             for fault in found["faults"]:
                 fault["text"] = fault["text"] or f"{now.seconds:g}"
             raise_for(Report(launched, found))
+
+
+RawModule._kernel_class = RawKernel
 
 
 def _kernel_again(

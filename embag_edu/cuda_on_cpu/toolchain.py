@@ -384,7 +384,8 @@ def _refusals(job: Job) -> list[str]:
     """What a GPU's compiler says against the source, where NVRTC is installed: words, no more."""
     # Headers that come with CuPy, or need some that do: NVRTC's own wheel lacks them.
     brought = r'#\s*include\s*[<"](cupy/|thrust/|cub/|cuda/|cooperative_groups|cuda\.h|cuda_pip)'
-    theirs = re.search(brought, job.code)
+    translated = "-DCUDA_ON_CPU_TRANSLATE_CUCOMPLEX" in job.options  # by CuPy, before NVRTC
+    theirs = translated or re.search(brought, job.code)
     if not job.checked or not job.nvrtc or theirs:
         return []
     own = [f"-std={standard(job.given)}", *(o for o in job.given if o in host.AS_DEVICE)]
