@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import zipfile
 from functools import partial
 
@@ -22,6 +23,7 @@ from embag_edu.course import (
     notebooks,
     packages,
     release,
+    similar,
 )
 from embag_edu.course.exercise import ExerciseFailed, check
 
@@ -237,6 +239,38 @@ def test_in_ones_own_notebook(tmp_path, monkeypatch, capsys):
     files.write_model(tmp_path / "my_bag", "01")
     check("01.my_bag", "my_bag")
     assert "01.my_bag: right." in capsys.readouterr().out
+
+
+COPIED = """    found = np.zeros((len(starts), table.shape[1]), dtype=table.dtype)
+    for number, (first, end) in enumerate(zip(starts, ends, strict=True)):
+        rows = [table[indices[place]] for place in range(int(first), int(end))]
+        found[number] = functools.reduce(np.add, rows) if len(rows) > 0 else found[number] * 0
+    return found
+"""
+
+
+def test_files_that_are_alike(tmp_path):
+    """A copy with other names, in Python; and what the model has, which is nobody's own."""
+    own = {"ann": COPIED, "bo": re.sub(r"\b(found|number|rows|place)\b", r"\1_x", COPIED)}
+    for name, body in (own | {"cy": "    return 0\n", "di": "    return 1\n"}).items():
+        given = texts("03")
+        (part,) = [p for p in files.parts("loops.py", given["loops.py"]) if p.name == "sum_of_bags"]
+        lines = given["loops.py"].splitlines()
+        lines[part.body : part.end] = body.splitlines()
+        given["loops.py"] = "\n".join(lines)
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / PACKAGE.file
+        path.write_text(notebooks.written(PACKAGE.packed(given)), encoding="utf-8")
+    (pair,) = similar.pairs(hand_ins.found([tmp_path]))
+    assert (pair.question, pair.students) == ("my_bag/loops.py", ("ann", "bo"))
+    assert pair.share == 1 and set(pair.lines[0]) <= set(range(part.body, part.end + 1))
+
+
+def test_the_list_of_stages(capsys):
+    course("list", "my_bag")
+    lines = capsys.readouterr().out.splitlines()
+    total = sum(each.points for each in PACKAGE.exercises())
+    assert lines[1].split()[:2] == ["my_bag", str(total)] and len(lines) == 2 + len(names)
 
 
 def test_what_a_stage_is_tried_with():

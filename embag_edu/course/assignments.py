@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embag_edu.course import minutes, notebooks, own
+from embag_edu.course import minutes, notebooks, own, packages
 from embag_edu.course.exercise import base, find
 from embag_edu.course.notebooks import Cell, Notebook, checked_names, is_check, is_manual, marks
+from embag_edu.course.packages import Package
 from embag_edu.text import aligned
 
 HEADING = re.compile(r"^## (?:\d+\. )?(.+?)(?: \(\d+ points?\))?$", re.M)
@@ -62,25 +63,27 @@ def questions(notebook: Notebook) -> list[Question]:
     return found
 
 
-def listed(paths: Sequence[Path]) -> str:
-    """The table of assignments and their questions."""
+def listed(paths: Sequence[Path], more: Sequence[Package] = ()) -> str:
+    """The table of assignments and their questions: of notebooks, and of packages."""
     rows: list[Sequence[object]] = [("assignment", "points", "minutes", "what it teaches")]
-    for path in paths:
-        notebook = notebooks.solved(path)
+    of = [(path.stem, notebooks.solved(path)) for path in paths]
+    of += [(package.name, package.notebook()) for package in more]
+    for name, notebook in of:
         asked = questions(notebook)
         points = sum(each.points for each in asked)
         time = minutes.by_fives(minutes.reading_of(notebook) + minutes.POINT * points)
         title = notebooks.source(notebook["cells"][0]).partition("\n")[0]
-        rows.append((path.stem, points, time, re.sub(r"^# (Exercises \w+: )?", "", title)))
+        rows.append((name, points, time, re.sub(r"^# (Exercises \w+: )?", "", title)))
         for each in asked:
             by_hand = " (marked by hand)" * each.by_hand
             rows.append((f"  {each.name}", each.points, "", each.title + by_hand))
     return aligned(rows, "<>><")
 
 
-def main(
-    argv: list[str], command: str = "list", page: Callable[[Sequence[Path]], str] = listed
-) -> int:
+Page = Callable[[Sequence[Path], Sequence[Package]], str]
+
+
+def main(argv: list[str], command: str = "list", page: Page = listed) -> int:
     """`list [CHAPTER...] [--book FOLDER]`: the table, or another page on them."""
     parser = argparse.ArgumentParser(prog=f"python -m embag_edu course {command}")
     parser.add_argument("chapter", nargs="*", help='only these: "03", "08a", "08"')
@@ -90,8 +93,9 @@ def main(
     paths = notebooks.solutions(options.book)
     chosen = tuple(options.chapter) or ("",)
     paths = [path for path in paths if path.name.startswith(chosen)]
-    if not paths:
+    more = [package for package in packages.packages() if package.name.startswith(chosen)]
+    if not (paths or (options.chapter and more)):
         print(f"There is no assignment {options.chapter or ''} in {options.book}/solutions.")
         return 2
-    print(page(paths))
+    print(page(paths, more))
     return 0

@@ -42,7 +42,7 @@ def guide(paths: Sequence[Path]) -> str:
 
 def main(argv: list[str]) -> int:
     """`guide [CHAPTER...] [--book FOLDER]`: print the page."""
-    return assignments.main(argv, "guide", guide)
+    return assignments.main(argv, "guide", lambda paths, packages: guide(paths))
 
 
 def _assignment(path: Path) -> Iterator[str]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from embag_edu.course import hand_ins, notebooks, own
+from embag_edu.course import hand_ins, notebooks, own, packages
 from embag_edu.course.assignments import question
 from embag_edu.course.exercise import base
 from embag_edu.course.grading import original_of
@@ -57,12 +57,27 @@ def answers(notebook: Notebook, original: Notebook) -> dict[str, tuple[str, bool
     asked, current = set(by_id.values()), "elsewhere"
     found: dict[str, tuple[str, bool]] = {}
     for cell in reversed(notebook["cells"]):
+        file, text = _read(cell)
+        if file:
+            found[file] = text, True
+            continue
         current = _placed(cell, by_id, asked) or current
         if source(cell).strip() and source(cell).strip() not in known:
             code = cell["cell_type"] == "code"
             before = found.get(current, ("", code))
             found[current] = f"{source(cell)}\n{before[0]}", before[1] or code
     return found
+
+
+def _read(cell: Cell) -> tuple[str, str]:
+    """The text of a cell; where it holds a file of a package, that is called "my_bag/loops.py"."""
+    written = packages.WRITTEN.match(source(cell))
+    if not written:
+        return "", source(cell)
+    text = source(cell)[written.end() :]
+    if written[2].endswith(".cu"):  # as it would stand in a cell of Python
+        text = 'r"""' + text.replace('"""', "") + '"""'
+    return f"{written[1]}/{written[2]}", text
 
 
 def _placed(cell: Cell, by_id: dict[str, str], asked: set[str]) -> str:
@@ -75,6 +90,9 @@ def pairs(found: Sequence[HandIn], book_dir: str | Path = notebooks.BOOK) -> lis
     """The answers that are alike, the most alike first. What is no notebook is passed over."""
     solved = [notebooks.solved(path) for path in notebooks.solutions(book_dir)]
     originals = [notebooks.student_copy(each) for each in solved]
+    for package in packages.packages():
+        originals.append(notebooks.student_copy(package.notebook()))
+        solved.append(package.packed(package.model()))
     left: dict[str, dict[str, Runs]] = defaultdict(dict)  # question -> student -> runs
     for each in found:
         try:
@@ -93,7 +111,7 @@ def pairs(found: Sequence[HandIn], book_dir: str | Path = notebooks.BOOK) -> lis
 
 def _explained(original: Notebook, solved: Notebook) -> set[tuple[str, ...]]:
     """The runs of what is handed out, and of the model answers."""
-    texts = [(source(c), c["cell_type"] == "code") for c in original["cells"] + solved["cells"]]
+    texts = [(_read(c)[1], c["cell_type"] == "code") for c in original["cells"] + solved["cells"]]
     return {run for text, code in texts for run in runs(text, code)}
 
 

@@ -58,12 +58,12 @@ def model() -> dict[str, str]:
     return {name: files.model_text(name) for name in files.names()}
 
 
-TITLE = f"""# {files.FOLDER}
+TITLE = f"""# {files.FOLDER}: your own EmbeddingBag
 
-Your own EmbeddingBag, stage by stage. Each stage earns the share of its points that its clauses
-hold. Build in the files that the chapters have made for you. Where you have none,
-`python -m embag_edu my_bag --from STAGE`, in a terminal in this folder, makes them.
-What it takes from the model is marked as such: for the stages here, such parts do not count.
+Each stage earns its points clause by clause: the share of its clauses that hold. Build in the
+files that the chapters have made for you. Where you have none, `python -m embag_edu my_bag --from
+STAGE`, in a terminal in this folder, makes them, and takes what comes before from the model. A
+part of these stages that is the model's counts as not written.
 
 **Hand in the folder `{files.FOLDER}`**, as a zip file or as its files. This notebook need not be
 handed in."""
