@@ -129,6 +129,8 @@ def test_functions_are_numpys_and_what_cupy_has_not_is_refused():
         x.tolist() == [0, 2] and bool(cp.allclose(x, x)) and cp.zeros_like(np.ones(2)).shape == (2,)
     )
     cp.testing.assert_array_equal(x, np.asarray([0, 2]))
+    windows = cp.lib.stride_tricks.sliding_window_view(cp.arange(4), 3)
+    assert windows.sum(axis=1).tolist() == [3, 6]
     for module, name in [(cp, "nditer"), (cp, "fuse"), (cp.cuda, "nccl"), (cp.linalg, "nothing")]:
         assert not hasattr(module, name)
         with pytest.raises(AttributeError, match=rf"{name} is not in this stand-in.*conftest"):
@@ -215,6 +217,16 @@ def test_elementwise_kernels():
         add(cp.asarray(x), 1, cp.empty(3, "f"))
     with pytest.raises(TypeError, match="do not mix"):
         add(x, 1)
+
+
+def test_lines_around_the_loop():
+    sines = cp.ElementwiseKernel(
+        "", "T y", "y = sin(step * i)", options=("-DN=2",),
+        loop_prep="const double step { M_PI / (N * (_ind.size() - 1)) }", after_loop="(void)step",
+    )  # fmt: skip
+    np.testing.assert_allclose(sines(cp.empty(3)).get(), [0, 0.5**0.5, 1], atol=1e-15)
+    first = cp.ElementwiseKernel("T a", "T y", "y = b", loop_prep="T b = a + 1")
+    assert first(cp.float32(2), cp.empty(2, "f")).tolist() == [3, 3]
 
 
 def test_raw_arrays_have_index_shape_and_size():

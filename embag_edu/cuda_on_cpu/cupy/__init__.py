@@ -31,7 +31,7 @@ __version__ = "14.2.0"  # of the CuPy that this follows
 
 _NOT_IN_CUPY = """asmatrix block bmat busday_count busday_offset busdaycalendar bytes_ character
     clongdouble complex256 datetime64 datetime_as_string datetime_data einsum_path emath errstate
-    flexible float128 frompyfunc fromregex geomspace getbufsize geterr geterrcall info insert lib
+    flexible float128 frompyfunc fromregex geomspace getbufsize geterr geterrcall info insert
     histogram_bin_edges is_busday isnat longdouble matrix matrixlib matvec memmap nanpercentile
     nanquantile ndenumerate nditer nested_iters object_ polydiv polyint polyder recarray record
     setbufsize seterr seterrcall spacing str_ timedelta64 unstack vecdot vecmat version

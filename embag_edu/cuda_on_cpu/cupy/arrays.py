@@ -157,6 +157,8 @@ class Lifted:
 
 def lifted(value: Any, **options: bool) -> Any:
     """What NumPy has, for CuPy: functions lifted, arrays wrapped, types as they are."""
+    if isinstance(value, types.ModuleType):
+        return Over(value.__name__.replace("numpy", "cupy"), value, **options)
     function = callable(value) and not isinstance(value, type)
     return Lifted(value, **options) if function else wrapped(value)
 

@@ -130,6 +130,10 @@ class Device:
     """The one device, number 0. Raises CUDARuntimeError for another number."""
 
     mem_info = MEMORY, MEMORY
+    attributes = {
+        "MaxThreadsPerBlock": BLOCK[0], "MaxGridDimX": GRID[0], "MaxGridDimY": GRID[1],
+        "MaxSharedMemoryPerBlock": SHARED_DEFAULT, "MultiProcessorCount": 1, "WarpSize": 32,
+    }  # fmt: skip
     use = synchronize = __exit__ = nothing
     compute_capability = property(lambda self: current().arch[3:])
     __int__ = __index__ = lambda self: self.id

@@ -19,7 +19,8 @@ _C = {
     "uint64": "unsigned long long", "float16": "float16", "float32": "float", "float64": "double",
     "complex64": "complex<float>", "complex128": "complex<double>",
 }  # fmt: skip
-_HEAD = "\n".join(f"#include <cupy/{name}.cuh>" for name in ("complex", "carray", "float16"))
+_HEADERS = "cupy/complex.cuh", "cupy/carray.cuh", "cupy/float16.cuh", "math_constants.h"
+_HEAD = "\n".join(f"#include <{name}>" for name in _HEADERS)
 
 
 class _Parameter(NamedTuple):
@@ -49,11 +50,14 @@ class _Launch:
         self.before: list[str] = []  # in the kernel, before its loop
         self.copies: list[tuple[np.ndarray, np.ndarray]] = []  # with the arrays to write back to
 
-    def take(self, p: _Parameter, value: np.ndarray, index: str) -> str:
-        """Pass an array. Returns the line of the loop that names its element `index`."""
+    def take(self, p: _Parameter, value: Any, index: str) -> str:
+        """Pass an array or number. Returns the line of the loop that names its element `index`."""
         c, row = _C[value.dtype.name], np.ascontiguousarray(value).reshape(-1)
-        self.declared.append(f"{p.const}{c}* _data_{p.name}")
-        self.values.append(row)
+        number = not isinstance(value, np.ndarray)
+        self.declared.append(f"{c} {p.name}" if number else f"{p.const}{c}* _data_{p.name}")
+        self.values.append(value if number else row)
+        if number:
+            return ""
         if (p.raw or not p.const) and value.size and not np.shares_memory(row, value):
             self.copies.append((value, row))
         if not p.raw:
@@ -119,8 +123,10 @@ class _UserKernel:
         launch = _Launch((count, math.prod(full[i] for i in axes), *(full or (1,))))
         each, last = [], []
         for p, x in zip(self.ins, hosts, strict=False):
-            x = np.asarray(x).astype(types[p.kind], copy=False)
-            x = x if p.raw else np.broadcast_to(x, full).transpose(*kept, *axes)
+            if not isinstance(x, np.ndarray):
+                x = np.asarray(x).astype(types[p.kind])[()]
+            elif not p.raw:
+                x = np.broadcast_to(x, full).transpose(*kept, *axes)
             each.append(launch.take(p, x, "_j"))
         given = args[len(self.ins) :] or [ndarray(shape, types[p.kind]) for p in self.outs]
         for p, x in zip(self.outs, given, strict=True):
@@ -154,7 +160,7 @@ class ElementwiseKernel(_UserKernel):
         loop_prep: str = "", after_loop: str = "",
     ):  # fmt: skip
         super().__init__(in_params, out_params, name, preamble, options)
-        self.operation, self.around = f"{operation};", (loop_prep, after_loop)
+        self.operation, self.around = f"{operation};", (f"{loop_prep};", f"{after_loop};")
         self.no_return, self.return_tuple = no_return, return_tuple
 
     def __call__(

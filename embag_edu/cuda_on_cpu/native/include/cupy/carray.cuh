@@ -2,6 +2,9 @@
 // Here every array is in C order: one that is not was copied before the launch, and is copied back.
 #pragma once
 #pragma GCC system_header
+#ifndef M_PI
+#define M_PI 3.14159265358979323846  // as by CuPy; NVRTC by itself has none
+#endif
 class float16;
 #define CUPY_FOR(i, n) \
   for (ptrdiff_t i = (ptrdiff_t)blockIdx.x * blockDim.x + threadIdx.x; i < (n); i += (ptrdiff_t)blockDim.x * gridDim.x)
