@@ -175,9 +175,30 @@ def test_the_light_surface_and_matplotlib_agree(name):
         if not isinstance(board, Board):
             assert name in CURVES
             continue
-        ours, theirs = light(board), heavy(board)
-        for kind, near in (("rectangles", 0.11), ("outlines", 0.06), ("texts", 1.0)):
-            agree(ours[kind], theirs[kind], near, f"{name} {values}: {kind}")
+        surfaces_agree(board, f"{name} {values}")
+
+
+@pytest.mark.adversary
+@pytest.mark.parametrize("name", [name for name in BUNDLES if name not in CURVES])
+def test_every_part_of_all_states_agrees(name):
+    """Each rectangle, text and outline that any state has is compared in one state at least."""
+    made, seen, compared = web.control_of(BUNDLES[name]), set(), 0
+    states = list(web.places(made))
+    for at in states:
+        board = made.draw(*web.values_at(made, at)).figure
+        parts = set(board.parts()[1])
+        if not parts <= seen:
+            seen |= parts
+            compared += 1
+            surfaces_agree(board, f"{name} {at}")
+    print(f"{name}: {len(seen):,} parts of {len(states):,} states, compared in {compared:,}")
+    assert compared > 1
+
+
+def surfaces_agree(board, where):
+    ours, theirs = light(board), heavy(board)
+    for kind, near in (("rectangles", 0.11), ("outlines", 0.06), ("texts", 1.0)):
+        agree(ours[kind], theirs[kind], near, f"{where}: {kind}")
 
 
 def agree(ours, theirs, near, where):

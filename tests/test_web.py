@@ -203,3 +203,56 @@ def test_search_and_hints_from_a_file(site, browser):
     hints.first.locator("summary").focus()
     page.keyboard.press("Enter")
     assert [hints.nth(k).is_visible() for k in range(3)] == [True, True, False]
+
+
+FOCUS = """() => {
+  const at = document.activeElement, look = getComputedStyle(at), [box] = at.getClientRects();
+  const x = Math.min(box.left + box.width / 2, innerWidth - 1);
+  const y = box.top + Math.min(9, box.height / 2);
+  const there = document.elementFromPoint(x, y);
+  const seen = look.outlineStyle !== "none" && there && (at.contains(there) || there.contains(at));
+  return [`${at.tagName} ${at.type || ""}`, seen ? "" : at.outerHTML.slice(0, 90)];
+}"""
+
+
+def stop(page):
+    """What the next Tab leads to; None at the end of the page."""
+    page.keyboard.press("Tab")
+    ended = page.evaluate("document.activeElement === document.body")
+    return None if ended else page.evaluate(FOCUS)
+
+
+@pytest.mark.adversary
+@pytest.mark.parametrize("width", [1280, 360])
+def test_a_chapter_by_keyboard(site, browser, width):
+    """Past the navigation, then from place to place to the end; each is seen."""
+    view = {"width": width, "height": 800}
+    page = browser.new_context(viewport=view, offline=True, reduced_motion="reduce").new_page()
+    page.goto((site / "book" / "01_bags.html").as_uri())
+    page.wait_for_timeout(500)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+    page.keyboard.press("Enter")
+    stops = list(iter(lambda: stop(page), None))
+    assert [unseen for _, unseen in stops if unseen] == []
+    kinds = [kind for kind, _ in stops]
+    assert "INPUT text" not in kinds  # the navigation, with its field of search, was passed by
+    assert {"INPUT range", "INPUT radio", "BUTTON submit", "SUMMARY ", "PRE "} < set(kinds)
+    page.locator(".sidebar-search").focus()
+    page.keyboard.type("offsets")
+    page.keyboard.press("Enter")
+    page.locator("ul.search li a").first.wait_for(timeout=20_000)
+
+
+@pytest.mark.adversary
+def test_nothing_moves_for_who_asks_for_less_motion(site, browser):
+    page = browser.new_context(reduced_motion="reduce", offline=True).new_page()
+    page.goto((site / "book" / "01_bags.html").as_uri())
+    assert page.evaluate(MOVING) == []
+
+
+MOVING = """() => [...document.querySelectorAll("*")].flatMap((e) => ["", "::before", "::after"]
+  .map((part) => [e, getComputedStyle(e, part || null)])
+  .filter(([_, look]) => look.animationName !== "none" || look.scrollBehavior === "smooth"
+    || look.transitionProperty !== "none" && look.transitionDuration !== "0s")
+  .map(([e]) => e.tagName + "." + e.className))"""
