@@ -20,6 +20,7 @@ from embag_edu.course import (
     notebooks,
     own,
     release,
+    validate,
     visible,
 )
 from embag_edu.course.by_hand import Full
@@ -181,8 +182,9 @@ def test_a_students_check_knows_what_can_be_seen(handed_out, tmp_path, monkeypat
         check("90.longest", len)
 
 
-KINDS = """
+KINDS = '''
 from embag_edu.course import Case, Exercise, Wrong
+from embag_edu.course.kernel_exercise import KernelTask, Launch
 from embag_edu.course.tools import without_numpy
 import numpy as np, torch
 def into(out, *, by=1):
@@ -193,25 +195,36 @@ def cases():
     return [Case("a", np.ones(2, np.float32)), Case("b", np.zeros((2, 2)), by=np.float32(3)),
             Case("c", np.ones(1), by=-1)]
 more = dict(hints=("a", "b", "c"), wrong=(Wrong(len, "no"),))
+SCALE = r"""extern "C" __global__ void scale(float* x, int n) {
+  int at = blockIdx.x * blockDim.x + threadIdx.x;
+  if (at < n) x[at] *= 2;
+}"""
+def launches():
+    x = np.arange(5, dtype=np.float32)
+    return [Launch("five", 2, 4, (x, np.int32(5)), (0, 2 * x))]
 EXERCISES = [
+    Exercise("93.scale", "t", SCALE, judge=KernelTask("93.scale", "scale", launches), **more),
     Exercise("91.into", "t", into, cases, in_place=True, returns=("out", "two"),
              tools=without_numpy, **more),
     Exercise("92.guess", "t", [1, 2], judge=lambda mine: "" if mine == [1, 2] else "no", **more),
 ]
-"""
+'''
 
 
 def test_every_kind_of_value_goes_to_students_and_judges_stay(tmp_path, monkeypatch, capsys):
     path = tmp_path / "kinds.py"
     path.write_text(KINDS, encoding="utf-8")
     used = own.use(path)
-    for name in ("91.into", "92.guess"):
+    for name in ("91.into", "92.guess", "93.scale"):
         (tmp_path / f"{name}.json").write_text(visible.text(find(name)), encoding="utf-8")
     own.leave()
     monkeypatch.chdir(tmp_path)
-    check("91.into", used.exercises[0].reference)
+    check("91.into", used.exercises[1].reference)
     with pytest.raises(ExerciseFailed, match="arguments are not as they should be"):
-        check("91.into", lambda out, by=1: used.exercises[0].reference(out.copy(), by=by))
+        check("91.into", lambda out, by=1: used.exercises[1].reference(out.copy(), by=by))
+    check("93.scale", used.exercises[0].reference)
+    with pytest.raises(ExerciseFailed, match="On five: x: 4 of 5 values differ"):
+        check("93.scale", used.exercises[0].reference.replace("2;", "3;"))
     check("92.guess", [7])
     assert "noted" in capsys.readouterr().out and "[1, 2]" not in Path("92.guess.json").read_text()
 
@@ -227,7 +240,7 @@ BAD = {  # what is other in the example -> what `validate` says
     "no points": ('{"03.slope": 3}', '{"03.slope": 0}', "POINTS: 03.slope has 0"),
     "its own points": ('{"03.slope": 3}', '{"90.longest": 3}', "is your own"),
     "a wrong answer passes": ("Wrong(without_the_last", "Wrong(longest", "wrong answer 1"),
-    "no wrong answer": ("    wrong=(W", "    hidden_=(W", "hidden_"),
+    "no wrong answer": ("wrong=(", "wrong=0 * (", "no wrong answer is listed"),
     "an empty hint": ('"np.diff")', '" ")', "hint 3 is empty"),
     "a hidden case that is seen": ('input", [], 0', 'input", [0], 3', "that is shown"),
     "other cases each time": ("[0], 3", "[0], np.random.randint(1, 9999)", "each time"),
@@ -238,6 +251,35 @@ BAD = {  # what is other in the example -> what `validate` says
 }  # fmt: skip
 
 
+def quick_mark(job):
+    """In the place of the real one, which is slow, and tried above: full points for the model."""
+    text = "".join(cell["source"] for cell in job.submitted["cells"])
+    return [marking.Mark("", "", "90.longest", 2 * (notebooks.BEGIN in text), 2)]
+
+
+NOTEBOOKS = {  # what is other -> the exit status of `validate`, and what it says
+    "nothing": (0, "all holds"),
+    "another exercise": (1, "is called 90.two"),
+    "another answer": (1, "NOT  handed in, the model answers would get 0 of 2 points"),
+}
+
+
+@pytest.mark.parametrize("what", NOTEBOOKS)
+def test_validate_reads_the_notebook(what, mine, tmp_path, capsys, monkeypatch):
+    more = "from dataclasses import replace\nEXERCISES += [replace(EXERCISES[0], name='90.two')]"
+    text = f"{EXAMPLE}{more if what == 'another exercise' else ''}\n"
+    (tmp_path / "mine.py").write_text(text, encoding="utf-8")
+    solved = mine.with_suffix(".ipynb").read_text(encoding="utf-8")
+    if what == "another answer":
+        solved = solved.replace("np.diff([*offsets, length])", "np.diff([*offsets, 0])")
+    else:
+        monkeypatch.setattr(marking, "mark", quick_mark)
+    (tmp_path / "mine.ipynb").write_text(solved, encoding="utf-8")
+    status, told = NOTEBOOKS[what]
+    assert command.main(["validate", str(tmp_path / "mine.py")]) == status
+    assert told in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_validate_refuses(name, tmp_path, capsys, monkeypatch):
     old, new, why = BAD[name]
@@ -245,7 +287,7 @@ def test_validate_refuses(name, tmp_path, capsys, monkeypatch):
     path = tmp_path / "mine.py"
     text = EXAMPLE.replace(old, new) if name == "nothing in it" else EXAMPLE.replace(old, new, 1)
     path.write_text(f"#{text}" if name == "nothing in it" else text, encoding="utf-8")
-    monkeypatch.setattr(marking, "mark", lambda job: [])  # which is slow, and tried above
+    monkeypatch.setattr(marking, "mark", quick_mark)
     assert command.main(["validate", str(path)]) == 1
     assert why in capsys.readouterr().out
 
@@ -268,6 +310,14 @@ def test_what_must_not_be_handed_out_is_found(name, mine, tmp_path):
     own.use(tmp_path / "mine.py")
     with pytest.raises(release.ReleaseError, match=name):
         release.made(notebooks.BOOK, ["90.*"])
+
+
+def test_two_notebooks_of_one_name_are_refused(tmp_path):
+    (tmp_path / "03_backward.py").write_text(EXAMPLE, encoding="utf-8")
+    used = own.use(tmp_path / "03_backward.py")
+    used.notebook.write_text(notebooks.written(validate.first_notebook(used)), encoding="utf-8")
+    with pytest.raises(release.ReleaseError, match="two notebooks are called 03_backward.ipynb"):
+        release.models(notebooks.BOOK, [])
 
 
 def test_a_hand_in_cannot_read_the_file(mine):

@@ -80,6 +80,8 @@ def models(
         for pattern in wanted:
             unused -= {pattern} if any(fits(q, [pattern]) for q in questions(solved)) else set()
         solved = chosen(solved, wanted)
+        if file in found:
+            raise ReleaseError(f"two notebooks are called {file}: rename your own")
         if questions(solved):
             found[file] = solved if variant is None else variants.varied(solved, variant)
     if unused:
@@ -186,8 +188,10 @@ def _of_own() -> Iterator[tuple[str, str]]:
     if mine:
         yield "your SEED", mine.seed
     for exercise in exercises() if mine else ():
-        if own.is_own(exercise.name) and inspect.isfunction(exercise.reference):
-            yield f"the right answer to {exercise.name}", body(exercise.reference)
+        if own.is_own(exercise.name):
+            right = exercise.reference
+            text = body(right) if inspect.isfunction(right) else str(right)
+            yield f"the right answer to {exercise.name}", text
         seen = set(_arguments(exercise.cases()))
         for text in _arguments(exercise.hidden()):
             if text not in seen:

@@ -9,11 +9,13 @@ are marked as students' are: the model answers must get all points, an untouched
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import inspect
 import io
 import textwrap
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from embag_edu.course import marking, notebooks, own, release
@@ -57,13 +59,10 @@ OK = {True: "ok", False: "NOT"}
 
 
 def _exercise(exercise: Exercise) -> Iterator[Row]:
-    said = refusal(exercise, exercise.reference)
-    hidden = [] if exercise.judge else [case.name for case in exercise.hidden()]
-    cases = (
-        f"{len(exercise.cases())} cases, {len(hidden)} hidden" if not exercise.judge else "a judge"
-    )
-    yield exercise.name, not said, f"the right answer passes {cases}" if not said else (
-        f"the right answer is refused: {said}")  # fmt: skip
+    said, shown, hidden = refusal(exercise, exercise.reference), exercise.cases, exercise.hidden
+    tried = "its judge" if exercise.judge else f"{len(shown())} cases, {len(hidden())} hidden"
+    told = f"is refused: {said}" if said else f"passes {tried}"
+    yield exercise.name, not said, f"the right answer {told}"
     yield from _cases(exercise)
     if not exercise.wrong:
         yield exercise.name, False, "no wrong answer is listed: what would a check refuse?"
@@ -151,10 +150,11 @@ def _as_handed_in(mine: Own) -> Iterator[tuple[bool, str]]:
             Job("", "", notebooks.parsed(notebooks.written(notebook).encode()), stub)
         )
         points = sum(mark.points or 0 for mark in marks)
-        lost = [f"{mark.exercise}: {mark.remark}" for mark in marks
+        lost = [f"{mark.exercise}: {mark.told or mark.remark}" for mark in marks
                 if mark.points is not None and mark.points < mark.out_of]  # fmt: skip
         why = f" ({'; '.join(lost)})" if points != wanted else ""
-        yield points == wanted, f"handed in, {what} get {points} of {out_of} points{clean(why)}"
+        told = f"handed in, {what} would get {points} of {out_of} points{why}"
+        yield points == wanted, clean(told)
 
 
 # -------------------------------------------------------------------------- a first notebook
@@ -162,7 +162,7 @@ def _as_handed_in(mine: Own) -> Iterator[tuple[bool, str]]:
 
 def first_notebook(mine: Own) -> Notebook:
     """A solutions notebook for the exercises of a file: tasks are the docstrings of the answers."""
-    imports = "import numpy as np\n\nfrom embag_edu.course import check, hint"
+    imports = "\n".join([*_imports(mine.path), "", "from embag_edu.course import check, hint"])
     title = _cell("title", f"# Exercises: {mine.path.stem}", "markdown")
     cells = [title, _cell("imports", imports)]
     for number, exercise in enumerate(mine.exercises, 1):
@@ -170,11 +170,22 @@ def first_notebook(mine: Own) -> Notebook:
     return {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
 
 
+def _imports(path: Path) -> Iterator[str]:
+    """What a file imports, but for what only makes exercises."""
+    for node in ast.parse(path.read_bytes()).body:
+        ours = isinstance(node, ast.ImportFrom) and str(node.module).startswith("embag_edu.course")
+        if isinstance(node, ast.Import | ast.ImportFrom) and not ours:
+            yield ast.unparse(node)
+
+
 def _cells(number: int, exercise: Exercise) -> list[Cell]:
     word = exercise.name.partition(".")[2]
     points = f"{exercise.points} point{'s' * (exercise.points != 1)}"
     head = f"## {number}. {exercise.title[:1].upper()}{exercise.title[1:]} ({points})"
-    task, answer, variable = "", f"{BEGIN}\n{word} = {exercise.reference!r}\n{END}", word
+    written = repr(exercise.reference)
+    if "\n" in str(exercise.reference):  # CUDA source
+        written = f'r"""{exercise.reference}"""'
+    task, answer, variable = "", f"{BEGIN}\n{word} = {written}\n{END}", word
     if inspect.isfunction(exercise.reference):
         variable = exercise.reference.__name__
         call = f"{variable}{inspect.signature(exercise.reference)}"

@@ -1,7 +1,8 @@
 """What students get of an instructor's own exercise: NAME.json, beside the notebook.
 
-It holds the hints, and the cases with what the right answer makes of them: no right answer, no
-hidden case. `check("90.longest", mine)` finds it in the folder in which the notebook runs.
+It holds the hints, and the cases with what the right answer makes of them, or the launches of a
+kernel with what must come of each: no right answer, no hidden case, no other judge.
+`check("90.longest", mine)` finds it in the folder in which the notebook runs.
 """
 
 from __future__ import annotations
@@ -42,12 +43,21 @@ def text(exercise: Exercise) -> str:
         told["cases"] = [_case(exercise, at) for at in range(len(exercise.cases()))]
         parameters = inspect.signature(exercise.reference).parameters.values()
         told["parameters"] = [[each.name, each.kind] for each in parameters]
+    elif hasattr(exercise.judge, "launches"):
+        told["kernel"] = _kernel(exercise.judge)
     return json.dumps(told, indent=1) + "\n"
 
 
 def where(tools: Callable[..., Any] | None) -> str:
     """Where a function of the package stands, "module:name"; '' for none."""
     return f"{tools.__module__}:{tools.__qualname__}" if tools else ""
+
+
+def _kernel(task: Any) -> dict[str, Any]:
+    """Of a KernelTask: all but what it says of faults, counts and mistakes."""
+    launches = [[e.what, e.grid, e.block, e.args, e.expected] for e in task.launches()]
+    told = {"name": task.kernel, "orders": list(task.orders), "atol": task.atol}
+    return told | {"launches": values.packed(launches, [])}
 
 
 def _case(exercise: Exercise, at: int) -> dict[str, Any]:
@@ -90,14 +100,24 @@ def _exercise(told: dict[str, Any]) -> Exercise:
     if tools.startswith("embag_edu."):
         plain["tools"] = resolve_name(tools)
     known = told.get("cases")
+    judge = _task(told["name"], told["kernel"]) if "kernel" in told else at_hand_in
     return Exercise(
         **plain,
         reference=_Known(known or (), told.get("parameters", ())),
         hints=tuple(told["hints"]),
         cases=lambda: [Case(each["name"], *args, **kwargs) for each in known or ()
                        for args, kwargs in [_unpacked(each["given"])]],
-        judge=None if known else at_hand_in,
+        judge=None if known else judge,
     )  # fmt: skip
+
+
+def _task(name: str, told: dict[str, Any]) -> Callable[[Any], str]:
+    from embag_edu.course.kernel_exercise import KernelTask, Launch  # slow, and seldom wanted
+
+    def launches() -> list[Launch]:
+        return [Launch(*each) for each in _unpacked(told["launches"])]
+
+    return KernelTask(name, told["name"], launches, orders=told["orders"], atol=told["atol"])
 
 
 def _unpacked(message: Any) -> Any:
