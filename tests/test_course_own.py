@@ -11,6 +11,7 @@ import pytest
 
 from embag_edu.course import (
     ExerciseFailed,
+    assignments,
     box,
     check,
     command,
@@ -338,7 +339,7 @@ def test_a_hand_in_cannot_read_the_file(mine):
 MORE = """
 from embag_edu.course import Case
 HIDDEN = {"01.offsets": lambda: [Case("one long bag", [7_000])]}
-POINTS = {"07.axpy": 5, "07-why": 1}
+POINTS = {"07.axpy": 5, "07-why": 1, "03.my_bag": 7}
 SEED = "another"
 """
 
@@ -356,6 +357,10 @@ def test_hidden_cases_points_and_seed_for_the_book(tmp_path):
     assert "checks (26 points), and one question to be answered in words (1 point)" in texts
     assert "leaves y = `[12, 24]`. (5 points)" in texts
     assert sum(notebooks.marks(cell).get("points", 0) for cell in solved["cells"]) == 27
+    (stages,) = release.models(notebooks.BOOK, ["03.my_bag"]).values()
+    assert [each.points for each in assignments.questions(stages)] == [7]
+    assert any("points)" in (text := notebooks.source(c)) and "(7 points)" in text
+               for c in notebooks.student_copy(stages)["cells"])  # fmt: skip
     own.leave()
     assert find("01.offsets") is before
 

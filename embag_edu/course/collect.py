@@ -291,7 +291,7 @@ def main(argv: list[str]) -> int:
             path.name: notebooks.student_copy(notebooks.solved(path))
             for path in notebooks.solutions()
         } | {
-            package.file: notebooks.student_copy(package.notebook())
+            package.file: notebooks.student_copy(notebooks.as_counted(package.notebook()))
             for package in packages.packages()
         }  # fmt: skip
         rows = collect(options.given, options.out, originals, roster, options.due)

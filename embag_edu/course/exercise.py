@@ -243,16 +243,20 @@ def chapters() -> list[str]:
     return sorted(_registered)
 
 
-changes: list[Callable[[Exercise], Exercise]] = []  # made to each exercise of a chapter
+changes: list[Callable[[Exercise], Exercise]] = []  # made to each exercise that is found
 elsewhere: list[Callable[[str], Exercise | None]] = []  # where a name is looked up that none has
 
 
 def _chapter(number: str) -> tuple[Exercise, ...]:
     import_chapters()
     found = tuple(_registered[number]()) if number in _registered else ()
+    return tuple(map(_in_this_course, found))
+
+
+def _in_this_course(exercise: Exercise) -> Exercise:
     for change in changes:
-        found = tuple(map(change, found))
-    return found
+        exercise = change(exercise)
+    return exercise
 
 
 def base(name: str) -> str:
@@ -271,7 +275,7 @@ def find(name: str) -> Exercise:
             return _variant(exercise, name) if asked != name else exercise
     for look in elsewhere if NAME.fullmatch(str(name)) else ():
         if there := look(name):
-            return there
+            return _in_this_course(there)
     known = [exercise.name for exercise in exercises()]
     close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4) or known[:8]
     advice = (

@@ -63,7 +63,9 @@ def grade(
 def handed_out(book_dir: str | Path) -> list[Notebook]:
     """The readers' copies of all solutions notebooks, and of the packages."""
     solved = list(map(notebooks.solved, notebooks.solutions(book_dir)))
-    solved += [package.notebook() for package in packages.packages() if solved]
+    solved += [
+        notebooks.as_counted(package.notebook()) for package in packages.packages() if solved
+    ]
     return list(map(notebooks.student_copy, solved))
 
 

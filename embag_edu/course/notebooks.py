@@ -278,8 +278,13 @@ def solutions(book_dir: str | Path = BOOK) -> list[Path]:
 
 def solved(path: Path) -> Notebook:
     """A solutions notebook, with the points that its questions have in this course."""
+    return as_counted(read(path))
+
+
+def as_counted(notebook: Notebook) -> Notebook:
+    """A notebook with the points that its questions have in this course."""
     mine = own.in_use()
-    return with_points(read(path), mine.points) if mine and mine.points else read(path)
+    return with_points(notebook, mine.points) if mine and mine.points else notebook
 
 
 def with_points(notebook: Notebook, points: Mapping[str, int]) -> Notebook:

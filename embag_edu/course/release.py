@@ -99,7 +99,11 @@ def _assignments(
     for path in notebooks.solutions(book_dir):
         yield path.name, notebooks.solved(path), patterns
     for package in packages.packages(patterns):
-        yield package.file, package.notebook(), packages.named(package, patterns)
+        yield (
+            package.file,
+            notebooks.as_counted(package.notebook()),
+            packages.named(package, patterns),
+        )
 
 
 def made_for(

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from embag_edu.course import marking, notebooks, own, release
+from embag_edu.course import marking, notebooks, own, packages, release
 from embag_edu.course.assignments import questions
 from embag_edu.course.exercise import Exercise, ExerciseFailed, check, find, hidden_failure
 from embag_edu.course.marking import Job
@@ -126,7 +126,9 @@ def _hidden_of_the_book(exercise: Exercise) -> Iterator[Row]:
 
 
 def _points(name: str, points: int) -> Row:
-    asked = {q.name for path in notebooks.solutions() for q in questions(notebooks.read(path))}
+    every = [notebooks.read(path) for path in notebooks.solutions()]
+    every += [package.notebook() for package in packages.packages()]
+    asked = {question.name for notebook in every for question in questions(notebook)}
     there = any(name in each.split("+") for each in asked)
     return name, there, f"counts {points} here" if there else "no notebook asks this question"
 
