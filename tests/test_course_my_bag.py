@@ -133,7 +133,7 @@ LOST = {  # what a file does -> how many of 20 clauses still hold, and what is s
 def test_what_a_hand_in_cannot_gain_and_need_not_lose(name, monkeypatch):
     given, held, said = LOST[name]
     monkeypatch.setattr(checking, "LIMIT", 1.0)
-    monkeypatch.setattr("embag_edu.chapters.my_bag.handed_in.LATER_LIMIT", 0.3)
+    monkeypatch.setattr(handed_in, "LATER", 0.3)
     mark = marked(given, "01")["01"]
     assert (mark.points, mark.out_of) == (share(held, 20), 12)
     assert said in mark.told + mark.remark
@@ -201,7 +201,7 @@ def test_from_release_to_export(tmp_path, capsys):
     assert "loops.py is missing" in found["Cy Fox"]["remark"]
     course("feedback", table, tmp_path / "pages")
     page = (tmp_path / "pages" / "bo.html").read_text(encoding="utf-8")
-    assert f"{points['bo']} of 12 points" in page and "my_bag: sum, mean and max" in page
+    assert f"{points['bo']} of 12 points" in page and "01.my_bag: sum, mean and max" in page
     assert "Hold: forward.sum," in page and "0 / 0 = NaN in mode mean" in page
     course("export", table, "--to", "students", "--out", tmp_path / "students.csv")
     assert {row["student"]: row["points"] for row in rows(tmp_path / "students.csv")} == points

@@ -23,7 +23,7 @@ from embag_edu.check.candidate import Candidate, Outcome, Trouble, run
 from embag_edu.check.cases import Arguments
 from embag_edu.check.checker import Trial
 from embag_edu.check.report import AS_TORCH, FAILS, HOLDS, NOT_ASKED, NOT_SUPPORTED, ClauseResult
-from embag_edu.check.worker import LATER_LIMIT, NotLoadable, Runner, Unsendable, make_pair
+from embag_edu.check.worker import NotLoadable, Runner, Unsendable, make_pair
 from embag_edu.course import minutes
 from embag_edu.course.exercise import Exercise, ExerciseFailed
 from embag_edu.course.notebooks import Cell, Notebook
@@ -34,6 +34,7 @@ from embag_edu.spec import SparseGradient
 
 EXPLAINED = 3  # failures that are told in full
 LONGEST = 2_000  # signs of one text from a box
+LATER = 5.0  # seconds for a call once one has hung
 HALF = 0.5  # of the points, where the clauses hold and what else a stage asks for does not
 SET_UP = "from embag_edu.chapters.my_bag.handed_in import answering, complaint\n"
 
@@ -47,7 +48,7 @@ def exercise(stage: Stage) -> Exercise:
         outside=lambda texts, start, until: outside(stage, texts, start, until),
     )
     return Exercise(
-        name, f"my_bag: {stage.title}", reference=None, hints=stage.hints, judge=task,
+        name, stage.title, reference=None, hints=stage.hints, judge=task,
         points=round(stage.minutes / minutes.POINT),
         unproved="calls other than those of its clauses.",
     )  # fmt: skip
@@ -198,7 +199,7 @@ class Boxed(Runner):
         self.stage, self.texts, self.start, self.until = stage, dict(texts), start, until
         self.arrays, self.has_backward = stage.arrays, len(stage.functions) == 2
         self.names = tuple(f"{files.FOLDER}.{stage.module}:{name}" for name in stage.functions)
-        self.limit = checking.limit_of(stage)
+        self.limit = 2 * checking.limit_of(stage)  # the machine that marks may be busy
         self._set_up()
 
     def left(self) -> float:
@@ -234,7 +235,7 @@ class Boxed(Runner):
         return outcome
 
     def _after_loss(self, trouble: Trouble) -> None:
-        self.limit = min(self.limit, LATER_LIMIT) if trouble.kinds == ("hung",) else self.limit
+        self.limit = min(self.limit, LATER) if trouble.kinds == ("hung",) else self.limit
         if self.kernel.gone:
             self.close()
             with contextlib.suppress(NotLoadable):  # then each further call says that it died
