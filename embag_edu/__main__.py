@@ -87,7 +87,7 @@ def _of_the_command_line() -> int:
         status = main(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:  # `... | head`
-        sys.stdout = open(os.devnull, "w")
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
         status = 1
     return status
 

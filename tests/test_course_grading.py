@@ -431,7 +431,7 @@ def test_the_command_writes_rows_as_they_come_and_says_what_was_not_marked(
 )
 def test_wrong_calls_of_the_command(words, said, book, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    Path("roster.csv").write_text("folder,student\n")
+    Path("roster.csv").write_text("folder,student\n", encoding="utf-8")
     words = words if "--book" in words else [*words, "--book", str(book)]
     assert grading.main(words) == 2
     assert said in capsys.readouterr().err

@@ -355,12 +355,12 @@ def test_marks_by_hand_go_out_and_come_in(table, tmp_path):
     head, row = rows(out)
     assert (row[0], row[2], row[3], row[4]) == ("Jane Doe", "why", "3", "Because =1")
     for points, total in {"2": "4", "1,5": "3.5", "": ""}.items():
-        with open(out, "w", newline="") as file:
+        with open(out, "w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([head, [*row[:5], points, "Good."]])
         found = export(table, "canvas", "--by-hand", out)[1]
         assert [each[-1] for each in found if each[0] == "Jane Doe"] == [total]
     for points, why in {"4": "must be 0 to 3", "-1": "must be 0 to 3", "x": "float"}.items():
-        with open(out, "w", newline="") as file:
+        with open(out, "w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([head, [*row[:5], points, ""]])
         with pytest.raises(ValueError, match=why):
             by_hand.gathered([table], out)
@@ -500,7 +500,7 @@ def test_pages_of_feedback(tmp_path):
         Mark("a/b", "a.ipynb", marks.NOTHING, 0, 0, "not marked: <script>"),
         Mark("a|b", "", marks.NOTHING, 0, 0, "nothing was handed in"),
     ])  # fmt: skip
-    with open(tmp_path / "hand.csv", "w", newline="") as file:
+    with open(tmp_path / "hand.csv", "w", encoding="utf-8", newline="") as file:
         words = ["<b>Zoë</b>", "z.ipynb", "why", 3, "Be<i>cause", 2, "Good & short."]
         csv.writer(file).writerows([by_hand.COLUMNS, words])
     wanted = ["feedback", tmp_path / "marks.csv", tmp_path / "out", "--by-hand"]

@@ -742,7 +742,7 @@ def test_stacks_of_many_threads_are_used_again():
         'extern "C" __global__ void k(int* x) { x[threadIdx.x] = threadIdx.x; }', "k"
     )
     x = np.zeros(1024, np.int32)
-    mappings = lambda: len(open("/proc/self/maps").readlines())  # noqa: E731, SIM115
+    mappings = lambda: len(open("/proc/self/maps", encoding="utf-8").readlines())  # noqa: E731, SIM115
     with settings(mode="fast", cores=2):
         kernel((2,), (1024,), (x,))
         before = mappings()

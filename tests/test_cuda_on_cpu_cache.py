@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from compiler import needs_compiler
 
-from embag_edu.cuda_on_cpu import RawKernel, cache
+from embag_edu.cuda_on_cpu import RawKernel, cache, toolchain
 from embag_edu.cuda_on_cpu.toolchain import included
 
 
@@ -95,7 +95,10 @@ def test_a_user_whom_the_system_does_not_know_has_no_home_at_all(no_home, monkey
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(cache.Path, "home", unknown)
-    assert cache.folder().parent == no_home
+    ours = cache.folder()
+    assert ours.parent == no_home
+    zigs = toolchain._environment(["python", "-m", "ziglang", "c++"])["ZIG_GLOBAL_CACHE_DIR"]
+    assert zigs == str(ours / "zig")
 
 
 @needs_users

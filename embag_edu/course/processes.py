@@ -61,7 +61,7 @@ def descendants(pid: int) -> list[int]:
 def resident(pid: int) -> int:
     """The bytes of memory that a process uses."""
     try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
     except (OSError, ValueError, IndexError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")

@@ -30,20 +30,21 @@ def folder() -> Path:
     """Where compiled kernels are kept: EMBAG_CACHE, else this user's folder for caches."""
     if os.environ.get("EMBAG_CACHE"):
         return Path(os.environ["EMBAG_CACHE"])
-    try:
-        usual = _of_this_user() / "embag_edu" / "cuda_on_cpu"
-        usual.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=usual):
-            return usual
-    except (OSError, RuntimeError):  # no home, or one that cannot be written
-        return _temporary(tempfile.gettempdir())
+    return of_this_user() or _temporary(tempfile.gettempdir())
 
 
-def _of_this_user() -> Path:
-    """The user's folder for caches. RuntimeError for a user without a home, as in containers."""
+def of_this_user() -> Path | None:
+    """Ours in this user's folder for caches; None where that cannot be written."""
     named = {"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME")
     usual = {"win32": "AppData/Local", "darwin": "Library/Caches"}.get(sys.platform, ".cache")
-    return Path(os.environ.get(named) or Path.home() / usual)
+    try:
+        caches = Path(os.environ.get(named) or Path.home() / usual)
+        ours = caches / "embag_edu" / "cuda_on_cpu"
+        ours.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=ours):
+            return ours
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home, as in containers
+        return None
 
 
 @functools.cache
@@ -74,7 +75,7 @@ def cached(key: str, make: Callable[[Path], object]) -> Path:
         made = Path(place) / "entry"
         made.mkdir()
         make(made)
-        (made / "digest").write_text(_digest(made))
+        (made / "digest").write_text(_digest(made), encoding="ascii")
         _put(made, entry)
     _made += 1
     if _made % _EVERY == 1:
@@ -91,7 +92,7 @@ def _digest(entry: Path) -> str:
 
 def _whole(entry: Path) -> bool:
     try:
-        return (entry / "digest").read_text() == _digest(entry)
+        return (entry / "digest").read_text(encoding="ascii") == _digest(entry)
     except (OSError, ValueError):
         return False
 

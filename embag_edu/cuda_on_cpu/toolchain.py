@@ -145,7 +145,7 @@ def version(compiler: tuple[str, ...]) -> str:
 
 def _said(compiler: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
     command = [*compiler, "--version"]
-    return subprocess.run(command, capture_output=True, text=True, errors="replace")
+    return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
 
 
 def check_options(options: Sequence[str]) -> list[str]:
@@ -439,7 +439,9 @@ def _compile(folder: Path, job: Job) -> str:
     if not job.checked:
         return _run(job.command(*words, "-c", "-o", made), job.code)
     own = ONLY_GCC if is_gcc(job.compiler) else ONLY_CLANG
-    command = job.command(*words, *WATCHED, *own, "-S", "-o", folder / "kernel.s")
+    # clang's driver has no such sanitizer for Windows, its compiler has: we bring the runtime.
+    past = ["-Xclang"] if sys.platform == "win32" and own is ONLY_CLANG else []
+    command = job.command(*words, *past, *WATCHED, *own, "-S", "-o", folder / "kernel.s")
     try:
         words_of_compiler = _run(command, job.code)
     except CompileError:
@@ -510,7 +512,9 @@ def _link(folder: Path, objects: list[Path], job: Job) -> Path:
     library = folder / f"kernel{SUFFIX}"
     command = job.command("-shared", *objects, "-o", library)
     if "ziglang" in job.compiler:  # with the C++ library zig would first compile it: over a minute
-        command = [*job.compiler[:-1], "cc", "-nostdlib", *command[len(job.compiler) :]]
+        # What is missing of C is found when the library is loaded, except on Windows.
+        alone = [] if sys.platform == "win32" else ["-nostdlib"]
+        command = [*job.compiler[:-1], "cc", *alone, *command[len(job.compiler) :]]
     if sys.platform == "linux" and "ziglang" not in job.compiler:
         command.append("-Wl,-z,defs")
     try:
@@ -532,7 +536,9 @@ def _link(folder: Path, objects: list[Path], job: Job) -> Path:
 
 def _run(command: list[str], code: str) -> str:
     """What the compiler says; CompileError where it finds errors, or what CUDA has as an error."""
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", env=_environment(command)
+    )
     kind = "(?:fatal )?error" if done.returncode else "warning"
     said = re.findall(rf"kernel\.cu:(\d+):(\d+): {kind}: (.*)", done.stderr)
     errors = [(int(line), int(column), host.explained(text)) for line, column, text in said]
@@ -542,3 +548,10 @@ def _run(command: list[str], code: str) -> str:
         own = [e for e in errors if not _OURS.search(e[2])]  # ours follow from the reader's
         raise CompileError(own or errors, done.stderr, code)
     return done.stderr
+
+
+def _environment(command: Sequence[str]) -> dict[str, str]:
+    """zig keeps files in the user's home, or fails: where none can be written, they go to ours."""
+    if "ziglang" not in command or cache.of_this_user():
+        return dict(os.environ)
+    return {"ZIG_GLOBAL_CACHE_DIR": str(cache.folder() / "zig"), **os.environ}

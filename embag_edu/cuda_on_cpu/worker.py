@@ -87,7 +87,7 @@ def prepare(launch, grid, block, first, last, shared, order, args, control):
 def image_of(path):
     """The addresses of a loaded library that cannot be written: code, constant tables, texts."""
     try:
-        with open("/proc/self/maps") as file:
+        with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
             lines = [line.split() for line in file if line.rstrip().endswith(path)]
     except OSError:  # not Linux: constant tables in memory are then reported as wild pointers
         lines = []

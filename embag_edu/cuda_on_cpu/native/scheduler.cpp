@@ -455,7 +455,8 @@ static void start_block(const Launch& l, unsigned long long b) {
 }
 static void start_launch(const Launch& l) {
   static char* shared;
-  if (!shared) shared = (char*)aligned_alloc(256, 3 * SHARED_BYTES / 256 * 256);
+  // Windows has no aligned_alloc
+  if (!shared) shared = (char*)(((uintptr_t)malloc(3 * SHARED_BYTES + 255) + 255) / 256 * 256);
   core.n_threads = l.block[0] * l.block[1] * l.block[2];
   core.order = l.order, core.random = 0x9e3779b97f4a7c15ull * (l.order + 1);
   core.failed = false, core.n_faults = core.more_faults = core.n_notes = 0, core.steps = 0;
