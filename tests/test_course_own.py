@@ -227,7 +227,9 @@ def test_every_kind_of_value_goes_to_students_and_judges_stay(tmp_path, monkeypa
     with pytest.raises(ExerciseFailed, match="On five: x: 4 of 5 values differ"):
         check("93.scale", used.exercises[0].reference.replace("2;", "3;"))
     check("92.guess", [7])
-    assert "noted" in capsys.readouterr().out and "[1, 2]" not in Path("92.guess.json").read_text()
+    assert "noted" in capsys.readouterr().out and "[1, 2]" not in Path("92.guess.json").read_text(
+        encoding="utf-8"
+    )
 
 
 # -------------------------------------------------------------------------- what is refused
