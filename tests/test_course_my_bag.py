@@ -317,7 +317,8 @@ def test_a_wrong_version_earns_what_its_clauses_say(stage, row, tmp_path):
     mark = marked(given, stage)[stage]
     print(f"\n{stage} {row}: {mark.points} of {mark.out_of}. {mark.remark}")
     assert mark.points == pytest.approx(round(mark.out_of * expected, 2)) and expected < 1
-    assert bool(wrong) == ("half of the points" in mark.remark) and wrong[:200] in mark.told
+    assert bool(wrong) == ("half of the points" in mark.remark)
+    assert wrong.partition("\n")[0] in mark.told  # below it, random numbers may follow
 
 
 @pytest.mark.adversary
