@@ -31,3 +31,5 @@ def kind(cell, before):
 
 
 c.SlidesExporter.preprocessors = [Slides]  # noqa: F821 (nbconvert gives the name)
+c.SlidesExporter.reveal_width, c.SlidesExporter.reveal_height = "1120", "800"  # noqa: F821
+c.SlidesExporter.reveal_scroll = True  # noqa: F821
