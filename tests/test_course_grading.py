@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import importlib.util
 import json
+import os
 import re
 import subprocess
 from functools import partial
@@ -256,6 +257,25 @@ def test_the_verdict_from_outside_is_that_of_check(exercise, kernels, capsys):
         if exercise.name == "13.auc":  # tells bytes, which are not always the same
             there, here = bool(there), bool(here)
         assert there == here, name
+
+
+# -------------------------------------------------------------------------- a machine at fault
+
+
+def test_where_no_box_starts_nobody_has_no_points(book, tmp_path, monkeypatch):
+    """It is not marked: that is no answer's fault."""
+    broken = {**os.environ, "PYTHONHOME": str(tmp_path)}
+    monkeypatch.setattr(box, "_environment", lambda *_: broken)
+    monkeypatch.setattr(box, "available", lambda: box.PLAIN)
+    path = write(tmp_path / "alice.ipynb", SOLVED)
+    (mark,) = grading.grade([path], book)
+    assert mark.missing and mark.remark.startswith("not marked: its process did not start.")
+
+
+def test_a_box_sees_packages_that_lie_elsewhere(tmp_path, monkeypatch):
+    place = tmp_path / "site-packages"
+    monkeypatch.syspath_prepend(place)
+    assert str(place) in box._apart(tmp_path, [])
 
 
 # -------------------------------------------------------------------------- damaged files

@@ -158,8 +158,8 @@ def _apart(folder: Path, command: list[str]) -> list[str]:
     root = folder / "root"
     root.mkdir()
     seen = ["/usr", sys.prefix, sys.base_prefix, str(PACKAGE), *ETC]
-    seen += [place for place in site.getsitepackages() if not place.startswith(sys.prefix)]
-    seen += [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
+    # packages may lie elsewhere: the user's own, or an environment that a .pth file names
+    seen += [each for each in sys.path if Path(each).name in ("site-packages", "dist-packages")]
     compiler = shutil.which(os.environ.get("EMBAG_CXX", ""))
     seen += [str(Path(compiler).parent)] if compiler else []
     seen += [
@@ -175,6 +175,7 @@ def _environment(place: Path, apart: bool) -> dict[str, str]:
     tmp, home = "/tmp" if apart else str(place / "tmp"), str(place / "home")
     return kept | dict.fromkeys(THREADS, "1") | {
         "HOME": home, "USERPROFILE": home, "TMPDIR": tmp, "TEMP": tmp, "TMP": tmp,
+        "PYTHONUSERBASE": site.getuserbase(),
         "PYTHONPATH": str(PACKAGE.parent), "PYTHONDONTWRITEBYTECODE": "1",
         "EMBAG_CACHE": str(place / "cache"), "EMBAG_DEVICE": "cpu",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",

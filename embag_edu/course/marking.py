@@ -48,7 +48,7 @@ from embag_edu.course.notebooks import (
     marks,
     source,
 )
-from embag_edu.course.outside import Gone, Kernel, Remote
+from embag_edu.course.outside import Gone, Kernel, NotStarted, Remote
 from embag_edu.course.packages import PackageTask
 from embag_edu.course.processes import adopt, end_family, end_with_parent
 
@@ -102,7 +102,7 @@ def questions(cell: Cell) -> list[Question]:
 
 
 def mark(job: Job) -> list[Mark]:
-    """The marks for all questions of one notebook."""
+    """The marks for all questions of one notebook. RuntimeError where no box can be had."""
     run = _Run(job)
     run.go()
     _try_hidden(run)
@@ -141,6 +141,8 @@ class _Run:
         """Run all of it, or as far as it comes."""
         try:
             self.all_cells()
+        except NotStarted as error:
+            raise RuntimeError(str(error)) from None
         except Gone as gone:
             self.ended = str(gone)
         finally:
@@ -227,6 +229,8 @@ class _Run:
             judge = partial(task, kernel=partial(RemoteKernel, kernel.launch))
             with self._time(kernel):
                 _check(dataclasses.replace(exercise, judge=judge), code)
+        except NotStarted:
+            raise
         except Gone as gone:
             return Verdict(f"no answer: {gone}")
         return PASSED

@@ -24,6 +24,10 @@ class Gone(BaseException):
     no check may take it for an error of the answer's."""
 
 
+class NotStarted(Gone):
+    """The box never began: the fault of this machine, and of no answer."""
+
+
 class Kernel:
     """Runs cells in a box, gets values out of it, calls its functions."""
 
@@ -31,9 +35,15 @@ class Kernel:
         self.box, self.gone = box, ""
         self.limit, self.until = 60.0, time.monotonic() + 60
         self._held: list[Any] = []  # the grader's functions of the call that runs
-        answer = self._read()
-        if answer != {"ready": True}:
-            self._end(f"its process did not start. {box.said()}".strip())
+        try:
+            started = self._read() == {"ready": True}
+        except Gone:
+            started = False
+        if not started:
+            box.end()
+            why = f"its process did not start. {box.said()}".strip()
+            box.close()
+            raise NotStarted(why)
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
