@@ -367,7 +367,13 @@ def test_every_package_is_pinned():
     pins = re.findall(r"^([\w-]+)==[\d.]+(?:b\d+)?(?: ;.*)?$", text, re.M)
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     assert len(pins) == len(lines), "a line of constraints.txt is no plain pin"
-    wanted = PROJECT["project"]["dependencies"] + extras("test") + extras("gpu") + extras("gpu12")
+    wanted = (
+        PROJECT["project"]["dependencies"]
+        + extras("test")
+        + extras("gpu")
+        + extras("gpu12")
+        + extras("nbgrader")
+    )
     names = {re.match(r"[\w-]+", package).group().replace("_", "-") for package in wanted}
     assert names <= set(pins)
     assert "torch==2.13.0" in lines
