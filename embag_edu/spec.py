@@ -213,7 +213,7 @@ def check_backward(call: Call, grad_output: np.ndarray) -> np.ndarray:
         _fail(
             RuntimeError,
             f"grad_output has dtype {grad_output.dtype}, the output has {call.weight.dtype}",
-            f"grad_output.astype({call.weight.dtype})",
+            f"grad_output.astype(output.dtype), which is {call.weight.dtype}",
         )
     if call.sparse and call.scale_grad_by_freq:
         _fail(
@@ -469,9 +469,9 @@ def _positions(input: np.ndarray, offsets: np.ndarray | None) -> tuple[np.ndarra
     """Flat indices, and the offsets as int64: for a 2-D input with the end already included."""
     dtype = input.dtype
     if offsets is not None:
-        for given in (input.dtype, offsets.dtype):
+        for name, given in (("input", input.dtype), ("offsets", offsets.dtype)):
             if given.name not in PROMOTED:
-                _check_index_dtype(given, "embedding_bag", argument=1)
+                _check_index_dtype(given, "embedding_bag", argument=1, name=name)
         # torch promotes the two to one type and looks at that: int16 with int64 offsets is int64.
         dtype = np.promote_types(input.dtype, offsets.dtype)
     _check_index_dtype(dtype, "embedding_bag", argument=1)
@@ -482,15 +482,15 @@ def _positions(input: np.ndarray, offsets: np.ndarray | None) -> tuple[np.ndarra
     return indices, offsets.astype(np.int64, copy=False)
 
 
-def _check_index_dtype(dtype: np.dtype, caller: str, argument: int) -> None:
+def _check_index_dtype(dtype: np.dtype, caller: str, argument: int, name: str = "input") -> None:
     if dtype.name not in INDEX_DTYPES:
         _fail(
             RuntimeError,
             f"Expected tensor for argument #{argument} 'indices' to have one of the following "
             f"scalar types: Long, Int; but got {dtype.name} instead "
             f"(while checking arguments for {caller})",
-            "input and offsets hold row numbers and positions: int64 or int32, "
-            "such as input.astype(np.int64)",
+            f"{name}.astype(np.int64); input and offsets hold row numbers and positions, int64 or "
+            "int32",
         )
 
 
@@ -530,7 +530,7 @@ def _check_weights_dtype(psw: np.ndarray | None, weight: np.ndarray) -> None:
             "Expected tensor for argument #1 'weight' to have the same type as tensor for argument "
             f"#1 'per_sample_weights'; but type {weight.dtype.name} does not equal "
             f"{psw.dtype.name} (while checking arguments for embedding_bag)",
-            f"per_sample_weights.astype({weight.dtype.name!r})",
+            f"per_sample_weights.astype(weight.dtype), which is {weight.dtype.name}",
         )
 
 

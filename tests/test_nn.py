@@ -19,6 +19,7 @@ from embag_edu import nn, spec
 from embag_edu.api import implementation_of
 from embag_edu.arrays import to_array, to_tensor
 from embag_edu.check import check
+from embag_edu.check.refusals import REFUSALS
 from embag_edu.nn import functional as F
 from embag_edu.nn import implementations, on_cpu, on_cuda
 from embag_edu.nn.bags import Bags
@@ -233,6 +234,40 @@ def test_jagged_input_with_other_weights():
         for bag in (F.embedding_bag, TF.embedding_bag):
             with pytest.raises(ValueError, match="per_sample_weights"):
                 bag(input, draw(V, D), mode="sum", per_sample_weights=psw)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "case"), [(r, case) for r in REFUSALS for case in r.calls if r.name != "not_arrays"]
+)
+def test_errors_speak_of_tensors(refusal, case):
+    arguments = refusal.arguments(case)
+    given = {k: to_tensor(v) if isinstance(v, np.ndarray) else v for k, v in arguments.items()}
+    with pytest.raises(refusal.error) as refused:
+        F.embedding_bag(**given)
+    assert not [word for word in ("np.", "astype", "numpy", "array") if word in str(refused.value)]
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "fix"),
+    [
+        ("input", torch.float32, "input.to(torch.int64)"),
+        ("offsets", torch.float16, "offsets.to(torch.int64)"),
+        ("weight", torch.int64, "weight.to(torch.float32)"),
+        (
+            "per_sample_weights",
+            torch.float64,
+            "per_sample_weights.to(weight.dtype), which is float",
+        ),
+    ],
+)
+def test_the_fix_names_the_argument_and_a_dtype(name, dtype, fix):
+    given = {
+        "input": INPUT, "offsets": OFFSETS, "weight": draw(V, D), "mode": "sum",
+        "per_sample_weights": draw(len(INPUT)),
+    }  # fmt: skip
+    with pytest.raises(RuntimeError) as refused:
+        F.embedding_bag(**given | {name: given[name].to(dtype)})
+    assert f"To mend it: {fix}" in str(refused.value)
 
 
 def test_what_is_no_tensor_is_named():

@@ -5,20 +5,24 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from torch import Tensor
 
 from embag_edu import spec
 from embag_edu.arrays import to_array
+from embag_edu.nn import words
 from embag_edu.nn.bags import Bags
 from embag_edu.spec import Call
 
 
-def session(tensor: Tensor) -> AbstractContextManager:
+@contextmanager
+def session(tensor: Tensor) -> Iterator[None]:
     """What computing goes on in: like torch, it says nothing about NaN and infinity."""
-    return np.errstate(all="ignore")
+    with np.errstate(all="ignore"), words.of_torch():
+        yield
 
 
 def call_of(weight: Tensor, psw: Tensor | None, bags: Bags, *renorm: float) -> Call:

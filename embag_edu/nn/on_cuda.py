@@ -20,6 +20,7 @@ from torch import Tensor
 from embag_edu import spec
 from embag_edu.arrays import numpy_dtype, to_array
 from embag_edu.cuda_on_cpu import device
+from embag_edu.nn import words
 from embag_edu.nn.bags import Bags
 from embag_edu.spec import Call
 
@@ -37,7 +38,8 @@ def session(tensor: Tensor) -> Iterator[None]:
     number = tensor.device.index
     stream = torch.cuda.current_stream(number).cuda_stream
     with torch.cuda.device(number), cupy.cuda.Device(number), cupy.cuda.ExternalStream(stream):
-        yield
+        with words.of_torch():
+            yield
 
 
 def call_of(weight: Tensor, psw: Tensor | None, bags: Bags, *renorm: float) -> Call:
