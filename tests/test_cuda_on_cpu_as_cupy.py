@@ -92,6 +92,7 @@ def test_arrays_of_cupy_and_of_numpy_do_not_mix():
     ):  # fmt: skip
         with pytest.raises(TypeError, match="do not mix|Implicit conversion"):
             wrong()
+    assert x.reshape(np.array([3, 1])).shape == (3, 1)  # a shape may be NumPy's
     assert not isinstance(x, np.ndarray) and cp.get_array_module(x) is cp
     assert cp.get_array_module(y) is np
     assert (cp.asarray(y) + x * np.float64(2)).get().tolist() == [0, 3, 6]

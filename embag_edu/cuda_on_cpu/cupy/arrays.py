@@ -115,16 +115,20 @@ def unwrapped(x: Any) -> Any:
     return type(x)(map(unwrapped, x)) if type(x) in (tuple, list) else x
 
 
-def refuse_numpy(args: Any) -> None:
-    """TypeError for an array of NumPy among the arguments, as CuPy raises it."""
+def refuse_numpy(args: Any, indices: bool = False) -> None:
+    """TypeError for an array of NumPy among the arguments, as CuPy raises it.
+
+    indices: one row of integers may be NumPy's: a shape, axes, where to split.
+    """
     for x in args:
-        if isinstance(x, np.ndarray) and x.ndim:
+        row = indices and isinstance(x, np.ndarray) and x.ndim == 1 and x.dtype.kind in "iu"
+        if isinstance(x, np.ndarray) and x.ndim and not row:
             raise TypeError(
                 f"Unsupported type {np.ndarray}: NumPy's arrays and CuPy's do not mix. Make both "
                 "one kind, by cupy.asarray(x) or x.get()"
             )
         if isinstance(x, (list, tuple)):
-            refuse_numpy(x)
+            refuse_numpy(x, indices)
 
 
 class Lifted:
@@ -140,7 +144,8 @@ class Lifted:
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         if not self._any_array:
-            refuse_numpy((*args, *options.values()))
+            ufunc = getattr(self.__wrapped__, "__self__", self.__wrapped__)  # itself, or add.at's
+            refuse_numpy((*args, *options.values()), indices=not isinstance(ufunc, np.ufunc))
         dtype = options.pop("dtype", None) if self._typed else None
         found = self.__wrapped__(*unwrapped(args), **{k: unwrapped(v) for k, v in options.items()})
         out = options.get("out")
