@@ -172,6 +172,9 @@ WRONG = {
              "    kept = [p for p in range(len(indices)) if indices[p] != padding_idx % V]\n"
              "    return kept, np.searchsorted(kept, starts), np.searchsorted(kept, ends)",
              "extra", "a loop over positions or bags"),
+        Edit(ARRAYS, "    output[filled] = np.add.reduceat(table[indices], starts[filled], axis=0)",
+             "    output = loops.sum_of_bags(table, indices, starts, ends)",
+             "extra", "a loop over positions or bags"),
     ],
     "05": [
         Edit(ARRAYS, "found = found / np.repeat(sizes, sizes)", "pass",

@@ -24,16 +24,23 @@ class Work:
 
 
 def work_of(function: Callable[..., Any], *args: Any, **options: Any) -> Work:
-    """Call the function and say what it did. Lines and calls count in the reader's code alone."""
+    """Call the function and say what it did. Lines and calls count in the reader's code alone.
+
+    That is the function's module, and where it is in a package, the package's other modules.
+    """
     work, home = Work(), getattr(function, "__globals__", None)
+    package = (home or {}).get("__package__")
+
+    def is_readers(names: dict[str, Any]) -> bool:
+        return names is home or bool(package and names.get("__package__") == package)
 
     def on_call(frame: FrameType, event: str, tool: Any) -> None:
-        if event == "c_call" and frame.f_globals is home:
+        if event == "c_call" and is_readers(frame.f_globals):
             owner = getattr(getattr(tool, "__self__", None), "__name__", "")
             work.called.add(f"{owner}.{tool.__name__}".lstrip("."))
 
     def on_line(frame: FrameType, event: str, _: Any) -> Any:
-        if frame.f_globals is not home:
+        if not is_readers(frame.f_globals):
             return None
         work.lines += event == "line"
         return on_line
