@@ -359,6 +359,9 @@ class Listener:
 @pytest.mark.skipif(box.available() != box.NAMESPACES, reason="no namespaces on this machine")
 def test_no_submission_touches_another_or_the_machine(place, monkeypatch):
     monkeypatch.setenv("EMBAG_SECRET", SECRET)
+    monkeypatch.setenv("EMBAG_CACHE", str(place / "cache"))  # others write in theirs
+    (place / "cache" / "entry").mkdir(parents=True)
+    (place / "cache" / "entry" / "digest").write_text("of a kernel")
     for name, notebook in HONEST.items():
         write(place / "in" / f"{name}.ipynb", notebook)
     alone = marked(place, "in", "10")
