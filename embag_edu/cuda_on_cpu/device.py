@@ -257,7 +257,7 @@ def usable_cupy() -> tuple[Any, str]:
         return None, "CuPy is not installed"
     except Exception as error:  # a broken installation must not stop the reader
         return None, f"CuPy does not load: {error}"
-    if cupy.__name__ != "cupy":
+    if getattr(cupy, "__name__", "cupy") != "cupy":
         return None, f"the CuPy here is a stand-in, {cupy.__name__}"
     try:
         cupy.zeros(1).sum().item()
