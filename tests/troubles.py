@@ -2,12 +2,29 @@
 seconds to import: each one that dies or hangs is started again, call by call.
 """
 
+import ctypes
 import os
+import sys
 import time
 
 import numpy as np
 
 import embag_edu
+import embag_edu.check
+
+
+def right(input, weight, offsets=None, **options):
+    return embag_edu.embedding_bag(input, weight, offsets, **options)
+
+
+def wrong(input, weight, offsets=None, **options):
+    return np.zeros((len(input), weight.shape[1]), weight.dtype)
+
+
+def lacks_max(input, weight, offsets=None, **options):
+    if options.get("mode") == "max":
+        raise embag_edu.check.NotSupported("max")
+    return embag_edu.embedding_bag(input, weight, offsets, **options)
 
 
 def raises_on_empty_bags(input, weight, offsets=None, **options):
@@ -25,6 +42,20 @@ def hangs_on_empty_bags(input, weight, offsets=None, **options):
 def dies_on_empty_bags(input, weight, offsets=None, **options):
     if offsets is not None and (np.diff(np.append(offsets, len(input))) == 0).any():
         os._exit(11)
+    return embag_edu.embedding_bag(input, weight, offsets, **options)
+
+
+def compiles_for_each_shape(input, weight, offsets=None, *, _seen=set(), **options):  # noqa: B006
+    if (input.shape, weight.shape) not in _seen:
+        _seen.add((input.shape, weight.shape))
+        time.sleep(1.1)
+    return embag_edu.embedding_bag(input, weight, offsets, **options)
+
+
+def crashes_in_c(input, weight, offsets=None, **options):
+    if np.isnan(weight).any():
+        print("out of luck", file=sys.stderr)
+        ctypes.string_at(0)
     return embag_edu.embedding_bag(input, weight, offsets, **options)
 
 

@@ -7,6 +7,7 @@ and then the forward's arguments, and returns (grad_weight, grad_per_sample_weig
 
 from __future__ import annotations
 
+import importlib
 import sys
 import traceback
 import warnings
@@ -38,7 +39,17 @@ class Candidate:
 
     forward: Callable[..., Any]
     backward: Callable[..., Any] | None
-    arrays: str  # "numpy" or "torch"
+    arrays: str  # "numpy", "torch", "torch:cuda", or a module that makes arrays of NumPy's
+
+    @property
+    def shares(self) -> bool:
+        """Whether its arrays lie in the memory of the arguments."""
+        return self.arrays in ("numpy", "torch")
+
+
+def is_torch(arrays: str) -> bool:
+    """Whether `arrays` are tensors, on whatever device."""
+    return arrays.partition(":")[0] == "torch"
 
 
 @dataclass
@@ -49,6 +60,7 @@ class Trouble:
     kinds: tuple[str, ...]  # the exception's class and its bases; ("hung",), ("died",)
     text: str
     line: str = ""  # where it came up: "loops.py, line 12: total += row"
+    last_words: str = ""  # of a process that was lost: the end of its standard error
 
     @property
     def is_fatal(self) -> bool:
@@ -62,7 +74,8 @@ class Trouble:
 
     def __str__(self) -> str:
         if self.is_fatal:
-            return f"the {self.stage} {self.text}"
+            words = "".join(f"\n  it wrote: {line}" for line in self.last_words.splitlines())
+            return f"the {self.stage} {self.text}{words}"
         return f"the {self.stage} raised {self.kinds[0]}: {self.text}"
 
 
@@ -113,24 +126,49 @@ def run(candidate: Candidate, arguments: Arguments, backward: bool = True) -> Ou
     outcome.left = [name for name, value in settings.items() if _settings()[name] != value]
     _set(callers)
     attempt.finish()
-    outcome.weight_after = np.array(given["weight"])
-    outcome.changed = [n for n in before if n != "weight" and not _same(before[n], given[n])]
+    after = (
+        given if candidate.shares else {n: to_host(candidate.arrays, prepared[n]) for n in before}
+    )
+    outcome.weight_after = np.array(after["weight"])
+    outcome.changed = [n for n in before if n != "weight" and not _same(before[n], after[n])]
     return outcome
 
 
 def _prepared(candidate: Candidate, given: Arguments) -> Arguments:
-    """The arguments as the candidate takes them; tensors share the arrays' memory."""
+    """The arguments as the candidate takes them; tensors of the CPU share the arrays' memory."""
     if candidate.arrays == "numpy":
         return given
+    place, _, device = candidate.arrays.partition(":")
+
+    def make(array: np.ndarray) -> Any:
+        if place != "torch":
+            return importlib.import_module(place).asarray(array)
+        return to_tensor(array).to(device) if device else to_tensor(array)
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an expanded array can't be written to: torch warns
-        return {n: to_tensor(v) if isinstance(v, np.ndarray) else v for n, v in given.items()}
+        return {n: make(v) if isinstance(v, np.ndarray) else v for n, v in given.items()}
+
+
+def to_host(arrays: str, result: Any) -> Any:
+    """A result as NumPy has it; what is no array of a kind that `arrays` names stays as it is."""
+    if is_torch(arrays):
+        return on_host(result)
+    if isinstance(result, tuple):
+        return tuple(to_host(arrays, part) for part in result)
+    if isinstance(result, np.ndarray) or not hasattr(result, "__dlpack__"):
+        return result
+    return np.asarray(result.get() if hasattr(result, "get") else result)  # CuPy's, others
 
 
 def _earlier_call(
     candidate: Candidate, prepared: Arguments, before: Arguments, backward: bool
 ) -> None:
     """A call on the same arrays that hold other numbers, with other options; then put all back."""
+    if not candidate.shares:  # such arrays may not be written to
+        values = _prepared(candidate, {n: v for n, v in before.items()})
+        _Attempt(candidate, backward).make(prepared | values)
+        return
     names = {"weight", *before}
     kept = {n: _copy(v) for n, v in prepared.items() if n in names and _is_array(v)}
     for name in kept.keys() & before.keys():
@@ -189,7 +227,7 @@ class _Attempt:
         """Make the call; the results in the outcome are still the candidate's own arrays."""
         rest = {name: value for name, value in given.items() if name != "grad_output"}
         grad_output = given.get("grad_output") if self.backward else None
-        steps = self._torch if self.candidate.arrays == "torch" else self._numpy
+        steps = self._torch if is_torch(self.candidate.arrays) else self._numpy
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
@@ -204,8 +242,7 @@ class _Attempt:
         """Copy the results."""
         for name in ("output", "grad_weight", "grad_psw"):
             result = getattr(self.outcome, name)
-            result = on_host(result) if self.candidate.arrays == "torch" else result
-            setattr(self.outcome, name, _copied(result))
+            setattr(self.outcome, name, _copied(to_host(self.candidate.arrays, result)))
 
     def _between(self) -> None:
         if self.protocol == "between":

@@ -43,6 +43,9 @@ TABLE = [
 ]
 
 
+NEVER = 1_000_000  # a version of the table that won't come
+
+
 @dataclass(frozen=True)
 class Case:
     """A named call. `make` returns fresh arguments at each call of it."""
@@ -51,6 +54,8 @@ class Case:
     make: Callable[[], Arguments]
     shrinks: bool = False  # random calls are made smaller before they are shown
     large: bool = False  # asked by its own clause only, not by those that hold for every call
+    since: int = 1  # of the table: see `embag_edu.check.clauses.VERSION`
+    until: int = NEVER
 
 
 def floats(name: str) -> np.dtype:
@@ -128,12 +133,13 @@ SKEWS = ("uniform", "zipf", "one hot row")
 
 
 def random_calls(
-    seed: str, count: int, dtypes: Sequence[str] = ("float32", "float64"), **fixed: Any
+    seed: str, count: int, dtypes: Sequence[str] = ("float32",), **fixed: Any
 ) -> tuple[Case, ...]:
-    """`count` seeded random calls over the grid of options, those in `fixed` held.
+    """`count` seeded random calls, plain ones but for what is in `fixed`.
 
-    fixed: torch's arguments, or True for `per_sample_weights`, `padding_idx`, `max_norm` to have
-    them drawn; `layout`, `two_dimensional` and `ties` likewise.
+    fixed: a mode, which is drawn otherwise; True for an option of torch's to have it in every call,
+    and for `two_dimensional`, `index_dtype` (int32 too), `layout`, `ties`; or `everything=True` to
+    have it drawn by chance which of them a call has, those in `fixed` held.
     """
 
     def one(number: int) -> Case:
@@ -175,12 +181,14 @@ def random_arguments(seed: str, dtypes: Sequence[str], **fixed: Any) -> Argument
 
 def _wants(rng: np.random.Generator, fixed: Arguments, name: str, chance: float = 0.4) -> bool:
     drawn = rng.random() < chance  # drawn always, so that fixing one option moves no other
-    return bool(fixed[name]) if name in fixed else bool(drawn)
+    return bool(fixed.get(name, drawn and fixed.get("everything")))
 
 
 def _random_bags(rng: np.random.Generator, rows: int, fixed: Arguments) -> Arguments:
     bags = int(rng.integers(1, 8)) * (9 if rng.random() < 0.15 else 1)
     index_dtype = str(rng.choice(["int64", "int64", "int32"]))
+    if not fixed.get("index_dtype", fixed.get("everything")):
+        index_dtype = "int64"
     if _wants(rng, fixed, "two_dimensional", chance=0.25):
         shape: Any = (bags, int(rng.integers(1, 7)))
         return {"input": _random_indices(rng, rows, shape).astype(index_dtype)}

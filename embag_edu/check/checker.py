@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from embag_edu.api import IMPLEMENTATIONS, embedding_bag
 from embag_edu.check import ledger
 from embag_edu.check.candidate import Candidate, Outcome, run
 from embag_edu.check.cases import Arguments, Case
-from embag_edu.check.clauses import Clause, find
+from embag_edu.check.clauses import VERSION, Clause, find
 from embag_edu.check.compare import difference
 from embag_edu.check.faults import FAULTS, Fault
-from embag_edu.check.oracle import Expected, expect, judge, lack
+from embag_edu.check.known import apply, read
+from embag_edu.check.oracle import Expected, expect, judge, lack, other_class
+from embag_edu.check.promise import EVERYTHING, Promise, needs, promise
 from embag_edu.check.report import (
     AS_TORCH,
     FAILS,
     HOLDS,
     NOT_ASKED,
+    NOT_PROMISED,
     NOT_SUPPORTED,
+    REFUSES,
     CheckFailed,
     ClauseResult,
     Failure,
@@ -29,21 +36,29 @@ from embag_edu.check.report import (
     snippet,
 )
 from embag_edu.check.shrink import shrink
-from embag_edu.check.worker import Local, NotLoadable, Runner, Worker
+from embag_edu.check.worker import FIRST_LIMIT, LIMIT, Local, NotLoadable, Runner, Worker
 from embag_edu.spec import SparseGradient
 from embag_edu.text import Short
 
-FATAL = 10  # lost processes after which no further clause is asked: each costs a restart
+RAISED = "raised"  # of a case, where what holds for every call can't be told
+LOSSES = 10  # equal ones, after which no further clause is asked: each costs a restart
 MOST_NUMBERS = 20_000  # in a call whose likely cause is looked for: 150 mistakes are tried on it
 
 
 def check(
     implementation: Any,
-    only: str | None = None,
+    only: str | Iterable[str] | None = None,
     *,
+    supports: Promise | Mapping[str, Iterable[str]] | None = None,
+    expected_failures: str | Path | None = None,
+    same_errors: bool = False,
+    ulps: float = 0.0,
+    table: int = VERSION,
     arrays: str | None = None,
     isolate: bool = True,
-    limit: float = 10.0,
+    limit: float = LIMIT,
+    first_limit: float = FIRST_LIMIT,
+    losses: int = LOSSES,
     explain: bool = True,
     raises: bool = True,
     progress: Callable[[Iterable[Clause]], Iterable[Clause]] = iter,
@@ -54,10 +69,23 @@ def check(
         gives its gradients); or a pair (forward, backward), with backward(grad_output, *the
         forward's arguments) -> (grad_weight, grad_per_sample_weights); or the name of either,
         "module:function"; or one of `embag_edu.IMPLEMENTATIONS`.
-    only:     a clause or a group of clauses: "forward.sum", "backward".
-    arrays:   "numpy" or "torch"; found out by a first call if not given.
+    only:     a clause or a group of clauses, "forward.sum" or "backward"; or several.
+    supports: what is promised, by groups: {"modes": ["sum", "mean"], "options": []}. A group that
+        is left out is promised whole. See `embag_edu.check.promise.Promise` for all words. Calls
+        that need more are not made, and a clause without a call is "not promised".
+    expected_failures: a file, see `embag_edu.check.known`. Such a failure fails nothing; that such
+        a clause holds does.
+    same_errors: fail what is refused by an exception of another class than torch's.
+    ulps:     how many units in the last place of sum(|terms|) a sum may be off beyond the rounding
+        of its additions, for results in lower precision.
+    table:    the version of the table of clauses.
+    arrays:   "numpy" or "torch", found out by a first call if not given; "torch:cuda" for tensors
+        on that device; or a module with asarray, such as "jax.numpy" or "cupy", for its arrays.
     isolate:  run it in another process, so that a crash or an endless loop fails one clause only.
     limit:    seconds that one call may take there.
+    first_limit: seconds for loading it and for its first call; for every call, if it seems to
+        compile: one of its calls has taken a second.
+    losses:   after so many losses of the process in one and the same way no more is asked.
     explain:  look for the smallest failing call and the likely cause of each failure.
     raises:   raise CheckFailed if a clause fails; with False the report is only returned.
 
@@ -68,17 +96,29 @@ def check(
 
     embag_edu.course.check is another function: it checks an exercise, whose name comes first.
     """
-    if not (only is None or isinstance(only, str)):
+    if callable(only):
         raise WrongCall(_swapped(implementation, only))
-    wanted = find(only)
+    wanted = find(only, table)
     source, names = _source(implementation)
+    if supports is None and (names[0] in IMPLEMENTATIONS or source[0] is embedding_bag):
+        supports = EVERYTHING  # they are this package's own
+    rules = Rules(promise(supports), same_errors, ulps, losses)
+    known = read(expected_failures) if expected_failures else {}
     notes: list[str] = []
-    with _runner(source, arrays, isolate, limit, notes) as runner:
+    limits = (limit, first_limit)
+    with _runner(source, arrays, isolate, limits, notes) as runner:
         notes += [runner.doubt] if runner.doubt else []
-        trial = Trial(runner, names, explain)
+        trial = Trial(runner, names, explain, rules)
         report = Report(
-            " and ".join(names), [trial.result(clause) for clause in progress(wanted)], notes
+            " and ".join(names),
+            [trial.result(clause) for clause in progress(wanted)],
+            notes,
+            rules.promise,
+            runner.stderr,
+            ulps,
+            table,
         )
+    apply(known, report)
     return report.raise_if_failed() if raises else report
 
 
@@ -118,8 +158,6 @@ def replay(implementation: Any, part: str, arguments: Arguments) -> None:
 
 def _source(implementation: Any) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """What a Runner takes, and the names for the report."""
-    from embag_edu import IMPLEMENTATIONS
-
     if isinstance(implementation, str) and implementation in IMPLEMENTATIONS:
         import embag_edu
 
@@ -137,12 +175,16 @@ def _source(implementation: Any) -> tuple[tuple[Any, ...], tuple[str, ...]]:
 
 
 def _runner(
-    source: tuple[Any, ...], arrays: str | None, isolate: bool, limit: float, notes: list[str]
+    source: tuple[Any, ...],
+    arrays: str | None,
+    isolate: bool,
+    limits: tuple[float, float],
+    notes: list[str],
 ) -> Runner:
     if not isolate:
         return Local(source, arrays)
     try:
-        return Worker(source, arrays, limit)
+        return Worker(source, arrays, *limits)
     except NotLoadable as error:
         if all(isinstance(part, str) for part in source):
             raise
@@ -150,13 +192,30 @@ def _runner(
         return Local(source, arrays)
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What is asked, and how strictly: see `check`."""
+
+    promise: Promise = EVERYTHING
+    same_errors: bool = True
+    ulps: float = 0.0
+    losses: int = LOSSES
+
+
 class Trial:
     """One implementation before the table. Each call is made once, whichever clauses look at it."""
 
-    def __init__(self, runner: Runner, names: tuple[str, ...], explain: bool = True) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        names: tuple[str, ...],
+        explain: bool = True,
+        rules: Rules | None = None,
+    ) -> None:
         self.runner = runner
         self.names = names
         self.explain = explain
+        self.rules = rules or Rules()
         self._outcomes: dict[tuple[int, bool], Outcome] = {}
         self._held: list[Clause] = []  # those that were found to hold
 
@@ -165,8 +224,12 @@ class Trial:
         reason = self._not_asked(clause)
         if reason:
             return ClauseResult(clause, NOT_ASKED, note=reason)
+        lacking = [self.rules.promise.lacking(clause.needs | needs(c)) for c in clause.cases]
+        cases = [case for case, lacks in zip(clause.cases, lacking, strict=True) if not lacks]
+        if not cases:
+            return ClauseResult(clause, NOT_PROMISED, note=f"needs {', '.join(lacking[0])}")
         notes: dict[str, str] = {}  # what was found in one case or more, and the first words for it
-        for tried, case in enumerate(clause.cases):
+        for tried, case in enumerate(cases):
             try:
                 status, words = self._verdict(clause, case)
             except ImportError as error:
@@ -175,9 +238,10 @@ class Trial:
                 failure = self._failure(clause, case, words)
                 return ClauseResult(clause, FAILS, tried + 1, failure=failure)
             notes.setdefault(status, words)
-        worst = next((s for s in (NOT_SUPPORTED, AS_TORCH) if s in notes), HOLDS)
+        found = (NOT_SUPPORTED, REFUSES, AS_TORCH, HOLDS)
+        worst = next((s for s in found if s in notes), NOT_ASKED)
         self._held += [clause] if worst == HOLDS else []
-        return ClauseResult(clause, worst, len(clause.cases), notes.get(worst, ""))
+        return ClauseResult(clause, worst, len(cases), notes.get(worst, "every call raised"))
 
     def _verdict(self, clause: Clause, case: Case) -> tuple[str, str]:
         """The status of one case, and words for it: what departs, or why it is no failure."""
@@ -185,18 +249,25 @@ class Trial:
         if lack(None, outcome):  # what the call should give need not be known
             return NOT_SUPPORTED, lack(None, outcome)
         expected = _expected(case, clause.needs_gradients or case in _of_gradients())
+        expected = replace(expected, ulps=self.rules.ulps)
         message = judge(clause.part, expected, outcome)
         entry = ledger.covering(clause.name) if message else None
         if entry and _equals_torch(clause, case, expected, outcome):
             return AS_TORCH, f'ledger: "{entry.name}"'
         if lack(expected, outcome):
             return NOT_SUPPORTED, lack(expected, outcome)
+        if clause.for_every_call and message and message == str(outcome.trouble):
+            return RAISED, ""  # the clause that this call is for tells it
+        other = other_class(clause.part, expected, outcome) if message else ""
+        if other and not self.rules.same_errors:
+            return REFUSES, other
         return (FAILS, message) if message else (HOLDS, "")
 
     def _not_asked(self, clause: Clause) -> str:
-        if self.runner.fatal >= FATAL:
-            return f"the function hung or brought its process down {FATAL} times"
-        if clause.for_torch and self.runner.arrays != "torch":
+        words, times = next(iter(self.runner.losses.most_common(1)), ("", 0))
+        if times >= self.rules.losses:
+            return f"{times} times, a call {words}"
+        if clause.for_torch and not self.runner.is_torch:
             return "for torch functions only"
         if clause.needs_backward and not self.runner.has_gradients:
             return "no backward was given"
@@ -212,8 +283,8 @@ class Trial:
         return id(case), self._wants_backward(clause)
 
     def _wants_backward(self, clause: Clause) -> bool:
-        always = clause.name.startswith("always")
-        return self.runner.has_gradients and (clause.needs_backward or always)
+        has_gradients = self.runner.has_gradients and "gradients" in self.rules.promise.forms
+        return has_gradients and (clause.needs_backward or clause.for_every_call)
 
     def _failure(self, clause: Clause, case: Case, message: str) -> Failure:
         arguments, outcome = case.make(), self._outcome(clause, case)
@@ -222,13 +293,13 @@ class Trial:
         if case.shrinks and not (outcome.trouble and outcome.trouble.is_fatal):
             arguments = shrink(arguments, lambda smaller: bool(self._complaint(clause, smaller)))
             outcome = self.runner.run(arguments, self._wants_backward(clause))
-            message = judge(clause.part, expect(arguments), outcome) or message
+            message = judge(clause.part, self._expect(arguments), outcome) or message
         cause, agrees = self._cause(clause, arguments, outcome)
         code = snippet(self.names, clause.part, arguments)
         return Failure(case.name, arguments, message, cause, code, agrees)
 
     def _complaint(self, clause: Clause, arguments: Arguments) -> str:
-        expected = expect(arguments)
+        expected = self._expect(arguments)
         if expected.trouble is not None or (
             clause.part == "grad_psw" and expected.grad_psw is None
         ):
@@ -237,6 +308,9 @@ class Trial:
         if lack(expected, outcome) or (outcome.trouble and outcome.trouble.is_fatal):
             return ""
         return judge(clause.part, expected, outcome)
+
+    def _expect(self, arguments: Arguments) -> Expected:
+        return replace(expect(arguments), ulps=self.rules.ulps)
 
     def _cause(
         self, clause: Clause, arguments: Arguments, outcome: Outcome
@@ -312,6 +386,8 @@ def _torchs(case: Case) -> Outcome:
 
 def _equals_torch(clause: Clause, case: Case, expected: Expected, outcome: Outcome) -> bool:
     """Whether torch departs from the oracle in this call, and the outcome departs as torch does."""
+    if not find_spec("torch"):
+        return False
     torchs = _torchs(case)
     if not judge(clause.part, expected, torchs):
         return False

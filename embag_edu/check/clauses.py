@@ -9,26 +9,23 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from embag_edu.check import edges
-from embag_edu.check.cases import TABLE, Case, call, random_calls, raw
+from embag_edu.check.cases import NEVER, TABLE, Case, call, random_calls, raw
 from embag_edu.check.refusals import REFUSALS
 from embag_edu.text import Short
 
+# The version of this table. No verdict may change under somebody: whoever adds a clause or a
+# case, or takes one out, makes VERSION one larger, sets `since` or `until` to it, and names the
+# clause in CHANGELOG.md. A changed case, or tolerance, is an old case taken out and a new one.
+VERSION = 1
 NAN, INF = float("nan"), float("inf")
 FLOATS16 = ("float16", "bfloat16")
 STOPS = {"float16": 2500, "bfloat16": 600}  # a sum of so many ones stops before, if kept in 16 bits
-# The first clauses ask for input, weight, offsets and mode only, so that a beginner's bag can pass.
-PLAIN: dict[str, Any] = {
-    "padding_idx": False,
-    "include_last_offset": False,
-    "two_dimensional": False,
-    "layout": False,
-}
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,8 @@ class Clause:
     source: str  # where the rule is stated
     part: str  # what is looked at: see `embag_edu.check.oracle.judge`
     cases: tuple[Case, ...]
+    since: int = 1  # the first version of the table that has it
+    until: int = NEVER  # the first that has it no more
 
     @property
     def needs_gradients(self) -> bool:
@@ -50,6 +49,17 @@ class Clause:
     def needs_backward(self) -> bool:
         """Whether a function without gradients can be asked."""
         return self.part.startswith("grad") or ".backward" in self.name
+
+    @property
+    def for_every_call(self) -> bool:
+        """Whether it is about what no call may do, whatever the call is for."""
+        return self.name.startswith("always") and self.part != "untouched"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What a promise must hold for this clause to be asked, whichever the call."""
+        refusals = {"refusals"} if self.part in ("refused", "untouched") else set()
+        return frozenset(refusals | ({"gradients"} if self.needs_backward else set()))
 
     @property
     def for_torch(self) -> bool:
@@ -88,19 +98,42 @@ class UnknownClause(Short, ValueError):
     """There is no clause and no group of that name."""
 
 
-def find(pattern: str | None) -> tuple[Clause, ...]:
-    """The clauses named `pattern` or below it: "forward" finds "forward.sum" and all others."""
-    table = all_clauses()
-    if pattern is None:
+def of_version(version: int, clauses: Iterable[Clause] | None = None) -> tuple[Clause, ...]:
+    """The clauses and cases that the table had in a version: 1 to VERSION.
+
+    Raises UnknownClause where there was no such version.
+    """
+    if version not in range(1, VERSION + 1):
+        raise UnknownClause(f"the table has the versions 1 to {VERSION}; found {version}")
+
+    def there(what: Clause | Case) -> bool:
+        return what.since <= version < what.until
+
+    kept = [clause for clause in clauses or all_clauses() if there(clause)]
+    return tuple(
+        c if all(map(there, c.cases)) else replace(c, cases=tuple(filter(there, c.cases)))
+        for c in kept
+    )
+
+
+def find(only: str | Iterable[str] | None, version: int = VERSION) -> tuple[Clause, ...]:
+    """The clauses of that name or below it: "forward" finds "forward.sum" and all others.
+
+    only: one name, or several; None finds all. They come in the order of the table.
+    version: of the table.
+    """
+    table = of_version(version)
+    if only is None:
         return table
-    found = tuple(c for c in table if c.name == pattern or c.name.startswith(pattern + "."))
-    if not found:
+    names = [only] if isinstance(only, str) else list(only)
+    found = {name: [c for c in table if f"{c.name}.".startswith(f"{name}.")] for name in names}
+    for pattern in (name for name in names if not found[name]):
         groups = sorted({c.name.split(".")[0] for c in table})
         raise UnknownClause(
             f"there is no clause {pattern!r}. Groups: {', '.join(groups)}. "
             "`python -m embag_edu check --list` shows all names"
         )
-    return found
+    return tuple(c for c in table if any(c in clauses for clauses in found.values()))
 
 
 def _clause(name: str, rule: str, source: str, part: str, *cases: Case | Iterable[Case]) -> Clause:
@@ -121,7 +154,7 @@ def _forward_sum() -> list[Clause]:
             call("one bag of two rows", [0, 2], [0], mode="sum"),
             call("two bags", [0, 1, 3, 2], [0, 3], mode="sum"),
             call("bags of one row each", [4, 0, 2], [0, 1, 2], mode="sum"),
-            random_calls("sum", 8, mode="sum", per_sample_weights=False, **PLAIN),
+            random_calls("sum", 8, mode="sum"),
         ),
         _clause(
             "forward.sum.repeated_row",
@@ -158,7 +191,7 @@ def _forward_mean() -> list[Clause]:
             call("mean of two rows", [0, 2], [0], mode="mean"),
             call("bags of 3 and 1", [0, 1, 3, 2], [0, 3], mode="mean"),
             call("a repeated row counts in the number too", [1, 1, 4], [0], mode="mean"),
-            random_calls("mean", 8, mode="mean", **PLAIN),
+            random_calls("mean", 8, mode="mean"),
         ),
         _clause(
             "forward.mean.is_the_default",
@@ -179,7 +212,7 @@ def _forward_max() -> list[Clause]:
             "output",
             call("max of two rows", [1, 2], [0], mode="max"),
             call("features won by different rows", [0, 4, 3, 2], [0, 2], mode="max"),
-            random_calls("max", 8, mode="max", **PLAIN),
+            random_calls("max", 8, mode="max"),
         ),
         _clause(
             "forward.max.negative",
@@ -248,7 +281,7 @@ def _layouts() -> list[Clause]:
                 for m in three
             ],
             call("last bag empty", [0, 1], [0, 2, 2], mode="sum", include_last_offset=True),
-            random_calls("include_last_offset", 6, include_last_offset=True, two_dimensional=False),
+            random_calls("include_last_offset", 6, include_last_offset=True),
         ),
         _clause(
             "bags.two_dimensional",
@@ -335,7 +368,7 @@ def _padding() -> list[Clause]:
             call("one of three", [0, 2, 1], [0], mode="sum", padding_idx=2),
             call("row 0 is padding", [0, 3, 0, 1], [0, 2], mode="sum", padding_idx=0),
             call("2-D", [[0, 1, 5], [2, 5, 5]], mode="sum", padding_idx=5),
-            random_calls("padding, sum", 6, mode="sum", padding_idx=True),
+            random_calls("padding, sum", 6, mode="sum", padding_idx=True, everything=True),
         ),
         _clause(
             "padding.mean",
@@ -511,7 +544,7 @@ def _numbers() -> list[Clause]:
             "spec 7",
             "output",
             call("a third", [0, 1], [0], [[1 / 3], [1e-9]], mode="sum", dtype="float64"),
-            random_calls("float64", 6, ("float64",)),
+            random_calls("float64", 6, ("float64",), everything=True),
         ),
         *(
             _clause(
@@ -521,7 +554,7 @@ def _numbers() -> list[Clause]:
                 "output",
                 call("many small numbers", [0] * STOPS[dtype] + [1], [0], dtype=dtype, **long),
                 call("1 and 300 thirds", [0] + [1] * 300, [0], [[1.0], [1 / 3]], dtype=dtype),
-                random_calls(dtype, 12, (dtype,)),
+                random_calls(dtype, 12, (dtype,), everything=True),
             )
             for dtype in FLOATS16
         ),
@@ -549,7 +582,7 @@ def _backward() -> list[Clause]:
             "grad_weight",
             call("two bags", [0, 1, 3, 2], [0, 3], mode="sum"),
             call("three bags of one", [4, 0, 2], [0, 1, 2], mode="sum"),
-            random_calls("backward, sum", 8, mode="sum", padding_idx=False),
+            random_calls("backward, sum", 8, mode="sum"),
         ),
         _clause(
             "backward.mean",
@@ -557,7 +590,7 @@ def _backward() -> list[Clause]:
             "spec 1",
             "grad_weight",
             call("bags of 3 and 1", [0, 1, 3, 2], [0, 3], mode="mean"),
-            random_calls("backward, mean", 8, mode="mean", padding_idx=False),
+            random_calls("backward, mean", 8, mode="mean"),
         ),
         _clause(
             "backward.repeated_row",
@@ -687,8 +720,8 @@ def _backward_options() -> list[Clause]:
             call("counts 2 and 1", [0, 0, 3], [0, 1], mode="sum", **freq),
             call("counts over two bags", [1, 0, 1, 1], [0, 2], mode="mean", **freq),
             call("all counts equal", [1, 0, 1, 0], [0, 3], mode="sum", **freq),
-            random_calls("frequency", 6, mode="sum", padding_idx=False, **freq),
-            random_calls("frequency, mean", 4, mode="mean", padding_idx=False, **freq),
+            random_calls("frequency", 6, mode="sum", **freq),
+            random_calls("frequency, mean", 4, mode="mean", **freq),
         ),
         _clause(
             "backward.frequency.padding",
@@ -717,7 +750,7 @@ def _backward_max() -> list[Clause]:
             "spec 1",
             "grad_weight",
             call("won by different rows", [0, 4, 3, 2], [0, 2], mode="max"),
-            random_calls("backward, max", 8, mode="max", padding_idx=False, ties=False),
+            random_calls("backward, max", 8, mode="max", ties=False),
         ),
         _clause(
             "backward.max.ties",
@@ -767,9 +800,7 @@ def _backward_weights() -> list[Clause]:
             call("two bags", [0, 1, 1, 4], [0, 3], **psw),
             call("empty bag between", [0, 1, 1, 4], [0, 2, 2], **psw),
             call("2-D", [[0, 1], [3, 4]], **psw),
-            random_calls(
-                "psw", 8, mode="sum", per_sample_weights=True, padding_idx=False, layout=True
-            ),
+            random_calls("psw", 8, mode="sum", per_sample_weights=True, layout=True),
         ),
         _clause(
             "backward.psw.padding",
@@ -806,7 +837,7 @@ def _sparse() -> list[Clause]:
             "grad_weight",
             call("repeated rows", [3, 1, 3, 0], [0, 2], mode="sum", **sparse),
             call("int32 input, int64 indices", [3, 1], [0], index_dtype="int32", **sparse),
-            random_calls("sparse, sum", 6, mode="sum", padding_idx=False, **sparse),
+            random_calls("sparse, sum", 6, mode="sum", **sparse),
         ),
         _clause(
             "sparse.mean",
@@ -815,7 +846,7 @@ def _sparse() -> list[Clause]:
             "grad_weight",
             call("mean", [3, 1, 3, 0], [0, 3], mode="mean", **sparse),
             call("weights", [3, 1], [0], mode="sum", per_sample_weights=[2, -3], **sparse),
-            random_calls("sparse, mean", 6, mode="mean", padding_idx=False, **sparse),
+            random_calls("sparse, mean", 6, mode="mean", **sparse),
         ),
         _clause(
             "sparse.padding",

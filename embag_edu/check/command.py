@@ -4,46 +4,128 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tomllib
+from pathlib import Path
+from typing import Any
 
-from embag_edu.check.checker import check
-from embag_edu.check.clauses import find
+from embag_edu.check.checker import LOSSES, check
+from embag_edu.check.clauses import VERSION, find
+from embag_edu.check.known import read, write
+from embag_edu.check.promise import USUAL, WORDS
 from embag_edu.check.report import Report
-from embag_edu.text import aligned, progress
+from embag_edu.check.worker import FIRST_LIMIT, LIMIT
+from embag_edu.text import Short, aligned, progress
 
 
 def main(words: list[str]) -> int:
     """Exit status: 0 no clause fails, 1 some fail, 2 the call was wrong."""
-    given = _parse(words)
     try:
+        given = _parse(words)
+        file = given.expected_failures
+        promised = {group: tuple(getattr(given, group)) for group in WORDS}
+        new_file = given.update and not Path(file).exists()
         if given.list or not given.implementation:
-            print(aligned((clause.name, clause.rule) for clause in find(given.only)))
+            print(aligned((clause.name, clause.rule) for clause in find(given.only, given.table)))
             return 0 if given.list else 2
         pair = [f for f in (given.implementation, given.backward) if f]
         report = check(
             pair[0] if len(pair) == 1 else tuple(pair),
             given.only,
+            supports=None if promised == USUAL else promised,
+            expected_failures=None if new_file else given.expected_failures,
+            same_errors=given.same_errors,
+            ulps=given.ulps,
+            table=given.table,
             arrays=given.arrays,
             limit=given.limit,
+            first_limit=given.first_limit,
+            losses=given.losses,
             raises=False,
             progress=progress,
         )
-    except ValueError as error:  # no such clause, or no such function
+    except (ValueError, OSError) as error:  # no such clause, no such function, no such file
         print(error, file=sys.stderr)
         return 2
     _write(report, given.json)
-    return 0 if report.passed else 1
+    if given.update:
+        write(file, {} if new_file else read(file), report)
+        print(f"the expected failures are written to {file}", file=sys.stderr)
+    return 0 if report.passed or given.update else 1
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m embag_edu check")
+    """What the command line says, and where it does not, the table of a configuration."""
+    parser = _parser()
+    given, _ = parser.parse_known_args(words)
+    parser.set_defaults(**_configured(given.config, parser))
+    given = parser.parse_args(words)
+    if given.update and not given.expected_failures:
+        parser.error("--update needs --expected-failures FILE")
+    return given
+
+
+def _configured(path: str | None, parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """[tool.embag_edu.check] of a TOML file: the options of this command, by their names."""
+    file = Path(path or "pyproject.toml")
+    if not (path or file.exists()):
+        return {}
+    try:
+        tool = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {})
+    except tomllib.TOMLDecodeError as error:
+        raise WrongConfiguration(f"{file} is no TOML: {error}") from error
+    table = {n.replace("-", "_"): v for n, v in tool.get("embag_edu", {}).get("check", {}).items()}
+    known = set(vars(parser.parse_args([]))) - {"config", "update", "list", "json"}
+    for name in table.keys() - known:
+        raise WrongConfiguration(
+            f"{file}: [tool.embag_edu.check] has no {name!r}; it takes {', '.join(sorted(known))}"
+        )
+    if "expected_failures" in table:  # beside the file that names it
+        table["expected_failures"] = str(file.parent / table["expected_failures"])
+    return table
+
+
+class WrongConfiguration(Short, ValueError):
+    """The table for this command in a TOML file can't be taken."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m embag_edu check",
+        epilog="Each of these may also stand in [tool.embag_edu.check] of ./pyproject.toml.",
+    )
     parser.add_argument("implementation", nargs="?", help="module:function, or loops")
     parser.add_argument("backward", nargs="?", help="module:function of its backward, if separate")
-    parser.add_argument("--only", help="one clause or group: forward.sum, backward")
+    parser.add_argument("--only", type=_listed, help="clauses or groups: forward.sum,backward")
+    for group, known in WORDS.items():
+        words = f"what is promised, with commas between: {', '.join(known)}; or none"
+        usual = list(USUAL[group])
+        parser.add_argument(f"--{group.replace('_', '-')}", type=_listed, default=usual, help=words)
+    parser.add_argument("--expected-failures", metavar="FILE", help="TOML: clause, reason, link")
+    parser.add_argument("--update", action="store_true", help="write that file, keeping reasons")
+    parser.add_argument(
+        "--same-errors", action="store_true", help="fail a refusal of another class than torch's"
+    )
+    _number(parser, "--table", VERSION, "the version of the clauses")
+    _number(parser, "--ulps", 0.0, "units in the last place that a sum may be off beyond rounding")
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON ('-': print it)")
-    parser.add_argument("--arrays", choices=["numpy", "torch"], help="what the function takes")
-    parser.add_argument("--limit", type=float, default=10.0, help="seconds for one call (10)")
+    parser.add_argument("--arrays", help="numpy, torch, torch:cuda, or a module: jax.numpy, cupy")
+    _number(parser, "--limit", LIMIT, "seconds for one call")
+    _number(parser, "--first-limit", FIRST_LIMIT, "the same for loading, and for what compiles")
+    _number(parser, "--losses", LOSSES, "stop when calls have hung or crashed so often, alike")
     parser.add_argument("--list", action="store_true", help="list the clauses and end")
-    return parser.parse_args(words)
+    parser.add_argument(
+        "--config", metavar="FILE", help="a TOML file in the place of pyproject.toml"
+    )
+    return parser
+
+
+def _listed(words: str) -> list[str]:
+    return [] if words == "none" else words.split(",")
+
+
+def _number(parser: argparse.ArgumentParser, name: str, default: float, words: str) -> None:
+    words = f"{words} ({default:g})"
+    parser.add_argument(name, metavar="N", type=type(default), default=default, help=words)
 
 
 def _write(report: Report, file: str | None) -> None:

@@ -17,6 +17,7 @@ from embag_edu.check.pairs import case_of, choices
 
 NAN, INF = float("nan"), float("inf")
 MODES = ("sum", "mean", "max")
+BOTH = ("float32", "float64")
 Row = tuple[str, str, str, str, list[Any]]  # what makes a Clause: see `clauses`
 
 
@@ -329,6 +330,7 @@ def together() -> list[Row]:
                        layout={"input": "turned"}) for m in MODES),
                 random_calls("together, max_norm", 4, mode="sum", max_norm=True, padding_idx=True,
                              per_sample_weights=True),
+                random_calls("together, anything", 16, BOTH, everything=True),
             ],
         ),
         (
@@ -349,6 +351,7 @@ def together() -> list[Row]:
                 call("sparse in float16", [3, 1], [0], mode="sum", dtype="float16", sparse=True),
                 random_calls("together, sparse", 4, sparse=True, mode="mean", padding_idx=True,
                              two_dimensional=True),
+                random_calls("together, any gradient", 16, BOTH, everything=True),
             ],
         ),
         (
@@ -383,7 +386,10 @@ def together() -> list[Row]:
             "What max_norm rescales depends on no other option.",
             "spec 6",
             "table",
-            [case for case in pairs if "max_norm" in case.name],
+            [
+                *(case for case in pairs if "max_norm" in case.name),
+                random_calls("together, any table", 8, BOTH, everything=True, max_norm=True),
+            ],
         ),
         (
             "together.pairs.backward",

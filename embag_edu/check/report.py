@@ -7,20 +7,46 @@ from __future__ import annotations
 
 import html
 import json
+import platform
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
 from embag_edu.check.cases import Arguments
-from embag_edu.check.clauses import Clause
+from embag_edu.check.clauses import VERSION, Clause
+from embag_edu.check.promise import EVERYTHING, Promise
 
 HOLDS, AS_TORCH, FAILS, NOT_ASKED = "holds", "as torch", "FAILS", "not asked"
 NOT_SUPPORTED = "not supported"  # the implementation itself says so: see `candidate.NotSupported`
+NOT_PROMISED = "not promised"  # no call of it is: see `promise`
+REFUSES = "refuses"  # what must be refused, by an exception of another class than torch's
+KNOWN, HOLDS_NOW = "known failure", "HOLDS NOW"  # of the clauses that are expected to fail
 # In HTML alone: where text goes, there may be no such characters (a pipe or a file on Windows).
-SYMBOLS = {HOLDS: "✓", AS_TORCH: "≈", FAILS: "✗", NOT_SUPPORTED: "○", NOT_ASKED: "–"}
+SYMBOLS = {
+    HOLDS: "✓",
+    AS_TORCH: "≈",
+    REFUSES: "≈",
+    FAILS: "✗",
+    KNOWN: "×",
+    HOLDS_NOW: "✗",
+    NOT_SUPPORTED: "○",
+    NOT_PROMISED: "○",
+    NOT_ASKED: "–",
+}
+PLURAL = {
+    HOLDS: "hold",
+    FAILS: "FAIL",
+    REFUSES: "refuse otherwise",
+    HOLDS_NOW: "HOLD NOW",
+    KNOWN: "known failures",
+}
 IN_FULL = 3  # failures that are shown in full
+WRITTEN = 8  # lines of what an implementation prints that are shown
+SCHEMA = 2  # of the JSON
 
 
 class CheckFailed(AssertionError):
@@ -52,6 +78,14 @@ class Failure:
     snippet: str = ""
     likely: bool = True  # no clause that holds speaks against the cause
 
+    @property
+    def why(self) -> str:
+        """Equal for failures that are likely one: the cause, or what was raised."""
+        told = self.message.splitlines()[0]
+        return (
+            (self.cause or "") if self.likely and self.cause else told if " raised " in told else ""
+        )
+
     def __str__(self) -> str:
         lines = [f"case: {self.case}", *self.message.splitlines()]
         if self.cause:
@@ -72,6 +106,11 @@ class ClauseResult:
     note: str = ""  # the ledger entry, what is not supported, or why the clause was not asked
     failure: Failure | None = None
 
+    @property
+    def held(self) -> bool:
+        """Whether no call of it departs from the specification, or only as torch's does."""
+        return self.status in (HOLDS, AS_TORCH)
+
     def line(self) -> str:
         """One line of the report."""
         note = f" ({self.note})" if self.note else ""
@@ -85,16 +124,30 @@ class Report:
     implementation: str
     results: list[ClauseResult]
     notes: list[str] = field(default_factory=list)
+    promise: Promise = field(default_factory=Promise)
+    stderr: str = ""  # the end of what the implementation wrote there, or printed
+    ulps: float = 0.0  # added to the tolerance
+    table: int = VERSION  # the version of the clauses
 
     @property
     def failed(self) -> list[ClauseResult]:
-        """The clauses that fail."""
-        return [r for r in self.results if r.status == FAILS]
+        """The clauses that fail, and those that hold though they are expected to fail."""
+        return [r for r in self.results if r.status in (FAILS, HOLDS_NOW)]
 
     @property
     def passed(self) -> bool:
         """Whether no clause fails. One that is not supported, or not asked, does not fail."""
         return not self.failed
+
+    @property
+    def promised(self) -> list[ClauseResult]:
+        """The clauses of what was promised."""
+        return [r for r in self.results if r.status not in (NOT_PROMISED, NOT_ASKED)]
+
+    def percent(self) -> float:
+        """How many per cent of the promised clauses hold; NaN where none was promised."""
+        held = sum(r.held or r.status == HOLDS_NOW for r in self.promised)
+        return 100 * held / len(self.promised) if self.promised else float("nan")
 
     def raise_if_failed(self) -> Report:
         """Raise CheckFailed if a clause fails; else return the report."""
@@ -115,17 +168,43 @@ class Report:
         return f"{self.implementation}: {clauses}, {calls} call{'s' * (calls != 1)}: {counts}"
 
     def __str__(self) -> str:
-        lines = [self.headline(), *("  " + note for note in self.notes)]
+        lines = [self.headline(), *("  " + note for note in self._notes())]
         many = len(self.results) > 12
         for result in self.results:
-            if result.status == AS_TORCH or (result.status != FAILS and not many):
+            told = result.status in (AS_TORCH, REFUSES, KNOWN)
+            if told or (result not in self.failed and not many):
                 lines.append("  " + result.line())
         lines += _grouped(self.results) if many else []
-        for number, result in enumerate(self.failed):
-            lines.append("  " + result.line())
-            if result.failure and number < IN_FULL:
-                lines += ["      " + line for line in str(result.failure).splitlines()]
-        return "\n".join(lines + ["  " + line for line in self._caution()])
+        for number, alike in enumerate(self.alike()):
+            lines.append("  " + alike[0].line())
+            if alike[0].failure and number < IN_FULL:
+                lines += ["      " + line for line in str(alike[0].failure).splitlines()]
+            if alike[1:]:
+                others = ", ".join(result.clause.name for result in alike[1:])
+                lines.append(f"      the same in {others}")
+        return "\n".join(lines + ["  " + line for line in self._end()])
+
+    def alike(self) -> list[list[ClauseResult]]:
+        """The failed clauses, those together that fail for one cause, or in the same words."""
+        groups: dict[str, list[ClauseResult]] = {}
+        for result in self.failed:
+            words = result.failure.why if result.failure else result.note
+            groups.setdefault(words or result.clause.name, []).append(result)
+        return list(groups.values())
+
+    def _notes(self) -> list[str]:
+        """What this check was, if it was not the usual one."""
+        notes = list(self.notes)
+        if self.promise not in (Promise(), EVERYTHING):
+            told = f"{self.percent():.0f} % of its {len(self.promised)} clauses hold"
+            notes += [f"promised: {self.promise}", f"of this promise, {told}"]
+        if self.ulps:
+            notes.append(f"each sum may be off by {self.ulps:g} units in the last place more")
+        return notes
+
+    def _end(self) -> list[str]:
+        written = ["    " + line for line in self.stderr.splitlines()[-WRITTEN:]]
+        return self._caution() + (["The end of what it printed:", *written] if written else [])
 
     def _caution(self) -> list[str]:
         words = "A check shows what these calls show: it is evidence, not a proof."
@@ -139,20 +218,27 @@ class Report:
         if len(self.results) > 12:
             table = f"<details><summary>all clauses</summary>{table}</details>"
         details = "".join(
-            f"<p><b>{html.escape(r.clause.name)}</b></p><pre>{html.escape(str(r.failure))}</pre>"
-            for r in self.failed[:IN_FULL]
+            f"<p><b>{html.escape(', '.join(r.clause.name for r in alike))}</b></p>"
+            f"<pre>{html.escape(str(alike[0].failure))}</pre>"
+            for alike in self.alike()[:IN_FULL]
         )
-        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes + self._caution())
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self._notes() + self._caution())
         return f"<p><b>{html.escape(self.headline())}</b></p>{table}{details}{notes}"
 
     def to_json(self) -> str:
         """Everything, for a machine."""
         return json.dumps(
             {
+                "schema": SCHEMA,
+                "versions": {"table": self.table} | versions(),
                 "implementation": self.implementation,
                 "passed": self.passed,
                 "counts": self.counts(),
+                "promised": vars(self.promise),
+                "percent_of_promised": round(self.percent(), 1) if self.promised else None,
+                "ulps": self.ulps,
                 "notes": self.notes,
+                "stderr": self.stderr,
                 "results": [_json_result(r) for r in self.results],
             },
             indent=1,
@@ -161,8 +247,17 @@ class Report:
 
 def _told(number: int, status: str) -> str:
     """A status after its number: 1 holds, 3 hold; 1 FAILS, 2 FAIL."""
-    plural = {HOLDS: "hold", FAILS: "FAIL"}
-    return f"{number} {status if number == 1 else plural.get(status, status)}"
+    singular = {REFUSES: "refuses otherwise"}.get(status, status)
+    return f"{number} {singular if number == 1 else PLURAL.get(status, status)}"
+
+
+def versions() -> dict[str, str]:
+    """What a verdict may depend on: Python, this package, NumPy, and torch if it is there."""
+    found = {"python": platform.python_version()}
+    for name in ("embag_edu", "numpy", "torch"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _grouped(results: list[ClauseResult]) -> list[str]:
@@ -173,8 +268,7 @@ def _grouped(results: list[ClauseResult]) -> list[str]:
     lines = []
     for name, members in groups.items():
         number = Counter(r.status for r in members)
-        told = (AS_TORCH, FAILS, NOT_SUPPORTED, NOT_ASKED)
-        others = [f", {number[s]} {s}" for s in told if number[s]]
+        others = [f", {_told(number[s], s)}" for s in SYMBOLS if s != HOLDS and number[s]]
         held = f"{number[HOLDS]} of {len(members)} clauses hold"
         lines.append(f"  {name}: {held}{''.join(others)}")
     return lines

@@ -2,39 +2,47 @@
 
 `Worker` is the parent's side. `main` is the child's: it reads pickled requests from its standard
 input and writes pickled outcomes to its standard output. Whatever the implementation itself prints
-goes to standard error. `Local` has the same methods and runs in this
-process: quicker, and a debugger can follow, but a crash takes the caller along.
+goes to standard error, whose end is kept: a crash says its last words there. `Local` has the same
+methods and runs in this process: quicker, and a debugger can follow, but a crash takes the caller
+along.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import io
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from embag_edu.check.candidate import Candidate, Outcome, Trouble, run
+from embag_edu.check.candidate import OURS, Candidate, Outcome, Trouble, is_torch, run
 from embag_edu.check.cases import Arguments
 from embag_edu.text import Short
 
 Source = tuple[Any, ...]  # (forward,) or (forward, backward): functions, or "module:function"
 
-PROBE: Arguments = {  # the first call: it tells whether a function speaks NumPy or torch
+PROBE: Arguments = {  # the first call of a process: it tells which arrays a function takes
     "input": np.array([0, 1]),
     "weight": np.array([[1.0], [2.0]], np.float32),
     "offsets": np.array([0]),
     "mode": "sum",
 }
-START_LIMIT = 60.0  # seconds for starting Python and importing the implementation
-LATER_LIMIT = 2.0  # seconds for a call once one has hung
+START_LIMIT = 60.0  # seconds for starting Python and importing the implementation, at least
+LIMIT, FIRST_LIMIT = 10.0, 120.0  # seconds: see `Worker`
+COMPILES = 1.0  # seconds of a call after which a function seems to compile
+TAIL = 4000  # bytes of standard error that are kept
 
 
 class NotLoadable(Short, ValueError):
@@ -47,12 +55,20 @@ class Runner:
     arrays = "numpy"
     has_backward = False
     doubt = ""  # why it is not sure which arrays the implementation takes
-    fatal = 0  # how often the process was lost
+    stderr = ""  # the end of what the implementation wrote there
+
+    def __init__(self) -> None:
+        self.losses: Counter[str] = Counter()  # how often a process was lost, by what was said
 
     @property
     def has_gradients(self) -> bool:
         """Whether a backward can be asked for."""
-        return self.arrays == "torch" or self.has_backward
+        return self.is_torch or self.has_backward
+
+    @property
+    def is_torch(self) -> bool:
+        """Whether the implementation takes tensors, on whatever device."""
+        return is_torch(self.arrays)
 
     def run(self, arguments: Arguments, backward: bool = True) -> Outcome:
         """Call the implementation: see `embag_edu.check.candidate.run`."""
@@ -64,18 +80,27 @@ class Runner:
     def find_arrays(self) -> None:
         """NumPy if the function takes arrays and returns one, else torch if it takes tensors."""
         answers = {}
-        for self.arrays in ("numpy", "torch"):
-            outcome = answers[self.arrays] = self.run(dict(PROBE), backward=False)
+        for self.arrays in ("numpy", "torch") if find_spec("torch") else ("numpy",):
+            outcome = answers[self.arrays] = self.probe()
             if outcome.trouble is None and isinstance(outcome.output, np.ndarray):
                 return
-        self.arrays = "torch" if answers["torch"].trouble is None else "numpy"
-        reasons = (
+        self.arrays = "torch" if answers[self.arrays].trouble is None else "numpy"
+        told = "; ".join(
             f"with {name}, {o.trouble or 'no array came back'}" for name, o in answers.items()
         )
+        if self.losses and answers[self.arrays].trouble is not None:
+            raise NotLoadable(
+                f"a first call tells which arrays the implementation takes, and none was answered "
+                f"({told}). Choose: arrays='numpy' or arrays='torch'"
+            )
         self.doubt = (
-            f"A first call gave no array ({'; '.join(reasons)}). It is now called with "
+            f"A first call gave no array ({told}). It is now called with "
             f"{self.arrays}: arrays='numpy' or arrays='torch' chooses."
         )
+
+    def probe(self) -> Outcome:
+        """Make a small call that is no part of the table."""
+        return self.run(dict(PROBE), backward=False)
 
     def __enter__(self) -> Runner:
         return self
@@ -88,6 +113,7 @@ class Local(Runner):
     """Runs in this process."""
 
     def __init__(self, source: Source, arrays: str | None = None) -> None:
+        super().__init__()
         self._forward, self._backward = make_pair(source)
         self.has_backward = self._backward is not None
         if arrays is None:
@@ -103,11 +129,23 @@ class Local(Runner):
 class Worker(Runner):
     """Runs in a child process; one that dies or hangs is replaced.
 
-    limit: seconds for one call.
+    limit:       seconds for one call.
+    first_limit: seconds for loading, for the first call of a process, which is a small one and no
+        part of the table, and for every call of a function that seems to compile: one of its calls
+        has taken a second.
     """
 
-    def __init__(self, source: Source, arrays: str | None = None, limit: float = 10.0) -> None:
-        self.limit = limit
+    def __init__(
+        self,
+        source: Source,
+        arrays: str | None = None,
+        limit: float = LIMIT,
+        first_limit: float = FIRST_LIMIT,
+    ) -> None:
+        super().__init__()
+        self.limit, self.first_limit = limit, max(limit, first_limit)
+        self._slowest = 0.0  # seconds of the slowest call that was answered
+        self._warms_up = True
         self._hello = pickle.dumps({"path": list(sys.path), "source": _pack(source)})
         self._start()
         if arrays is None:
@@ -117,37 +155,46 @@ class Worker(Runner):
 
     def run(self, arguments: Arguments, backward: bool = True) -> Outcome:
         """Call the implementation there; a hang or a crash is an outcome too."""
-        answer: Outcome | Trouble = self._ask(
-            pickle.dumps((self.arrays, arguments, backward)), self.limit
-        )
-        if not isinstance(answer, Trouble):
-            return answer
-        self.fatal += 1
-        if answer.kinds == ("hung",):
-            self.limit = min(self.limit, LATER_LIMIT)
-        self.close()
-        self._start()
-        return Outcome(trouble=answer)
+        if self._is_cold and self._warms_up:  # but whoever is lost in this call is not asked again
+            self._warms_up = self.probe().trouble is None
+        compiles = self._slowest > COMPILES
+        return self._call(arguments, backward, self.first_limit if compiles else self.limit)
+
+    def probe(self) -> Outcome:
+        """Make a small call that is no part of the table, and may take its time."""
+        return self._call(dict(PROBE), False, self.first_limit)
 
     def close(self) -> None:
         """End the child."""
         self._process.kill()
         self._process.wait()
+        self._listener.join(1)  # what it started may hold the pipe open
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
                 pipe.close()
 
+    @property
+    def stderr(self) -> str:  # type: ignore[override]
+        """The end of what this process and the one before wrote to standard error, no stacks."""
+        return _words(self._before + self._tail)
+
+    _before = _tail = b""  # the ends of standard error: of earlier processes, and of this one
+
     def _start(self) -> None:
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        self._before, self._tail, self._is_cold = (self._before + self._tail)[-TAIL:], b"", True
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from embag_edu.check.worker import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             env=dict(os.environ, PYTHONPATH=path),
         )
-        answer = self._ask(self._hello, START_LIMIT)
+        self._listener = threading.Thread(target=self._listen, args=[self._process.stderr])
+        self._listener.daemon = True
+        self._listener.start()
+        answer = self._ask(self._hello, max(START_LIMIT, self.first_limit))
         if isinstance(answer, Trouble):
             self.close()
             raise NotLoadable(f"loading the implementation {answer.text}")
@@ -155,6 +202,25 @@ class Worker(Runner):
             self.close()
             raise answer
         self.has_backward = answer
+
+    def _listen(self, pipe: Any) -> None:
+        with pipe:
+            for written in iter(lambda: pipe.read1(TAIL), b""):
+                self._tail = (self._tail + written)[-TAIL:]
+
+    def _call(self, arguments: Arguments, backward: bool, limit: float) -> Outcome:
+        self._is_cold = False
+        answer = self._ask(pickle.dumps((self.arrays, arguments, backward, limit)), limit)
+        if not isinstance(answer, Trouble):
+            self._slowest = max(self._slowest, answer[1])
+            outcome: Outcome = answer[0]
+            return outcome
+        self.close()
+        answer.text += _place(self._tail)
+        self.losses[answer.text] += 1
+        answer.last_words = "\n".join(_words(self._tail).splitlines()[-LAST_WORDS:])
+        self._start()
+        return Outcome(trouble=answer)
 
     def _ask(self, request: bytes, limit: float) -> Any:
         answers: list[Any] = []
@@ -187,11 +253,44 @@ class Worker(Runner):
             answers.append(Trouble("call", ("died",), words))
 
 
-def _pack(source: Source) -> bytes:
-    import cloudpickle
+# What Python's faulthandler writes when a process crashes or hangs: frames and lines around them.
+FRAME = re.compile(r'^ *File "(.+)", line (\d+) in (.+)$', re.MULTILINE)
+STACK = re.compile(
+    r"^( *File |Timeout \(|(Current )?[Tt]hread |Fatal Python error|Extension modules|"
+    r"Current thread's C|  Binary file|  <)"
+)
+LAST_WORDS = 3  # lines
 
+
+def _place(stderr: bytes) -> str:
+    """Where a process was lost: the innermost frame that is not this package's, if one is known."""
+    found = FRAME.findall(stderr.decode(errors="replace"))
+    found = [frame for frame in found if not frame[0].startswith((OURS, "<"))]
+    theirs = [f for f in found if not {"site-packages", "lib"} & set(Path(f[0]).parts)] or found
+    if not theirs:
+        return ""
+    file, line, function = theirs[0]
+    return f", in {function} ({Path(file).name}, line {line})"
+
+
+def _words(stderr: bytes) -> str:
+    """What was written to standard error, without the stacks."""
+    lines = stderr.decode(errors="replace").splitlines()
+    return "\n".join(line for line in lines if line.strip() and not STACK.match(line))
+
+
+def _pack(source: Source) -> bytes:
     try:
-        return bytes(cloudpickle.dumps(source))
+        import cloudpickle as pickler
+    except ImportError:  # what has a name in a module is sent by that name
+        pickler = pickle
+        if any(getattr(function, "__module__", "") == "__main__" for function in source):
+            raise NotLoadable(
+                "to send this function to another process takes the package cloudpickle: "
+                "pip install cloudpickle. Or give it as 'module:function', or set isolate=False"
+            ) from None
+    try:
+        return bytes(pickler.dumps(source))
     except Exception as error:
         raise NotLoadable(
             f"the function can't be sent to another process ({type(error).__name__}: {error}). "
@@ -255,6 +354,8 @@ def main() -> None:
     """Answer requests until the parent closes the pipe."""
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
+    words = os.fdopen(os.dup(2), "w")  # the implementation may close or replace its own
+    faulthandler.enable(words)
     os.dup2(2, 1)  # prints of the implementation must not get between the answers
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # and what it starts must not read the requests
     sys.stdin = io.StringIO()
@@ -262,11 +363,16 @@ def main() -> None:
         functions = _greet(pickle.loads(_read(requests)))
         _write(answers, pickle.dumps(functions[1] is not None))
         while True:
-            arrays, arguments, backward = pickle.loads(_read(requests))
-            if arrays == "torch":
+            arrays, arguments, backward, limit = pickle.loads(_read(requests))
+            if is_torch(arrays):
                 importlib.import_module("torch").set_num_threads(1)
             candidate = Candidate(functions[0], functions[1], arrays)
-            _write(answers, _packed(run(candidate, arguments, backward)))
+            faulthandler.dump_traceback_later(0.9 * limit, file=words)  # where it is, if it hangs
+            began = time.perf_counter()
+            outcome = run(candidate, arguments, backward)
+            seconds = time.perf_counter() - began
+            faulthandler.cancel_dump_traceback_later()
+            _write(answers, _packed(outcome, seconds))
     except NotLoadable as error:
         _write(answers, pickle.dumps(error))
     except EOFError:
@@ -283,12 +389,12 @@ def _greet(hello: dict[str, Any]) -> tuple[Callable[..., Any], Callable[..., Any
         raise NotLoadable(f"loading it raised {type(error).__name__}: {error}") from error
 
 
-def _packed(outcome: Outcome) -> bytes:
+def _packed(outcome: Outcome, seconds: float) -> bytes:
     try:
-        return pickle.dumps(outcome)
+        return pickle.dumps((outcome, seconds))
     except Exception:  # a result that can't be sent is described instead
         for name in ("output", "grad_weight", "grad_psw"):
             value = getattr(outcome, name)
             if not isinstance(value, (np.ndarray, type(None))):
                 setattr(outcome, name, Unsendable(type(value).__name__))
-        return pickle.dumps(outcome)
+        return pickle.dumps((outcome, seconds))

@@ -97,7 +97,9 @@ def clauses(probe: Probe) -> Iterator[Attempt]:
     groups = list(dict.fromkeys(clause.name.split(".")[0] for clause in all_clauses()))
     for group in groups if probe.is_gpu else ["forward", "sparse"]:
         with chosen(probe.gpu.kind):
-            report = check("cuda", only=group, raises=False, isolate=False, explain=False)
+            report = check(
+                "cuda", group, same_errors=True, raises=False, isolate=False, explain=False
+            )
         words = {"holds": PASSED, "FAILS": FAILED}
         for result in report.results:
             note = str(result.failure) if result.failure else result.note

@@ -137,7 +137,7 @@ def explain(trial: Trial, results: list[ClauseResult], most: int) -> None:
 
 def _asked(trial: Trial, clause: Clause) -> ClauseResult:
     """A clause; not asked where two calls have hung or crashed: each costs seconds."""
-    if trial.runner.fatal >= 2:
+    if trial.runner.losses.total() >= 2:
         return ClauseResult(clause, NOT_ASKED)
     return trial.result(clause)
 
@@ -175,8 +175,9 @@ def compile_kernels(code: str) -> None:
 
 
 def _worker(source: tuple[str, ...], stage: Stage) -> Worker:
+    limit = limit_of(stage)
     try:
-        return Worker(source, stage.arrays, limit_of(stage))
+        return Worker(source, stage.arrays, limit, max(limit, 60.0))
     except NotLoadable as error:
         raise StageFailed(f"my_bag could not be loaded. {error}") from None
 

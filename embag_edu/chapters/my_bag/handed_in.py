@@ -189,7 +189,7 @@ def _told(name: str, results: Sequence[ClauseResult], wrong: str) -> str:
 class Boxed(Runner):
     """Calls the functions of a stage in a box; one that dies is replaced, as long as there is time.
 
-    `fatal` stays 0: what is lost costs the clause that was asked, and no other.
+    `losses` stays empty: what is lost costs the clause that was asked, and no other.
     """
 
     def __init__(
@@ -197,6 +197,7 @@ class Boxed(Runner):
     ) -> None:
         """NotLoadable where the files can't be imported."""
         self.stage, self.texts, self.start, self.until = stage, dict(texts), start, until
+        super().__init__()
         self.arrays, self.has_backward = stage.arrays, len(stage.functions) == 2
         self.names = tuple(f"{files.FOLDER}.{stage.module}:{name}" for name in stage.functions)
         self.limit = 2 * checking.limit_of(stage)  # the machine that marks may be busy
