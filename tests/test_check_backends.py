@@ -8,7 +8,7 @@ from embag_edu.check.command import main
 
 FOLDER = Path(__file__).with_name("backends")
 QUICK = {"scipy": "scipy", "fbgemm": "fbgemm_gpu", "torchrec": "torchrec"}
-COMPILES = {"torch_compile": "torch"}  # minutes
+COMPILES = {"jax": "jax", "torch_compile": "torch"}  # minutes
 SLOW = [pytest.param(*row, marks=pytest.mark.adversary) for row in COMPILES.items()]
 
 
