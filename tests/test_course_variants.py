@@ -12,6 +12,7 @@ import pytest
 
 from embag_edu.chapters.ch03 import exercises as ch03
 from embag_edu.course import command, notebooks, release, variants
+from embag_edu.course.differ import differ
 from embag_edu.course.exercise import ExerciseFailed, UnknownExercise, check, exercises, find
 from embag_edu.course.kernel_exercise import KernelTask
 
@@ -36,7 +37,10 @@ def try_variant(name, number, wrongs=None):
     for wrong in exercise.wrong[:wrongs]:
         assert wrong.message in verdict(exercise, wrong.function), (name, number, wrong.message)
     assert verdict(exercise, find(name).reference), f"{name}#{number}: the book's answer passes"
-    if exercise.shown != before.shown:
+    # Seven answers of yes or no, three of them no, have 35 orders: two students may share one.
+    answers = exercise.reference, before.reference
+    alike = not callable(answers[0]) and differ(*answers) == ""
+    if exercise.shown != before.shown and not alike:
         assert verdict(exercise, before.reference), f"{name}#{number}: another's answer passes"
     return exercise.shown
 
