@@ -48,23 +48,35 @@ NOT_IN_THE_BOOK = [("cuda", column) for column in ("jvp", "vmap", "compile")]
     "name, column",
     [
         pytest.param(*p, marks=[] if p in NOT_IN_THE_BOOK else [pytest.mark.adversary])
-        for p in itertools.product(NAMES, transforms.COLUMNS)
+        for p in itertools.product(NAMES, transforms.TRANSFORMS)
     ],
 )
 def test_every_answer_of_ours_is_yes(name, column):
     implementation = transforms.implementations()[name]
-    assert transforms.answer(transforms.COLUMNS[column], implementation) == YES
+    said = transforms.answer(transforms.COLUMNS[column], implementation)
+    assert transforms.expected(column, said), said
 
 
 def test_torchs_own_answers_and_the_form_of_the_table(capsys):
     columns = ["gradcheck", "gradgradcheck", "jvp", "vmap", "export", "pickle"]
     assert command.main(["transforms", "torch", "loops", "--only", *columns]) == 0
-    head, torchs, ours, _, *reasons = capsys.readouterr().out.splitlines()
-    assert head.split() == columns and ours.split() == ["loops", *["yes"] * len(columns)]
-    answers = torchs.replace("no (", "no(").split()
-    assert answers == ["torch", "yes", "no(1)", "no(2)", "no(3)", "yes", "yes"]
-    assert reasons[2].startswith("(3) torch, vmap: UserWarning: There is a performance drop")
-    assert len(reasons) == 3 and command.main(["transforms", "numpy"]) == 2
+    head, *lines = capsys.readouterr().out.splitlines()
+    answers = dict(line.replace("no (", "no(").split(maxsplit=1) for line in lines[:6])
+    assert head.split() == ["torch", "loops"] and list(answers) == columns
+    torchs, ours = zip(*(said.split() for said in answers.values()), strict=True)
+    assert torchs == ("yes", "no(1)", "no(2)", "no(3)", "yes", "yes") and set(ours) == {"yes"}
+    assert lines[9].startswith("(3) vmap: UserWarning: There is a performance drop")
+    assert len(lines) == 10 and command.main(["transforms", "numpy"]) == 2
+
+
+@pytest.mark.parametrize("column", transforms.TOOLS)
+def test_tools_make_of_ours_what_they_make_of_torchs(column):
+    torchs, ours = (transforms.implementations()[name] for name in ("torch", "vectorized"))
+    said = transforms.answer(transforms.COLUMNS[column], ours)
+    assert transforms.expected(column, said), said
+    if column != "torchao":  # which has no operator for a bag
+        in_torch = transforms.answer(transforms.COLUMNS[column], torchs)
+        assert in_torch in (YES, transforms.NOT_INSTALLED), in_torch
 
 
 def half_gradient(*words, **options):
@@ -136,6 +148,23 @@ class Extra(nn.EmbeddingBag):
         self.register_buffer("calls", torch.zeros(()))
 
 
+class Subclass(torch.nn.EmbeddingBag):
+    """What FX looks into, and what torch.ao.quantization passes over without a word."""
+
+
+class Bare(nn.EmbeddingBag):
+    """Calls the operator itself, and so writes it into what is exported."""
+
+    def forward(self, input, offsets=None, per_sample_weights=None):
+        bags = (input, offsets, False, None, "sum", False, False, "vectorized")
+        return torch.ops.embag_edu.embedding_bag(self.weight, None, *bags)[0]
+
+
+def marks_its_memory(input, weight, *words, **options):
+    weight.detach().numpy()
+    return F.with_vectorized(input, weight, *words, **options)
+
+
 class LooksAtData(nn.EmbeddingBag):
     def forward(self, input, offsets=None, per_sample_weights=None):
         return super().forward(input[: offsets.tolist()[-1] + 1], offsets, per_sample_weights)
@@ -153,6 +182,14 @@ WRONG = {
     "export": (GOOD[0], LooksAtData),
     "pickle": (GOOD[0], Forgetful),
     "state_dict": (GOOD[0], Extra),
+    "resizable": (marks_its_memory, GOOD[1]),
+    "fx": (GOOD[0], Subclass),
+    "core_operators": (GOOD[0], Bare),
+    "onnx": (GOOD[0], Bare),
+    "jit.trace": (GOOD[0], LooksAtData),
+    "jit.script": (GOOD[0], LooksAtData),
+    "quantization": (GOOD[0], Subclass),
+    "torchao": GOOD,
 }
 
 
@@ -160,6 +197,8 @@ WRONG = {
 def test_each_column_refuses_a_wrong_one(column):
     wrong = TorchImplementation("wrong", *WRONG[column])
     said = transforms.answer(transforms.COLUMNS[column], wrong)
+    if said == transforms.NOT_INSTALLED:
+        pytest.skip(f"{column} is not installed")
     assert said != YES and not said.startswith(("TypeError", "AttributeError", "NameError")), said
 
 
@@ -532,5 +571,79 @@ def test_an_exported_program_still_checks_its_input():
     program = torch.export.export(module, (INPUT, OFFSETS)).module()
     bad = INPUT.clone()
     bad[3] = V
-    with pytest.raises(RuntimeError, match=f"found idx to be {V}"):
+    with pytest.raises(RuntimeError, match="Expected i|valid range"):  # torch has several
         program(bad, OFFSETS)
+
+
+# ---- tools ----------------------------------------------------------------------------------
+
+of_old_tools = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
+QUANTIZED = torch.ao.quantization.float_qparams_weight_only_qconfig
+ASKED = {
+    "by torch's class": {torch.nn.EmbeddingBag: QUANTIZED},
+    "by its own class": {nn.EmbeddingBag: QUANTIZED},
+    "by its name": {"0": QUANTIZED},
+}
+
+
+def bags_and_linear():
+    return torch.nn.Sequential(nn.EmbeddingBag(V, D), torch.nn.Linear(D, 2)).eval()
+
+
+@of_old_tools
+@pytest.mark.parametrize("asked", ASKED)
+def test_quantize_dynamic_is_refused_aloud(asked):
+    """torch's class names no module of ours: torch.ao passes over it, and is heard to do so."""
+    if asked == "by torch's class":
+        with pytest.warns(UserWarning, match="stays in floating point"):
+            torch.ao.quantization.quantize_dynamic(bags_and_linear(), ASKED[asked])
+        return
+    with pytest.raises(NotImplementedError, match="torch's, and loads this one's state_dict"):
+        torch.ao.quantization.quantize_dynamic(bags_and_linear(), ASKED[asked])
+
+
+@of_old_tools
+def test_quantization_by_fx_is_refused_aloud_or_goes_round_the_bag():
+    mapping = torch.ao.quantization.QConfigMapping()
+    prepare, given = torch.ao.quantization.quantize_fx.prepare_fx, (INPUT.reshape(2, 4),)
+    with pytest.warns(UserWarning, match="stays in floating point"):
+        prepare(bags_and_linear(), mapping.set_object_type(torch.nn.EmbeddingBag, QUANTIZED), given)
+    mapping.set_global(torch.ao.quantization.get_default_qconfig("fbgemm"))
+    with pytest.raises(NotImplementedError, match="qconfig None"):
+        prepare(bags_and_linear(), mapping, given)
+    mapping.set_object_type(nn.EmbeddingBag, None)  # as the message advises
+    with pytest.warns(UserWarning, match="stays in floating point"):
+        assert type(getattr(prepare(bags_and_linear(), mapping, given), "0")) is nn.EmbeddingBag
+
+
+def test_fx_looks_into_a_subclass_as_it_does_with_torchs():
+    nets = []
+    for kind in (nn.EmbeddingBag, torch.nn.EmbeddingBag):
+
+        class Doubled(kind):
+            def forward(self, input, offsets=None):
+                return 2 * super().forward(input, offsets)
+
+        net = torch.nn.Sequential(Doubled(V, D))
+        traced = torch.fx.symbolic_trace(net)
+        close(traced(INPUT.reshape(2, 4)), net(INPUT.reshape(2, 4)))
+        nets.append([node.op for node in traced.graph.nodes])
+    assert nets[0] == nets[1] and "call_module" not in nets[0]
+
+
+@of_old_tools
+@pytest.mark.parametrize("name", NAMES)
+def test_what_leaves_python_checks_and_computes_like_the_module(name):
+    """Options, and an index out of range, in TorchScript and in an exported program."""
+    module = nn.EmbeddingBag(V, D, mode="max", padding_idx=2, implementation=name)
+    others = torch.tensor([1, 2, 2, 0, 5, 4]), torch.tensor([0, 1, 3])
+    for written in (
+        torch.jit.trace(module, (INPUT, OFFSETS)),
+        torch.jit.script(module),
+        torch.export.export(
+            module, (INPUT, OFFSETS), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},) * 2
+        ).module(),
+    ):
+        close(written(*others), module(*others))
+        with pytest.raises(RuntimeError, match=f"found idx to be {V}"):
+            written(torch.full((4,), V), others[1])

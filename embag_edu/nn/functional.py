@@ -65,15 +65,14 @@ def embedding_bag(
             [ 2., 20.]])
     """
     tensors = (input, weight, offsets, per_sample_weights)
+    options = (max_norm, norm_type, scale_grad_by_freq, mode, sparse, per_sample_weights)
+    words = (input, weight, offsets, *options, include_last_offset, padding_idx)
     if has_torch_function(tensors):
-        return handle_torch_function(
-            embedding_bag, tensors, input, weight, offsets, max_norm, norm_type,
-            scale_grad_by_freq, mode, sparse, per_sample_weights, include_last_offset, padding_idx,
-            implementation=implementation,
-        )  # fmt: skip
-    _check_tensors(
-        input=input, weight=weight, offsets=offsets, per_sample_weights=per_sample_weights
-    )
+        return handle_torch_function(embedding_bag, tensors, *words, implementation=implementation)
+    if torch.compiler.is_exporting() or torch.jit.is_tracing():
+        # What leaves Python runs where this package is not: torch's own operator is written down.
+        return torch.nn.functional.embedding_bag(*words)
+    _check_tensors(*tensors)
     input, weight = _in_todays_order(input, weight)
     if input.is_nested and input.dim() == 2:
         input, offsets, per_sample_weights = _unnested(input, per_sample_weights)
@@ -96,9 +95,10 @@ with_vectorized = functools.partial(embedding_bag, implementation="vectorized")
 with_cuda = functools.partial(embedding_bag, implementation="cuda")
 
 
-def _check_tensors(**arguments: Any) -> None:
-    optional = ("offsets", "per_sample_weights")
-    for name, value in arguments.items():
+def _check_tensors(*tensors: Any) -> None:
+    names = ("input", "weight", "offsets", "per_sample_weights")
+    optional = names[2:]
+    for name, value in zip(names, tensors, strict=True):
         if not (isinstance(value, Tensor) or (value is None and name in optional)):
             kind = type(value).__name__
             raise spec.NotAnArray(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from typing import Any
 
 import torch
@@ -29,7 +31,7 @@ class EmbeddingBag(torch.nn.EmbeddingBag):
     # to initialize, to shard or not to decay a table. And what is inherited can't drift: the
     # parameters, their draws, the checks of padding_idx, state_dict, attributes.
 
-    implementation: str = "auto"
+    implementation = "auto"
 
     def __init__(
         self,
@@ -62,11 +64,26 @@ class EmbeddingBag(torch.nn.EmbeddingBag):
         per_sample_weights: Tensor | None = None,
     ) -> Tensor:
         """The bags of input, (B, D)."""
+        if is_leaf(self, input):
+            return as_leaf(self, input, offsets, per_sample_weights)
         return functional.embedding_bag(
             input, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq,
             self.mode, self.sparse, per_sample_weights, self.include_last_offset, self.padding_idx,
             implementation=self.implementation,
         )  # fmt: skip
+
+    def __prepare_scriptable__(self) -> torch.nn.EmbeddingBag:
+        """What torch.jit.script compiles in its place: torch's module on the same table."""
+        if type(self) is not EmbeddingBag:
+            return self  # a forward of its own must not get lost
+        torchs = copy.copy(self)
+        torchs.__class__ = torch.nn.EmbeddingBag
+        return torchs
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "qconfig":  # what torch.ao.quantization gives each module, before anything else
+            _refuse_quantization(value)
+        super().__setattr__(name, value)
 
     def extra_repr(self) -> str:
         """As torch's; the implementation is shown where it was chosen."""
@@ -99,3 +116,27 @@ class EmbeddingBag(torch.nn.EmbeddingBag):
         )  # fmt: skip
         module.implementation = implementation
         return module
+
+
+def is_leaf(module: EmbeddingBag, input: Any) -> bool:
+    """Whether torch.fx traces a model that has this module: it looks into all but torch's own."""
+    traced = isinstance(input, torch.fx.Proxy) and type(module) is EmbeddingBag
+    return traced and input.tracer.root is not module
+
+
+def as_leaf(module: EmbeddingBag, input: Any, *others: Any) -> Any:
+    """The call as one node of torch.fx's graph."""
+    name = input.tracer.path_of_module(module)
+    return input.tracer.create_proxy("call_module", name, (input, *others), {})
+
+
+def _refuse_quantization(qconfig: Any) -> None:
+    """torch.ao.quantization goes by a module's exact class, and would pass over ours in silence."""
+    said = (
+        "torch.ao.quantization quantizes torch.nn.EmbeddingBag, not embag_edu.nn.EmbeddingBag"
+        "{}.\n  To mend it: quantize a model that has torch's, and loads this one's state_dict{}."
+    )
+    if qconfig is not None:
+        own = ", or give this module the qconfig None, to leave it in floating point"
+        raise NotImplementedError(said.format("", own))
+    warnings.warn(said.format(", which stays in floating point", ""), stacklevel=4)
