@@ -2,8 +2,10 @@
 
 import functools
 import itertools
+import re
 import shutil
 import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -77,6 +79,12 @@ def test_tools_make_of_ours_what_they_make_of_torchs(column):
     if column != "torchao":  # which has no operator for a bag
         in_torch = transforms.answer(transforms.COLUMNS[column], torchs)
         assert in_torch in (YES, transforms.NOT_INSTALLED), in_torch
+
+
+def test_the_page_says_what_the_module_lacks():
+    page = Path(__file__).parents[1] / "book" / "pages" / "uses.md"
+    (lacks,) = re.findall(r"(?s)What it lacks.*?\n\n", page.read_text(encoding="utf-8"))
+    assert [column for column in transforms.TOOLS if column in lacks] == [*transforms.LACKING]
 
 
 def half_gradient(*words, **options):
