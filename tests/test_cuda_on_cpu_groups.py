@@ -69,6 +69,7 @@ extern "C" __global__ void collectives(const int* x, int* y, float* f) {
   int w = Warp(t.warp[i / 32]).Sum(v);
   if (i % 32 == 0) out[9] = w;
   Part(t.part).InclusiveSum(v, out[10]), Part(t.part).ExclusiveSum(v, out[11]);
+  Part(t.part).Scan(v, out[14], out[15], 5, cub::Sum());
   __syncthreads();
   int keys[2] = {v * 37 % 64 - 20, v * 11 % 64};
   short values[2] = {short(2 * i), short(2 * i + 1)};
@@ -83,8 +84,11 @@ extern "C" __global__ void atomics(int* y, float* f) {
   cuda::atomic_ref<int>(y[1]).fetch_max(threadIdx.x);
   int expected = threadIdx.x;
   cuda::atomic_ref<int>(y[2]).compare_exchange_strong(expected, expected + 1, cuda::std::memory_order_seq_cst);
+  cuda::atomic_ref<int> g(y[5]);
+  g += 3, g -= 1, --g, g--, g |= 1, g ^= 0;
   if (threadIdx.x || blockIdx.x) return;
   f[1] = cuda::std::numeric_limits<float>::infinity(), f[2] = cuda::std::numeric_limits<float>::lowest();
+  y[6] = cuda::std::is_trivially_copyable_v<cuda::std::make_unsigned_t<signed char>> && cuda::std::make_unsigned_t<int>(-1) > 0;
   y[3] = cuda::std::numeric_limits<int>::max(), y[4] = cuda::std::numeric_limits<short>::lowest();
 }
 """
@@ -156,6 +160,8 @@ def test_cub(module, mode):
         8: (two.cumsum() - two)[1::2],
         10: by8.cumsum(1).ravel(),
         11: (by8.cumsum(1) - by8).ravel(),
+        14: by8.cumsum(1).ravel() + 5,
+        15: (by8.cumsum(1) - by8).ravel() + 5,
         12: keys[order][::2],
         13: order[1::2],
     }
@@ -167,10 +173,10 @@ def test_cub(module, mode):
 
 @BOTH
 def test_atomic_ref(module, mode):
-    y, f = np.array([0, 0, 5, 0, 0], np.int32), np.zeros(3, np.float32)
+    y, f = np.array([0, 0, 5, 0, 0, 0, 0], np.int32), np.zeros(3, np.float32)
     with settings(mode=mode):
         module.get_function("atomics")((2,), (32,), (y, f))
-    assert y.tolist() == [192, 31, 32, 2**31 - 1, -(2**15)]
+    assert y.tolist() == [192, 31, 32, 2**31 - 1, -(2**15), 1, 1]
     assert f.tolist() == [96, np.inf, np.finfo(np.float32).min]
 
 

@@ -48,11 +48,14 @@ extern "C" __global__ void language(float* y) {
   four.v = make_float4(1, 2, 3, 4);
   __builtin_assume(t < 64);
   long2 l = make_long2(1, 2);
+  __shared__ Four fours[32];
+  fours[t] = four, four = fours[t];
   y[8 * t] = seen(31 - t), y[8 * t + 1] = tile[31 - t] + other[0] + aligned[3], y[8 * t + 2] = cudaProcess(t);
   y[8 * t + 3] = shape->area(), y[8 * t + 4] = four.f[t % 4] + l.y, y[8 * t + 5] = warpSize;
   y[8 * t + 6] = __isGlobal(y) + 2 * __isShared(tile) + 4 * __isLocal(&t), y[8 * t + 7] = t ? '=' : 'x';
 }
 extern "C" __global__ void swaps(int* y) {
+  y[2] = __dp4a(make_char4(1, -1, 2, -2), make_char4(3, 4, 5, 6), 1) + __dp2a_hi(make_ushort2(2, 3), make_uchar4(0, 0, 255, 9), 0u);
   y[1] = atomicCAS_system(y, 0, 1) + atomicCAS_block(y, 1, 2) + 10 * y[0];
 }
 extern "C" __global__ void eighths(const float* x, unsigned char* y, float* back, int n) {
@@ -132,9 +135,9 @@ def test_the_language(module, mode):
         module.get_function("c_in_space")((1,), (4,), (x,))
         assert x.tolist() == [5, 5, 5, 5]
         assert module.get_global("a::b::calls").view(np.int32)[0] >= 4
-        pair = np.zeros(2, np.int32)
+        pair = np.zeros(3, np.int32)
         module.get_function("swaps")((1,), (1,), (pair,))
-        assert pair.tolist() == [2, 21]
+        assert pair.tolist() == [2, 21, 1 + 3 - 4 + 10 - 12 + 2 * 255 + 3 * 9]
 
 
 @pytest.mark.skipif(bool(nvrtc.available()), reason=nvrtc.available())

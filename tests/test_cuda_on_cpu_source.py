@@ -371,6 +371,14 @@ REFUSED = [
     ("#include <curand_kernel.h>", 1, "NumPy"),
     ("#define F asm()", 1, "PTX"),
     ("__managed__ int x;", 1, "managed"),
+    ("__global__ void __cluster_dims__(2, 1, 1) k() {}", 1, "single blocks"),
+    ("unsigned n = __clusterDim().x;", 1, "single blocks"),
+    ("curandState s; curand_init(1, 0, 0, &s);", 1, "NumPy"),
+    ("thrust::reduce(y, y + 3);", 1, "Thrust"),
+    ("typedef cub::BlockHistogram<int, 32, 1, 4> H;", 1, "CUB"),
+    ("auto token = block.barrier_arrive();", 1, "__syncthreads"),
+    ("auto g = cg::tiled_partition<64>(block);", 1, "one warp"),
+    ("int a = __vimax3_s32(1, 2, 3);", 1, "write min, max"),
 ]
 ALLOWED = [
     '#include <cuda_fp16.h>\n#include "cuda_runtime.h"',
@@ -379,6 +387,8 @@ ALLOWED = [
     "#ifndef CUDA_ON_CPU\nasm();\n#endif",
     "#if 0\n#include <cub/device/device_reduce.cuh>\n#endif",
     "#include <cub/cub.cuh>\n#include <cuda/atomic>",
+    "thrust::complex<float> z; cub::BlockReduce<int, 32> r; cg::tiled_partition<32>(block);",
+    "float curand_like(int s) { return s; } float f() { return curand_like(3); }",
     "int cudaProcess(int x) { return cudaProcess(x); }",
     "auto grid = cg::this_grid(); block.sync(); grid.thread_rank(); warp.sync();",
     "float* p = new float[3]; malloc(3); int texture = 1; cuda_on_cpu::x(); a << b;",

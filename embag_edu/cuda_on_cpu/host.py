@@ -304,6 +304,8 @@ _SAID = [  # a compiler's words, and what to write
     ),
 ]
 
+_OF_CUDA = re.compile(r"\b(cub|cg|cooperative_groups|cuda|thrust)(::|['’])")
+
 
 def explained(text: str) -> str:
     """A compiler's words, with what is known of NVIDIA's compiler behind them."""
@@ -314,4 +316,6 @@ def explained(text: str) -> str:
     if "<unresolved overloaded function type>" in text or "template' keyword" in text:
         return f"{text}. A C++ compiler wants the word template here: `x.template f<...>()`"
     fix = f"write {INSTEAD[name]}" if name in INSTEAD else next(said, "")
+    if not fix and ((name or "").startswith("__") or _OF_CUDA.search(text)):
+        return f"{text}. Perhaps it is CUDA's, but not modeled on the CPU: then write it out"
     return f"{text}. {REFUSES} it as well: {fix}" if fix else text

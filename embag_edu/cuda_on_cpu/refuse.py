@@ -24,12 +24,17 @@ _GROUPS = (
 )
 _GRID = "a barrier of the whole grid is not modeled: split the kernel there, and launch both parts"
 _COPIES = "cooperative copies are not modeled: use __pipeline_memcpy_async, or load and store"
+_HALVES = "a barrier in two halves, arrive and wait, is not modeled: write sync(), __syncthreads()"
+_CURAND = "cuRAND is not modeled: draw the numbers with NumPy and pass an array"
+_CLUSTERS = "clusters of blocks are not modeled: use single blocks"
+_THRUST = "Thrust is not modeled: write the step as a kernel, or do it in NumPy"
+_CUB = "of CUB only the operations of a warp and of a block in cub/cub.cuh are modeled"
 _LIBCUDA = "of the library cuda:: only atomic_ref and the traits of cuda::std are modeled"
 _PTX = f"inline PTX is not modeled: write CUDA C++, or keep it for the GPU by #ifndef {MACRO}"
 _HEADERS = {
-    "cub/": "of CUB only the operations of a warp and of a block in cub/cub.cuh are modeled",
-    "thrust/": "Thrust is not modeled: write the step as a kernel, or do it in NumPy",
-    "curand": "cuRAND is not modeled: draw the numbers with NumPy and pass an array",
+    "cub/": _CUB,
+    "thrust/": _THRUST,
+    "curand": _CURAND,
     "cooperative_groups/memcpy_async.h": _COPIES,
     "mma.h": _TENSOR,
     "cuda/": _LIBCUDA,
@@ -43,6 +48,7 @@ _NAMES = {
     **dict.fromkeys(("asm", "__asm__", "__asm"), _PTX),
     **dict.fromkeys(("cudaTextureObject_t", "cudaSurfaceObject_t"), _TEXTURE),
     **dict.fromkeys(("nvcuda", "wmma", "mma_sync", "load_matrix_sync"), _TENSOR),
+    "__pipeline_arrive_on": _HALVES,
     "<<<": "a kernel cannot launch another: launch it from Python",
     **dict.fromkeys(
         ("block_tile_memory", "this_cluster", "cluster_group", "this_multi_grid"), _GROUPS
@@ -56,8 +62,20 @@ _NAMES = {
         "this address is for inline PTX, which is not modeled: pass the pointer itself",
     ),
     "__managed__": "managed memory is not modeled: pass an array to the kernel",
-    "__cluster_dims__": "clusters of blocks are not modeled: use single blocks",
+    "__cluster_dims__": _CLUSTERS,
 }
+_CURAND_CALL = re.compile(r"curand(State|_)\w*")
+_KINDS = [  # names of one kind
+    (_CURAND_CALL, _CURAND),
+    (re.compile(r"__cluster[A-Z_]\w*"), _CLUSTERS),
+    (
+        re.compile(r"__vi(add|bm|m)(max|min|ax|in)\w*"),
+        "these functions of three integers are not modeled: write min, max and +",
+    ),
+]
+_MEMBERS = ("barrier_arrive", "barrier_wait")  # a name with its member is one token
+_TILES = ("tiled_partition", "thread_block_tile")
+_LIBRARIES = {"cub": ("cub/cub.cuh", _CUB), "thrust": ("thrust/complex.h", _THRUST)}
 _TEXTURE_CALL = re.compile(r"(tex|surf)(1D|2D|3D|Cubemap)\w*|texture")
 _OF_LIBCUDA = re.compile(r"::|std|atomic_ref|atomic_thread_fence|memory_order\w*|thread_scope\w*")
 _TYPE_ENDS = re.compile(r"(?!return|else|do|case\b)[A-Za-z_]\w*|[*&>]")
@@ -79,6 +97,10 @@ def refuse(code: str, options: Sequence[str] | None = None) -> None:
             refused = (s for h, s in _HEADERS.items() if header.startswith(h))
             there = (INCLUDE / header).is_file()
             sentence = next(refused, "") if header and not there else ""
+        if after[:1] == ["::"] and not sentence:
+            sentence = _of_library(token.text, after[-1])
+        if token.text in _TILES and after[:1] == ["<"] and _too_large(after[-1]):
+            sentence = _GROUPS
         if sentence:
             raise NotModeled(token.line, sentence)
     if {"this_grid", "grid_group"} & {t.text for t in found} and (line := _grid_barrier(found)):
@@ -106,12 +128,29 @@ def _own_functions(found: Sequence[Token]) -> set[str]:
     """Functions that the source declares itself: `int cudaProcess(`."""
     threes = zip(found, found[1:], found[2:], strict=False)
     declared = (b.text for a, b, c in threes if c.text == "(" and _TYPE_ENDS.fullmatch(a.text))
-    return {name for name in declared if _RUNTIME_CALL.fullmatch(name) or _TEXTURE_CALL.match(name)}
+    kinds = (_RUNTIME_CALL, _CURAND_CALL)
+    called = {name for name in declared if any(kind.fullmatch(name) for kind in kinds)}
+    return called | {name for name in declared if _TEXTURE_CALL.match(name)}
+
+
+def _of_library(space: str, name: str) -> str:
+    """What is said of a name of CUB or Thrust that the header here does not have."""
+    if space not in _LIBRARIES or not WORD.fullmatch(name):
+        return ""
+    header, sentence = _LIBRARIES[space]
+    return "" if re.search(rf"\b{name}\b", (INCLUDE / header).read_text("utf-8")) else sentence
+
+
+def _too_large(threads: str) -> bool:
+    return threads.isdecimal() and int(threads) > 32
 
 
 def _refusal(text: str, after: str) -> str:
-    if text in _NAMES:
-        return _NAMES[text]
+    if text in _NAMES or text.split(".")[-1] in _MEMBERS:
+        return _NAMES.get(text, _HALVES)
+    kind = next((sentence for pattern, sentence in _KINDS if pattern.fullmatch(text)), "")
+    if kind:
+        return kind
     if _TEXTURE_CALL.fullmatch(text) and after in ("(", "<"):
         return _TEXTURE
     if _RUNTIME_CALL.fullmatch(text) and after in ("(", "<"):

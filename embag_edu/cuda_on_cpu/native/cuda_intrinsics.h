@@ -158,6 +158,14 @@ CUDA_ON_CPU_PARTS_OF_WORD(2) CUDA_ON_CPU_PARTS_OF_WORD(4)
   CUDA_ON_CPU_CALL T __dp2a_lo(T a, T b, T c) { return c + (T)(cuda_on_cpu::part_of<16>((unsigned)a, 0, SIGNED) * cuda_on_cpu::part_of<8>((unsigned)b, 0, SIGNED)) + (T)(cuda_on_cpu::part_of<16>((unsigned)a, 1, SIGNED) * cuda_on_cpu::part_of<8>((unsigned)b, 1, SIGNED)); } \
   CUDA_ON_CPU_CALL T __dp2a_hi(T a, T b, T c) { return c + (T)(cuda_on_cpu::part_of<16>((unsigned)a, 0, SIGNED) * cuda_on_cpu::part_of<8>((unsigned)b, 2, SIGNED)) + (T)(cuda_on_cpu::part_of<16>((unsigned)a, 1, SIGNED) * cuda_on_cpu::part_of<8>((unsigned)b, 3, SIGNED)); }
 CUDA_ON_CPU_DOT2(int, true) CUDA_ON_CPU_DOT2(unsigned, false)
+namespace cuda_on_cpu {
+template <class V> CUDA_ON_CPU_CALL int word_of(const V& v) { return same_bits<int>(v); }
+}  // namespace cuda_on_cpu
+#define CUDA_ON_CPU_DOT_VECTORS(T, S, B)                                                            \
+  CUDA_ON_CPU_CALL T __dp4a(B##4 a, B##4 b, T c) { return __dp4a((T)cuda_on_cpu::word_of(a), (T)cuda_on_cpu::word_of(b), c); } \
+  CUDA_ON_CPU_CALL T __dp2a_lo(S##2 a, B##4 b, T c) { return __dp2a_lo((T)cuda_on_cpu::word_of(a), (T)cuda_on_cpu::word_of(b), c); } \
+  CUDA_ON_CPU_CALL T __dp2a_hi(S##2 a, B##4 b, T c) { return __dp2a_hi((T)cuda_on_cpu::word_of(a), (T)cuda_on_cpu::word_of(b), c); }
+CUDA_ON_CPU_DOT_VECTORS(int, short, char) CUDA_ON_CPU_DOT_VECTORS(unsigned, ushort, uchar)
 
 // ---- where memory lies -------------------------------------------------------------------------------------
 namespace cuda_on_cpu {

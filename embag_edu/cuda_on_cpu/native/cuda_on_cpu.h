@@ -86,7 +86,7 @@ template <class T> constexpr T part(std::initializer_list<T> list, size_t i) { r
     NAME##2() = default;                                                                          \
     CUDA_ON_CPU_HERE constexpr NAME##2(cuda_on_cpu::Parts, T x_, T y_) : x(x_), y(y_) {}          \
     CUDA_ON_CPU_HERE constexpr NAME##2(std::initializer_list<T> v) : x(cuda_on_cpu::part(v, 0)), y(cuda_on_cpu::part(v, 1)) {} \
-    CUDA_ON_CPU_COPY_WHOLE(NAME##2)                                                               \
+    CUDA_ON_CPU_WHOLE(NAME##2)                                                               \
   };                                                                                              \
   struct NAME##3 { T x, y, z; };                                                                  \
   inline NAME##1 make_##NAME##1(T x) { return {x}; }                                              \
@@ -99,7 +99,7 @@ template <class T> constexpr T part(std::initializer_list<T> list, size_t i) { r
     CUDA_ON_CPU_HERE constexpr NAME##4(cuda_on_cpu::Parts, T x_, T y_, T z_, T w_) : x(x_), y(y_), z(z_), w(w_) {} \
     CUDA_ON_CPU_HERE constexpr NAME##4(std::initializer_list<T> v)                                \
         : x(cuda_on_cpu::part(v, 0)), y(cuda_on_cpu::part(v, 1)), z(cuda_on_cpu::part(v, 2)), w(cuda_on_cpu::part(v, 3)) {} \
-    CUDA_ON_CPU_COPY_WHOLE(NAME##4)                                                               \
+    CUDA_ON_CPU_WHOLE(NAME##4)                                                               \
   };                                                                                              \
   inline NAME##4 make_##NAME##4(T x, T y, T z, T w) { return NAME##4(cuda_on_cpu::Parts(), x, y, z, w); }
 #define CUDA_ON_CPU_WIDE4(NAME, T) /* 32 bytes: two loads, on a GPU as here */                    \
@@ -209,6 +209,7 @@ inline int clock() { return (int)cuda_on_cpu::steps(); }
 #define assert(condition) ((condition) ? (void)0 : cuda_on_cpu::assertion_failed(#condition, __LINE__))
 #endif
 #define __brkpt() __trap()
+#define __prof_trigger(n) ((void)0)
 #define __trap() cuda_on_cpu::assertion_failed("__trap()", __LINE__)
 
 // ---- warps: all lanes named in the mask come together, then every one gets its result ---------------
@@ -484,6 +485,7 @@ inline float __log2f(float x) { return log2f(x); }
 inline float __log10f(float x) { return log10f(x); }
 inline float __exp10f(float x) { return (float)pow(10.0, (double)x); }
 inline float __tanf(float x) { return tanf(x); }
+inline float __tanhf(float x) { return tanhf(x); }
 inline float __powf(float x, float y) { return powf(x, y); }
 inline float __sinf(float x) { return sinf(x); }
 inline float __cosf(float x) { return cosf(x); }

@@ -89,6 +89,13 @@ template <class T, int N = 32, int = 0> class WarpScan : public CudaOnCpuWarp<T,
   CUDA_ON_CPU_HERE void InclusiveSum(T value, T& out, T& total, told_line) { InclusiveScan(value, out, cub::Sum(), total, line); }
   CUDA_ON_CPU_HERE void ExclusiveSum(T value, T& out, told_line) { ExclusiveScan(value, out, T(), cub::Sum(), line); }
   CUDA_ON_CPU_HERE void ExclusiveSum(T value, T& out, T& total, told_line) { ExclusiveScan(value, out, T(), cub::Sum(), total, line); }
+  template <class Join> CUDA_ON_CPU_HERE void Scan(T value, T& in, T& ex, T first, Join join, told_line) {
+    T up_to_me = Base::scanned(value, join, line), before = Base::from(up_to_me, (int)Base::me() - 1, Base::me() > 0, line);
+    in = join(first, up_to_me), ex = Base::me() ? join(first, before) : first;
+  }
+  template <class Join> CUDA_ON_CPU_HERE void Scan(T value, T& in, T& ex, Join join, told_line) {
+    in = Base::scanned(value, join, line), ex = Base::from(in, (int)Base::me() - 1, Base::me() > 0, line);
+  }
   CUDA_ON_CPU_HERE T Broadcast(T value, unsigned lane, told_line) { return Base::from(value, (int)lane, true, line); }
 };
 

@@ -7,7 +7,7 @@ template <class T> struct alignas(2 * sizeof(T)) complex {
   complex() = default;
   CUDA_ON_CPU_HERE constexpr complex(const T& re, const T& im = T()) : parts{re, im} {}
   template <class U> CUDA_ON_CPU_HERE complex(const complex<U>& z) : parts{(T)z.real(), (T)z.imag()} {}
-  CUDA_ON_CPU_COPY_WHOLE(complex)
+  CUDA_ON_CPU_WHOLE(complex)
   CUDA_ON_CPU_HERE T real() const { return parts[0]; }
   CUDA_ON_CPU_HERE T imag() const { return parts[1]; }
   CUDA_ON_CPU_HERE T real() const volatile { return parts[0]; }
