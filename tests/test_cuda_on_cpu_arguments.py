@@ -88,6 +88,7 @@ def test_taken_as_it_is(written, arg):
         ("complex<double> z", 2j, np.complex128(2j)),
         ("cuDoubleComplex z", 2j, np.complex128(2j)),
         ("float* x", None, np.uint64(0)),
+        ("float* x", 0, np.uint64(0)),  # CuPy takes it too
     ],
 )
 def test_python_numbers_get_the_parameters_type(written, arg, wanted):
@@ -112,7 +113,8 @@ RAISED = [
     ("Pair* x", np.array([None, 1]), TypeError, "object", "numbers"),
     ("float4* x", np.zeros(6, np.float32), ValueError, "shape (6,)", "multiple of 4"),
     ("float4* x", np.zeros(8, np.float64), TypeError, "float64", "np.float32"),
-    ("float* x", 0, TypeError, "the Python int 0", "np.zeros(1, np.float32)"),
+    ("float* x", 1, TypeError, "the Python int 1", "np.zeros(1, np.float32)"),
+    ("float* x", 2**40, TypeError, "the Python int", "pass the array itself"),
     ("float* x", np.float32(0), TypeError, "np.float32(0.0)", "np.zeros(1, np.float32)"),
     ("int* x", [1, 2], TypeError, "a list", "np.array(x, np.int32)"),
     ("Pair* x", "text", TypeError, "a str", "NumPy"),

@@ -101,7 +101,7 @@ def check_arguments(
 
     name:       of the kernel, for messages.
     parameters: of the kernel, from signature.parameters.
-    args:       NumPy or CuPy arrays (C-contiguous) for pointers, None for a null pointer; NumPy
+    args:       NumPy or CuPy arrays (C-contiguous) for pointers, None or 0 for null; NumPy
                 scalars, Python ints, bools and (for a double) floats for values.
     bf16_ok:    whether ml_dtypes' bfloat16 is accepted; without it, only uint16 bits are.
     Raises TypeError for a wrong number, kind or dtype; ValueError for a value that does not fit, a
@@ -133,7 +133,7 @@ def _checked(place: _Place, arg: Any, bf16_ok: bool) -> Any:
             _check_members(place, arg, arg.dtype)
         return arg
     if parameter.pointer:
-        if arg is None:
+        if arg is None or (type(arg) is int and arg == 0):
             return np.uint64(0)  # the null pointer
         raise place.error(TypeError, _given(arg), _wanted(parameter), _fix_for_pointer(place, arg))
     if isinstance(arg, np.generic):
@@ -269,6 +269,8 @@ def _names(parameter: Parameter, bf16_ok: bool) -> set[str]:
 
 
 def _fix_for_pointer(place: _Place, arg: Any) -> str:
+    if isinstance(arg, (int, np.integer)) and abs(int(arg)) >= 4096:
+        return "If it is an array's address: pass the array itself, for its bounds are checked."
     if isinstance(arg, (int, float, complex, np.generic)):
         return f"Pass an array, of one element if need be: {_numpy_array(place.parameter)}."
     if isinstance(arg, (list, tuple)):
