@@ -7,7 +7,18 @@
 from embag_edu.check.candidate import NotSupported
 from embag_edu.check.checker import check, replay
 from embag_edu.check.clauses import all_clauses
+from embag_edu.check.data import check_answers, export_cases
 from embag_edu.check.ledger import LEDGER
 from embag_edu.check.report import CheckFailed, Report
 
-__all__ = ["LEDGER", "CheckFailed", "NotSupported", "Report", "all_clauses", "check", "replay"]
+__all__ = [
+    "LEDGER",
+    "CheckFailed",
+    "NotSupported",
+    "Report",
+    "all_clauses",
+    "check",
+    "check_answers",
+    "export_cases",
+    "replay",
+]

@@ -205,6 +205,8 @@ class Rules:
 class Trial:
     """One implementation before the table. Each call is made once, whichever clauses look at it."""
 
+    can_ask_more = True  # than the calls of the table: smaller ones
+
     def __init__(
         self,
         runner: Runner,
@@ -248,8 +250,7 @@ class Trial:
         outcome = self._outcome(clause, case)
         if lack(None, outcome):  # what the call should give need not be known
             return NOT_SUPPORTED, lack(None, outcome)
-        expected = _expected(case, clause.needs_gradients or case in _of_gradients())
-        expected = replace(expected, ulps=self.rules.ulps)
+        expected = replace(expected_of(clause, case), ulps=self.rules.ulps)
         message = judge(clause.part, expected, outcome)
         entry = ledger.covering(clause.name) if message else None
         if entry and _equals_torch(clause, case, expected, outcome):
@@ -290,7 +291,11 @@ class Trial:
         arguments, outcome = case.make(), self._outcome(clause, case)
         if not self.explain:
             return Failure(case.name, arguments, message)
-        if case.shrinks and not (outcome.trouble and outcome.trouble.is_fatal):
+        if (
+            self.can_ask_more
+            and case.shrinks
+            and not (outcome.trouble and outcome.trouble.is_fatal)
+        ):
             arguments = shrink(arguments, lambda smaller: bool(self._complaint(clause, smaller)))
             outcome = self.runner.run(arguments, self._wants_backward(clause))
             message = judge(clause.part, self._expect(arguments), outcome) or message
@@ -359,6 +364,11 @@ def _noticed(name: str, part: str, case: Case) -> bool:
     fault = next(fault for fault in FAULTS if fault.__name__ == name)
     arguments = case.make()
     return bool(judge(part, expect(arguments), _mistaken(fault, part, arguments)))
+
+
+def expected_of(clause: Clause, case: Case) -> Expected:
+    """What the oracle says of a case of a clause."""
+    return _expected(case, clause.needs_gradients or case in _of_gradients())
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from typing import Any
 
 from embag_edu.check.checker import LOSSES, check
 from embag_edu.check.clauses import VERSION, find
+from embag_edu.check.data import check_answers, export_cases
 from embag_edu.check.known import read, write
 from embag_edu.check.promise import USUAL, WORDS
 from embag_edu.check.report import Report
@@ -24,24 +25,34 @@ def main(words: list[str]) -> int:
         file = given.expected_failures
         promised = {group: tuple(getattr(given, group)) for group in WORDS}
         new_file = given.update and not Path(file).exists()
-        if given.list or not given.implementation:
+        if given.export:
+            print(_exported(export_cases(given.export, given.only, given.table), given.export))
+            return 0
+        if given.list or not (given.implementation or given.answers):
             print(aligned((clause.name, clause.rule) for clause in find(given.only, given.table)))
             return 0 if given.list else 2
+        rules: dict[str, Any] = {
+            "supports": None if promised == USUAL else promised,
+            "expected_failures": None if new_file else given.expected_failures,
+            "same_errors": given.same_errors,
+            "ulps": given.ulps,
+            "raises": False,
+            "progress": progress,
+        }
         pair = [f for f in (given.implementation, given.backward) if f]
-        report = check(
-            pair[0] if len(pair) == 1 else tuple(pair),
-            given.only,
-            supports=None if promised == USUAL else promised,
-            expected_failures=None if new_file else given.expected_failures,
-            same_errors=given.same_errors,
-            ulps=given.ulps,
-            table=given.table,
-            arrays=given.arrays,
-            limit=given.limit,
-            first_limit=given.first_limit,
-            losses=given.losses,
-            raises=False,
-            progress=progress,
+        report = (
+            check_answers(given.answers, given.only, **rules)
+            if given.answers
+            else check(
+                pair[0] if len(pair) == 1 else tuple(pair),
+                given.only,
+                **rules,
+                table=given.table,
+                arrays=given.arrays,
+                limit=given.limit,
+                first_limit=given.first_limit,
+                losses=given.losses,
+            )
         )
     except (ValueError, OSError) as error:  # no such clause, no such function, no such file
         print(error, file=sys.stderr)
@@ -74,7 +85,14 @@ def _configured(path: str | None, parser: argparse.ArgumentParser) -> dict[str, 
     except tomllib.TOMLDecodeError as error:
         raise WrongConfiguration(f"{file} is no TOML: {error}") from error
     table = {n.replace("-", "_"): v for n, v in tool.get("embag_edu", {}).get("check", {}).items()}
-    known = set(vars(parser.parse_args([]))) - {"config", "update", "list", "json"}
+    known = set(vars(parser.parse_args([]))) - {
+        "config",
+        "update",
+        "list",
+        "json",
+        "export",
+        "answers",
+    }
     for name in table.keys() - known:
         raise WrongConfiguration(
             f"{file}: [tool.embag_edu.check] has no {name!r}; it takes {', '.join(sorted(known))}"
@@ -112,6 +130,10 @@ def _parser() -> argparse.ArgumentParser:
     _number(parser, "--limit", LIMIT, "seconds for one call")
     _number(parser, "--first-limit", FIRST_LIMIT, "the same for loading, and for what compiles")
     _number(parser, "--losses", LOSSES, "stop when calls have hung or crashed so often, alike")
+    parser.add_argument("--export", metavar="FOLDER", help="write the cases as data, and end")
+    parser.add_argument(
+        "--import", dest="answers", metavar="FOLDER", help="judge the answers to such cases"
+    )
     parser.add_argument("--list", action="store_true", help="list the clauses and end")
     parser.add_argument(
         "--config", metavar="FILE", help="a TOML file in the place of pyproject.toml"
@@ -126,6 +148,14 @@ def _listed(words: str) -> list[str]:
 def _number(parser: argparse.ArgumentParser, name: str, default: float, words: str) -> None:
     words = f"{words} ({default:g})"
     parser.add_argument(name, metavar="N", type=type(default), default=default, help=words)
+
+
+def _exported(index: dict[str, Any], folder: str) -> str:
+    left_out = len(index["left_out"].keys() - index["clauses"].keys())
+    return (
+        f"{len(index['cases'])} cases of {len(index['clauses'])} clauses are in {folder}; "
+        f"{left_out} clauses can't be data, and index.json says why"
+    )
 
 
 def _write(report: Report, file: str | None) -> None:

@@ -1,0 +1,305 @@
+"""Cases as data, for an implementation that Python can't call, and the verdict on its answers.
+
+`export_cases` writes what the table asks into two files: `cases.npz`, not compressed, with the
+arguments, expected values and tolerances; and `index.json`. `check_answers` judges a folder of
+answers as `check` judges an implementation. `book/pages/cases.md` describes both folders.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import json
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embag_edu.check.candidate import Outcome, Trouble
+from embag_edu.check.cases import DEFAULTS, Arguments, Case, floats, laid_out
+from embag_edu.check.checker import Rules, Trial, expected_of
+from embag_edu.check.clauses import VERSION, Clause, all_clauses, find
+from embag_edu.check.known import apply, read
+from embag_edu.check.oracle import Expected, table_tolerance
+from embag_edu.check.promise import Promise, promise
+from embag_edu.check.report import NOT_ASKED, ClauseResult, Failure, Report, versions
+from embag_edu.check.worker import Runner
+from embag_edu.spec import SparseGradient
+from embag_edu.text import Short
+
+SCHEMA = 1  # of both folders
+# The file of an answer that each part of the table looks at.
+FILES = {
+    "output": "output",
+    "grad_weight": "grad_weight",
+    "grad_psw": "grad_per_sample_weights",
+    "table": "weight_after",
+    "untouched": "weight_after",
+    "refused": "output",
+}
+
+
+class WrongAnswers(Short, ValueError):
+    """A folder holds no answers to cases that this version of the package knows."""
+
+
+# ---- what can be data -----------------------------------------------------------------------
+
+
+def as_data(clause: Clause) -> tuple[Clause, str]:
+    """The clause with those of its cases that a file can hold, and why others are left out."""
+    if clause.for_torch:
+        return replace(clause, cases=()), "for torch functions only"
+    if clause.for_every_call:
+        return replace(clause, cases=()), "about what a call does beside its results"
+    found = {case: _arguments(case) for case in clause.cases}
+    cases = tuple(case for case, arguments in found.items() if not isinstance(arguments, str))
+    if cases and all(case.make().get("layout") for case in cases):
+        return replace(clause, cases=()), "about strides: a file holds the numbers alone"
+    reasons = dict.fromkeys(why for why in found.values() if isinstance(why, str))
+    return replace(clause, cases=cases), "; ".join(reasons)
+
+
+@functools.cache
+def _arguments(case: Case) -> dict[str, np.ndarray] | str:
+    """All arguments as arrays in C order, single values as 0-d arrays; or why that can't be."""
+    try:
+        arguments = case.make()
+    except ImportError as error:
+        return f"needs the package {error.name}"
+    if "protocol" in arguments:
+        return "about calls in a row: an answer does not show that they were made"
+    given = {n: v for n, v in laid_out(arguments).items() if v is not DEFAULTS.get(n, case)}
+    odd = [n for n, v in given.items() if not isinstance(v, (np.ndarray, bool, int, float, str))]
+    if odd:
+        return f"{odd[0]} is a {type(given[odd[0]]).__name__}, which has no form in a file"
+    bare = {n: v.encode() if isinstance(v, str) else v for n, v in given.items()}
+    return {name: np.array(value, order="C") for name, value in bare.items()}
+
+
+@functools.cache
+def names() -> dict[Case, str]:
+    """The name of every case: its first clause and its place there, "forward.sum.1"."""
+    found: dict[Case, str] = {}
+    for clause in all_clauses():
+        for number, case in enumerate(clause.cases, 1):
+            found.setdefault(case, f"{clause.name}.{number}")
+    return found
+
+
+def _checksum(arguments: Mapping[str, np.ndarray]) -> int:
+    parts = (f"{n} {a.dtype} {a.shape}".encode() + a.tobytes() for n, a in arguments.items())
+    return functools.reduce(lambda so_far, part: zlib.crc32(part, so_far), parts, 0)
+
+
+# ---- export ---------------------------------------------------------------------------------
+
+
+def export_cases(
+    folder: str | Path, only: str | Iterable[str] | None = None, table: int = VERSION
+) -> dict[str, Any]:
+    """Write the cases of these clauses to `folder`, and return what `index.json` there holds.
+
+    only, table: as in `check`. Clauses that can't be data are named in the index, with the reason.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    cases: dict[str, Any] = {}
+    clauses: dict[str, Any] = {}
+    left_out: dict[str, str] = {}
+    for clause in find(only, table):
+        asked, reason = as_data(clause)
+        left_out |= {clause.name: reason} if reason else {}
+        ids = [names()[case] for case in asked.cases]
+        about = {"rule": clause.rule, "source": clause.source, "part": clause.part, "cases": ids}
+        clauses |= {clause.name: about} if ids else {}
+        for name, case in zip(ids, asked.cases, strict=True):
+            arguments, expected = _arguments(case), expected_of(clause, case)
+            assert not isinstance(arguments, str)
+            cases.setdefault(name, _record(case, arguments, expected))
+            found = arguments | _results(clause.part, expected)
+            arrays |= {f"{name}/{key}": array for key, array in found.items()}
+    index = {
+        "schema": SCHEMA,
+        "table": table,
+        "versions": versions(),
+        "clauses": clauses,
+        "left_out": left_out,
+        "cases": cases,
+    }
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    np.savez(Path(folder, "cases.npz"), **arrays)  # type: ignore[arg-type]
+    Path(folder, "index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
+    return index
+
+
+def _record(case: Case, arguments: Mapping[str, np.ndarray], expected: Expected) -> dict[str, Any]:
+    record: dict[str, Any] = {"name": case.name, "checksum": _checksum(arguments)}
+    if expected.trouble is None:
+        return record | {"dtype": expected.dtype.name}
+    due = expected.trouble
+    known = next(kind for kind in due.kinds if hasattr(builtins, kind))
+    return record | {"refused": {"by": due.stage, "error": known, "words": due.text}}
+
+
+def _results(part: str, expected: Expected) -> dict[str, np.ndarray]:
+    """What the part should be, and how far off it may be: no tolerance where it is exact."""
+    if part == "refused" or (expected.trouble and part != "untouched"):
+        return {}
+    wanted: Any = expected.weight_after
+    if part in ("table", "untouched"):
+        tolerance = table_tolerance(expected) if part == "table" else np.zeros(1)
+    else:
+        wanted, tolerance = getattr(expected, part), np.asarray(expected.tolerance(part))
+    name = FILES[part]
+    off = {f"tolerance.{name}": tolerance.astype(np.float32)} if tolerance.any() else {}
+    if isinstance(wanted, SparseGradient):
+        found = {"indices": wanted.indices, "values": wanted.values}
+        return {f"expected.{name}.{key}": array for key, array in found.items()} | off
+    return {f"expected.{name}": wanted} | off
+
+
+# ---- import ---------------------------------------------------------------------------------
+
+
+def check_answers(
+    folder: str | Path,
+    only: str | Iterable[str] | None = None,
+    *,
+    supports: Promise | Mapping[str, Iterable[str]] | None = None,
+    expected_failures: str | Path | None = None,
+    same_errors: bool = False,
+    ulps: float = 0.0,
+    explain: bool = True,
+    raises: bool = True,
+    progress: Callable[[Iterable[Clause]], Iterable[Clause]] = iter,
+) -> Report:
+    """Judge the answers in a folder as `check` judges an implementation; see there.
+
+    folder: a folder for each case, and a copy of the cases' `index.json`. A case without an answer
+        is not supported.
+
+    Raises WrongAnswers where the index is missing or of another schema, where no case is answered,
+    and where a case is another one now than when it was exported.
+    """
+    index = _index(Path(folder))
+    promised = promise(supports)
+    asked = replace(promised, forms=(*promised.forms, "strided"))  # here, arrays are in C order
+    rules = Rules(asked, same_errors, ulps)
+    known = read(expected_failures) if expected_failures else {}
+    trial = Answers(Path(folder), index, explain, rules)
+    exported = index["clauses"].keys() | index["left_out"].keys()
+    wanted = [c for c in find(only, index["table"]) if c.name in exported]
+    results = [trial.result(clause) for clause in progress(wanted)]
+    report = Report(str(folder), results, trial.notes, promised, ulps=ulps, table=index["table"])
+    apply(known, report)
+    return report.raise_if_failed() if raises else report
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    file = folder / "index.json"
+    if not file.exists():
+        raise WrongAnswers(f"{folder} has no index.json. Copy that of the cases into it")
+    try:
+        index = json.loads(file.read_text(encoding="utf-8"))
+        schema = index["schema"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise WrongAnswers(f"{file} is no index of cases: {error!r}") from error
+    if schema != SCHEMA:
+        raise WrongAnswers(
+            f"{file} has schema {schema!r}; this version of embag_edu takes {SCHEMA}. "
+            "Export the cases with this version, and answer those"
+        )
+    return dict(index)
+
+
+class Answers(Trial):
+    """A folder of answers before the table."""
+
+    can_ask_more = False
+
+    def __init__(self, folder: Path, index: dict[str, Any], explain: bool, rules: Rules) -> None:
+        runner = Runner()
+        runner.has_backward = True
+        super().__init__(runner, (str(folder),), explain, rules)
+        self.folder, self.exported = folder, index["cases"]
+        answered = {path.name for path in folder.iterdir() if path.is_dir()}
+        if not answered & self.exported.keys():
+            raise WrongAnswers(
+                f"{folder} answers no case: there is no folder such as forward.sum.1"
+            )
+        lost = sorted(answered - self.exported.keys())
+        self.notes = [f"no case has the name {', '.join(lost[:3])}"] if lost else []
+
+    def result(self, clause: Clause) -> ClauseResult:
+        """Try one clause: those of its cases that are data."""
+        asked, reason = as_data(clause)
+        return super().result(asked) if asked.cases else ClauseResult(clause, NOT_ASKED, 0, reason)
+
+    def _outcome(self, clause: Clause, case: Case) -> Outcome:
+        outcome = self._outcomes[self._key(clause, case)] = self._answer(clause, case)
+        return outcome
+
+    def _failure(self, clause: Clause, case: Case, message: str) -> Failure:
+        failure = super()._failure(clause, case, message)
+        failure.case, failure.snippet = f"{names()[case]}, {case.name}", ""
+        return failure
+
+    def _answer(self, clause: Clause, case: Case) -> Outcome:
+        """What the files of a case say of one part of it."""
+        name, part = names()[case], clause.part
+        self._check_that_it_is_the_exported(name, case)
+        folder = self.folder / name
+        found: Arguments = {}
+        for path in folder.glob("*.npy"):
+            try:
+                found[path.stem] = _read(path)
+            except Exception as error:  # NumPy raises whatever comes up in such a file
+                words = f"left a file that can't be read, {path.name}: {error}"
+                return Outcome(trouble=Trouble("forward", ("died",), words))
+        if {"grad_weight.indices", "grad_weight.values"} <= found.keys():
+            pair = found["grad_weight.indices"], found["grad_weight.values"]
+            found["grad_weight"] = (*pair, case.make()["weight"].shape)
+        trouble = _refusal(folder / "refused.txt", "backward" if "output" in found else "forward")
+        needed = "grad_weight" if part == "refused" and clause.needs_backward else FILES[part]
+        if needed not in found and (trouble is None or part == "untouched"):
+            kinds = ("NotSupported", "NotImplementedError")
+            trouble = Trouble("forward", kinds, f"{name} has no {needed}")
+        psw = found.get(FILES["grad_psw"])
+        return Outcome(
+            found.get("output"),
+            found.get("grad_weight"),
+            psw,
+            found.get("weight_after"),
+            trouble=trouble,
+        )
+
+    def _check_that_it_is_the_exported(self, name: str, case: Case) -> None:
+        """Random calls may differ between versions of NumPy."""
+        arguments, was = _arguments(case), self.exported.get(name)
+        if was and not isinstance(arguments, str) and was["checksum"] != _checksum(arguments):
+            raise WrongAnswers(
+                f"{name} is another call here than where it was exported. "
+                "Export the cases with this version of embag_edu and NumPy, and answer those"
+            )
+
+
+def _read(path: Path) -> np.ndarray:
+    with open(path, "rb") as stream:
+        array = np.lib.format.read_array(stream, allow_pickle=False)
+    return array.view(floats("bfloat16")) if array.dtype == "V2" else array
+
+
+def _refusal(file: Path, stage: str) -> Trouble | None:
+    """From "ValueError: words", or from words alone; None where there is no such file."""
+    if not file.exists():
+        return None
+    text = file.read_text(encoding="utf-8", errors="replace")
+    kind, colon, words = text.partition(":")
+    error = getattr(builtins, kind.strip(), None) if colon else None
+    if not (isinstance(error, type) and issubclass(error, Exception)):
+        return Trouble(stage, ("Exception",), text.strip())
+    kinds = tuple(c.__name__ for c in error.__mro__ if c is not object)
+    return Trouble(stage, kinds, words.strip())
