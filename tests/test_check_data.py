@@ -275,6 +275,8 @@ def other_call(answers):
         (lambda a: (a / "index.json").unlink(), "has no index.json. Copy that of the cases"),
         (lambda a: (a / "index.json").write_text("{"), "is no index of cases"),
         (lambda a: (a / "index.json").write_text("[]"), "is no index of cases"),
+        (lambda a: (a / "index.json").write_text('{"schema": 1}'), "is no index of cases"),
+        (lambda a: index_of(a, clauses={}, left_out={}), "none of these clauses is in"),
         (lambda a: (a / "forward.sum.1").rename(a / "sum"), "answers no case"),
         (other_call, "forward.sum.1 is another call here than where it was exported"),
     ],

@@ -82,10 +82,13 @@ def _arguments(case: Case) -> dict[str, np.ndarray] | str:
 
 @functools.cache
 def names() -> dict[Case, str]:
-    """The name of every case: its first clause and its place there, "forward.sum.1"."""
+    """The name of every case: its first clause and its place there, "forward.sum.1".
+
+    What a later version of the table adds comes last, so that no name changes.
+    """
     found: dict[Case, str] = {}
-    for clause in all_clauses():
-        for number, case in enumerate(clause.cases, 1):
+    for clause in sorted(all_clauses(), key=lambda clause: clause.since):
+        for number, case in enumerate(sorted(clause.cases, key=lambda case: case.since), 1):
             found.setdefault(case, f"{clause.name}.{number}")
     return found
 
@@ -192,8 +195,11 @@ def check_answers(
     trial = Answers(Path(folder), index, explain, rules)
     exported = index["clauses"].keys() | index["left_out"].keys()
     wanted = [c for c in find(only, index["table"]) if c.name in exported]
+    if not wanted:
+        raise WrongAnswers(f"none of these clauses is in {Path(folder, 'index.json')}")
     results = [trial.result(clause) for clause in progress(wanted)]
-    report = Report(str(folder), results, trial.notes, promised, ulps=ulps, table=index["table"])
+    name, table = Path(folder).resolve().name, index["table"]
+    report = Report(name, results, trial.notes, promised, ulps=ulps, table=table)
     apply(known, report)
     return report.raise_if_failed() if raises else report
 
@@ -205,14 +211,18 @@ def _index(folder: Path) -> dict[str, Any]:
     try:
         index = json.loads(file.read_text(encoding="utf-8"))
         schema = index["schema"]
-    except (ValueError, KeyError, TypeError) as error:
+        found = {key: index.get(key) for key in ("table", "clauses", "left_out", "cases")}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WrongAnswers(f"{file} is no index of cases: {error!r}") from error
     if schema != SCHEMA:
         raise WrongAnswers(
             f"{file} has schema {schema!r}; this version of embag_edu takes {SCHEMA}. "
             "Export the cases with this version, and answer those"
         )
-    return dict(index)
+    lacking = [key for key, value in found.items() if value is None]
+    if lacking:
+        raise WrongAnswers(f"{file} is no index of cases: {', '.join(lacking)} missing")
+    return found
 
 
 class Answers(Trial):
