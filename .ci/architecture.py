@@ -187,7 +187,8 @@ def files(root: Path = ROOT) -> Graph:
     known = modules(root)
     graph = {name: set(imported(path, known)) & set(known) for name, path in known.items()}
     for module, host in entry_points(root):
-        graph[module] |= {host} & set(known)
+        if module in known:  # pytest's plugin stands outside the package
+            graph[module] |= {host} & set(known)
     return {name: aims - {name} for name, aims in graph.items()}
 
 

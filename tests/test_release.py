@@ -60,7 +60,11 @@ def test_the_wheel_holds_the_package_the_book_and_the_licenses_and_no_more(built
     info = f"embag_edu-{VERSION}.dist-info/"
     of_the_installer = ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt")
     licenses = ("licenses/LICENSE", "licenses/LICENSE-TEXT")
-    wanted = tracked("embag_edu") | book | {info + n for n in (*of_the_installer, *licenses)}
+    wanted = (
+        tracked("embag_edu", "pytest_embedding_bag.py")
+        | book
+        | {info + n for n in (*of_the_installer, *licenses)}
+    )
     assert sorted(built[0] ^ wanted) == []
     kinds = {name.rpartition(".")[2] for name in built[0]}
     assert {"cu", "cuh", "cpp", "h", "gz", "json", "md", "ipynb", "svg"} <= kinds

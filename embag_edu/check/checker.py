@@ -99,27 +99,58 @@ def check(
     if callable(only):
         raise WrongCall(_swapped(implementation, only))
     wanted = find(only, table)
-    source, names = _source(implementation)
-    if supports is None and (names[0] in IMPLEMENTATIONS or source[0] is embedding_bag):
-        supports = EVERYTHING  # they are this package's own
-    rules = Rules(promise(supports), same_errors, ulps, losses)
     known = read(expected_failures) if expected_failures else {}
-    notes: list[str] = []
-    limits = (limit, first_limit)
-    with _runner(source, arrays, isolate, limits, notes) as runner:
-        notes += [runner.doubt] if runner.doubt else []
-        trial = Trial(runner, names, explain, rules)
+    trial = open_trial(
+        implementation,
+        supports=supports,
+        same_errors=same_errors,
+        ulps=ulps,
+        arrays=arrays,
+        isolate=isolate,
+        limit=limit,
+        first_limit=first_limit,
+        losses=losses,
+        explain=explain,
+    )
+    with trial.runner:
         report = Report(
-            " and ".join(names),
+            " and ".join(trial.names),
             [trial.result(clause) for clause in progress(wanted)],
-            notes,
-            rules.promise,
-            runner.stderr,
+            trial.notes,
+            trial.rules.promise,
+            trial.runner.stderr,
             ulps,
             table,
         )
     apply(known, report)
     return report.raise_if_failed() if raises else report
+
+
+def open_trial(
+    implementation: Any,
+    *,
+    supports: Promise | Mapping[str, Iterable[str]] | None = None,
+    same_errors: bool = False,
+    ulps: float = 0.0,
+    arrays: str | None = None,
+    isolate: bool = True,
+    limit: float = LIMIT,
+    first_limit: float = FIRST_LIMIT,
+    losses: int = LOSSES,
+    explain: bool = True,
+) -> Trial:
+    """Start an implementation, to ask it clause by clause; the caller closes the `runner`.
+
+    The arguments are those of `check`.
+    """
+    source, names = _source(implementation)
+    if supports is None and (names[0] in IMPLEMENTATIONS or source[0] is embedding_bag):
+        supports = EVERYTHING  # they are this package's own
+    rules = Rules(promise(supports), same_errors, ulps, losses)
+    notes: list[str] = []
+    runner = _runner(source, arrays, isolate, (limit, first_limit), notes)
+    notes += [runner.doubt] if runner.doubt else []
+    return Trial(runner, names, explain, rules, notes)
 
 
 class WrongCall(Short, TypeError):
@@ -158,6 +189,8 @@ def replay(implementation: Any, part: str, arguments: Arguments) -> None:
 
 def _source(implementation: Any) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """What a Runner takes, and the names for the report."""
+    if isinstance(implementation, tuple) and len(implementation) == 1:
+        implementation = implementation[0]
     if isinstance(implementation, str) and implementation in IMPLEMENTATIONS:
         import embag_edu
 
@@ -213,11 +246,13 @@ class Trial:
         names: tuple[str, ...],
         explain: bool = True,
         rules: Rules | None = None,
+        notes: Iterable[str] = (),
     ) -> None:
         self.runner = runner
         self.names = names
         self.explain = explain
         self.rules = rules or Rules()
+        self.notes = list(notes)  # what is to be told beside the results
         self._outcomes: dict[tuple[int, bool], Outcome] = {}
         self._held: list[Clause] = []  # those that were found to hold
 

@@ -21,7 +21,7 @@ from embag_edu.text import Short, aligned, progress
 def main(words: list[str]) -> int:
     """Exit status: 0 no clause fails, 1 some fail, 2 the call was wrong."""
     try:
-        given = _parse(words)
+        given = parse(words)
         file = given.expected_failures
         promised = {group: tuple(getattr(given, group)) for group in WORDS}
         new_file = given.update and not Path(file).exists()
@@ -44,7 +44,7 @@ def main(words: list[str]) -> int:
             check_answers(given.answers, given.only, **rules)
             if given.answers
             else check(
-                pair[0] if len(pair) == 1 else tuple(pair),
+                tuple(pair),
                 given.only,
                 **rules,
                 table=given.table,
@@ -64,7 +64,7 @@ def main(words: list[str]) -> int:
     return 0 if report.passed or given.update else 1
 
 
-def _parse(words: list[str]) -> argparse.Namespace:
+def parse(words: list[str]) -> argparse.Namespace:
     """What the command line says, and where it does not, the table of a configuration."""
     parser = _parser()
     given, _ = parser.parse_known_args(words)
