@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+import embag_edu.check.command  # noqa: F401 (pytester takes out what its sessions import, NumPy too)
+
 pytest_plugins = ["pytester"]
 ROOT = Path(__file__).resolve().parents[1]
 MODULE = """
