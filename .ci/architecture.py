@@ -54,7 +54,7 @@ ROOMS = {
         "library",
         "clauses, cases, comparison, report, ledger",
         "spec arrays text loops api nn",
-        "torch cloudpickle IPython ml_dtypes",
+        "torch cloudpickle IPython ml_dtypes onnxruntime onnxscript torchao",
     ),
     "bench": Room(
         "library",
