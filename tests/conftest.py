@@ -17,6 +17,7 @@ import matplotlib
 import torch
 
 torch.set_num_threads(1)
+collect_ignore = ["backends"]  # other people's implementations: test_check_backends imports them
 # Not by MPLBACKEND: the notebooks' kernels would inherit it, and draw no pictures.
 matplotlib.use("Agg")
 

@@ -91,7 +91,7 @@ def test_hints_do_not_give_the_answer_away(exercise):
 def test_names_are_used_once_and_tell_their_chapter():
     names = [exercise.name for exercise in ALL]
     assert len(set(names)) == len(names)
-    for chapter in machinery._chapters():
+    for chapter in machinery.chapters():
         assert all(e.name.startswith(f"{chapter}.") for e in exercises(chapter))
 
 

@@ -26,7 +26,7 @@ SHOWN = {  # a cell: all that the notebook shows
     "x.astype(np.int32), which cuts off fractions.",
     'go("int* x) {}", X, block=2000)': "ValueError: kernel k: block is (2000,); valid along x: 1 "
     "to 1024",
-    'RawKernel(SOURCE + "int* x) {}", "other")': "ValueError: there is no kernel 'other' in the "
+    'RawKernel(SOURCE + "int* x) {}", "other")': "NotFound: there is no kernel 'other' in the "
     'source; there are: k. A kernel is written as extern "C" __global__ void other(...)',
     'RawKernel(5, "k")': "TypeError: code is 5; it must be a string, the CUDA source",
     'RawModule(path="x.cubin")': "NotModeled: path: compiled GPU code cannot run here; pass the "

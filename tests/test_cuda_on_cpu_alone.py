@@ -13,7 +13,9 @@ import numpy
 
 class Gate(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] not in {*sys.stdlib_module_names, "numpy", "embag_edu"}:
+        first = name.partition(".")[0]
+        known = first in {*sys.stdlib_module_names, "numpy", "embag_edu"}
+        if not known and not first.startswith("_sysconfigdata"):  # of this build of Python
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Gate())

@@ -156,6 +156,8 @@ def random_arguments(seed: str, dtypes: Sequence[str], **fixed: Any) -> Argument
     dtype = floats(str(rng.choice(list(dtypes))))
     rows, width = int(rng.integers(1, 20)), int(rng.choice(WIDTHS))
     rows = rows * 30 if rng.random() < 0.2 else rows  # indices beyond a byte
+    if mode == "max" and fixed.get("max_norm"):
+        width = max(width, 2)  # a single feature is max_norm in each long row: near-ties, too
     arguments = _random_bags(rng, rows, fixed)
     size = arguments["input"].shape
     arguments["weight"] = _random_values(rng, (rows, width), _wants(rng, fixed, "ties"), dtype)
