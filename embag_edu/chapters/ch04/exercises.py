@@ -1,4 +1,7 @@
-"""The exercises of chapter 04: vectorized forward."""
+"""The exercises of chapter 04: vectorized forward.
+
+PYTEST_DONT_REWRITE: the wrong answers of 04.break_it assert, and what they say is Python's own.
+"""
 
 from __future__ import annotations
 
