@@ -1,7 +1,4 @@
-"""The exercises of chapter 04: vectorized forward.
-
-PYTEST_DONT_REWRITE: the wrong answers of 04.break_it assert, and what they say is Python's own.
-"""
+"""The exercises of chapter 04: vectorized forward."""
 
 from __future__ import annotations
 
@@ -834,12 +831,13 @@ def _exactly_equal(bag):
     random = np.random.default_rng(1)
     weight, input = random.normal(size=(50, 4)).astype(np.float32), random.integers(0, 50, 40)
     found = bag(input, weight, np.array([0]), "sum")
-    assert (found == embedding_bag(input, weight, np.array([0]), mode="sum")).all()
+    equal = found == embedding_bag(input, weight, np.array([0]), mode="sum")
+    assert equal.all(), "not equal"  # without words, pytest adds its own
 
 
 def _nan_makes_it_fail(bag):
     weight = np.array([[1.0], [NAN]])
-    assert bag(np.array([0, 1]), weight, np.array([0]), "max")[0, 0] != 1.0
+    assert bag(np.array([0, 1]), weight, np.array([0]), "max")[0, 0] != 1.0, "it is 1"
 
 
 def _wrong_kind_of_error(bag):
