@@ -8,6 +8,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -257,6 +258,17 @@ def test_the_verdict_from_outside_is_that_of_check(exercise, kernels, capsys):
         if exercise.name == "13.auc":  # tells bytes, which are not always the same
             there, here = bool(there), bool(here)
         assert there == here, name
+
+
+@pytest.mark.parametrize("line", ["print('x' * 10**6)", "display('x' * 10**6)"])
+def test_what_a_notebook_prints_takes_no_memory(line, kernels):
+    """Else an endless loop of it ends the box for its memory, before an answer is reached."""
+    pytest.importorskip("resource", reason="Windows does not tell a process's peak")
+    unit = 1 if sys.platform == "darwin" else 1024
+    with kernels[0].within(60):
+        kernels[0].run("import os, resource\nused = resource.getrusage(0).ru_maxrss")
+        kernels[0].run(f"from IPython.display import display\nfor _ in range(300): {line}")
+        assert kernels[0].value("resource.getrusage(0).ru_maxrss - used") * unit < 10**8
 
 
 # -------------------------------------------------------------------------- a machine at fault
