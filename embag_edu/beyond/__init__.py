@@ -1,0 +1,1 @@
+"""Beyond torch's operator: fused optimizers, many tables, short rows, a table on many machines."""
