@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from compiler import needs_compiler
 
-from embag_edu.cuda_on_cpu import RawModule, nvrtc, settings
+from embag_edu.cuda_on_cpu import KernelFault, RawModule, checked, nvrtc, settings
 
 pytestmark = needs_compiler
 
@@ -26,6 +26,17 @@ template <class T> __constant__ T none[2];
 extern __shared__ float dynamic[];
 __shared__ float fixed[32];
 __device__ float seen(int i) { return dynamic[i] + fixed[i]; }
+typedef float (*Change)(float);
+__device__ float twice(float x) { return 2 * x; }
+__device__ float minus(float x) { return -x; }
+__device__ Change changes[2] = {twice, minus};
+__constant__ Change fixed_changes[2] = {minus, twice};
+__device__ int* counter = &a::b::calls;
+extern "C" __global__ void by_table(float* y) {
+  int i = threadIdx.x;
+  atomicAdd(counter, 1);
+  y[i] = changes[i % 2](i + 1.0f) - fixed_changes[i % 2](3.0f);
+}
 #define SMEM __shared__
 #define TILE(T, name, n) __shared__ T name[n]
 __device__ int cudaProcess(int x) { return x + 1; }
@@ -56,6 +67,9 @@ extern "C" __global__ void language(float* y) {
 }
 extern "C" __global__ void swaps(int* y) {
   y[2] = __dp4a(make_char4(1, -1, 2, -2), make_char4(3, 4, 5, 6), 1) + __dp2a_hi(make_ushort2(2, 3), make_uchar4(0, 0, 255, 9), 0u);
+  y[3] = __fns(22, 0, 2), y[4] = __fns(22, 4, -3), y[5] = __fns(22, 3, 0) + __fns(22, 2, 3), y[6] = __fns(22, 4, 0);
+  y[7] = __isConstant(a::b::scale + 1) + 2 * __isGlobal(a::b::scale) + 4 * __isConstant(y) + 8 * __isGlobal(&a::b::calls);
+  y[8] = __float_as_int(__fmaf_ieee_rd(1, 1, -1)) + __float_as_int(__fmaf_ieee_rn(1, 1, -1));
   y[1] = atomicCAS_system(y, 0, 1) + atomicCAS_block(y, 1, 2) + 10 * y[0];
 }
 extern "C" __global__ void eighths(const float* x, unsigned char* y, float* back, int n) {
@@ -135,9 +149,28 @@ def test_the_language(module, mode):
         module.get_function("c_in_space")((1,), (4,), (x,))
         assert x.tolist() == [5, 5, 5, 5]
         assert module.get_global("a::b::calls").view(np.int32)[0] >= 4
-        pair = np.zeros(3, np.int32)
-        module.get_function("swaps")((1,), (1,), (pair,))
-        assert pair.tolist() == [2, 21, 1 + 3 - 4 + 10 - 12 + 2 * 255 + 3 * 9]
+        y = np.zeros(9, np.int32)
+        module.get_function("swaps")((1,), (1,), (y,))
+        assert y[:3].tolist() == [2, 21, 1 + 3 - 4 + 10 - 12 + 2 * 255 + 3 * 9]
+        assert y[3:].tolist() == [2, 1, -2, 4, 1 + 8, -(2**31)]
+
+
+def test_a_pointer_in_a_variable_is_that_of_its_own_library():
+    """Each mode has a library of its own, and a child that is started again loads it elsewhere."""
+    module = RawModule(code=CODE, name_expressions=["a::b::in_space<float>"])
+    y = np.zeros(2, np.float32)
+    with pytest.raises(KernelFault, match="element 2 of `y`"):
+        module.get_function("by_table")((1,), (3,), (y,))
+    for n, mode in enumerate(["checked", "fast", "checked", "fast"], 1):
+        with settings(mode=mode):
+            module.get_function("by_table")((1,), (2,), (y,))
+        checked._child.close()
+        assert y.tolist() == [2 + 3, -2 - 6]
+        assert module.get_global("a::b::calls").view(np.int32)[0] == 2 * n
+    changes = module.get_global("changes").view(np.uint64)
+    changes[:] = changes[::-1].copy()
+    module.get_function("by_table")((1,), (2,), (y,))
+    assert y.tolist() == [-1 + 3, 4 - 6]
 
 
 @pytest.mark.skipif(bool(nvrtc.available()), reason=nvrtc.available())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import json
 import math
 import queue
@@ -27,7 +26,7 @@ from embag_edu.cuda_on_cpu.faults import KernelFault, Touch, shown_alone
 from embag_edu.cuda_on_cpu.launched import Launched
 from embag_edu.cuda_on_cpu.settings import Settings
 from embag_edu.cuda_on_cpu.source import GlobalVariable
-from embag_edu.cuda_on_cpu.toolchain import variable_memory
+from embag_edu.cuda_on_cpu.worker import Variable
 
 SHADOW_LIMIT = 3 << 30  # bytes of notes on who touched what
 STUDY_SECONDS = 10  # for the second run of a launch that has a race
@@ -128,19 +127,19 @@ def run(
     launched: Launched,
     now: Settings,
     shared: tuple[int, int],
-    own: Sequence[GlobalVariable],
+    own: Sequence[tuple[GlobalVariable, Variable]],
     values: dict[str, np.ndarray],
 ) -> dict:
     """Launch kernel `number` of the library; the recorder's report as a dict.
 
     shared: bytes of dynamic shared memory, and the most with static arrays.
-    own, values: the module's variables, and what is known of their values; the launch changes it.
+    own, values: the module's variables, as declared, and their values; the launch changes these.
     Raises KernelFault where the launch did not come to an end.
     """
     layout = Layout(launched)
     launched.spans = layout.names
     with _child.lock:
-        variables = _variables(file, own, values, layout)
+        variables = _variables(own, layout)
         launched.variables = [v["name"] for v in variables]
         arena = _child.room(layout.size)
         _copy_in(arena, layout, launched, variables, values)
@@ -220,20 +219,13 @@ def _argument(i: int, value: Any, layout: Layout) -> int | str:
     return layout.places[i] if i in layout.places else np.atleast_1d(value).tobytes().hex()
 
 
-def _variables(
-    file: Path, own: Sequence[GlobalVariable], values: dict[str, np.ndarray], layout: Layout
-) -> list[dict]:
+def _variables(own: Sequence[tuple[GlobalVariable, Variable]], layout: Layout) -> list[dict]:
     """The module's own variables, with a place in the arena for their values."""
-    if not own:
-        return []
     found = []
-    library = ctypes.CDLL(str(file))
-    for i, v in enumerate(own):
-        _, size, fixed = variable_memory(library, i)
-        known = v.name in values and not fixed
-        place = {"id": i, "name": v.name, "size": size, "offset": layout.size, "known": known}
-        found.append(place | {"writable": not v.constant})
-        layout.size += -(-size // 256) * 256
+    for v, declared in own:
+        place = {"name": v.name, "size": declared.size, "offset": layout.size}
+        found.append(place | {"writable": not v.constant, "pointers": declared.pointers})
+        layout.size += -(-declared.size // 256) * 256
     return found
 
 
@@ -249,8 +241,7 @@ def _copy_in(
         array = launched.values[i]
         arena.bytes[at : at + array.nbytes] = _bytes(array)
     for v in variables:
-        if v["known"]:
-            arena.bytes[v["offset"] : v["offset"] + v["size"]] = values[v["name"]]
+        arena.bytes[v["offset"] : v["offset"] + v["size"]] = values[v["name"]]
 
 
 def _copy_out(
@@ -265,11 +256,7 @@ def _copy_out(
         if not launched.parameters[i].const and array.nbytes:
             _bytes(array)[:] = arena.bytes[at : at + array.nbytes]
     for v in variables:
-        value = arena.bytes[v["offset"] : v["offset"] + v["size"]]
-        if v["name"] in values:
-            values[v["name"]][:] = value
-        else:
-            values[v["name"]] = value.copy()
+        values[v["name"]][:] = arena.bytes[v["offset"] : v["offset"] + v["size"]]
 
 
 def _bytes(array: np.ndarray) -> np.ndarray:

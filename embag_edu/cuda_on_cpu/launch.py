@@ -41,7 +41,7 @@ from embag_edu.cuda_on_cpu.launched import Launched
 from embag_edu.cuda_on_cpu.members import with_struct
 from embag_edu.cuda_on_cpu.refuse import NotModeled
 from embag_edu.cuda_on_cpu.settings import Settings, current
-from embag_edu.cuda_on_cpu.worker import Control, Launch, prepare
+from embag_edu.cuda_on_cpu.worker import Control, Launch, Variable, prepare
 
 REFUSES_THIS = "a GPU's compiler refuses this:"
 TRANSLATED = ("-DCUDA_ON_CPU_TRANSLATE_CUCOMPLEX",)  # see native/include/cuComplex.h
@@ -93,10 +93,11 @@ class RawModule:
         own = [k.name for k in self._kernels.values() if k.extern_c]
         self._names = list(dict.fromkeys([*own, *(name_expressions or ())]))
         self._variables = source.global_variables(code, seen)
-        self._values: dict[str, np.ndarray] = {}  # of the variables, once they are known
+        self._declared: list[Variable] = []  # of the first library that was loaded
+        self._values: dict[str, np.ndarray] = {}  # of the variables, from launch to launch
         self._parameters: dict[str, list[source.Parameter]] = {}
         self._files: dict[tuple[bool, str | None], Path] = {}
-        self._fast: list[ctypes.CDLL] = []
+        self._fast: list[tuple[ctypes.CDLL, list[Variable]]] = []
         self._lock = threading.Lock()
         self._told = False
 
@@ -149,9 +150,8 @@ class RawModule:
             raise NotFound(
                 f"there is no variable {name!r}; there are: {', '.join(names) or 'none'}"
             )
-        if name not in self._values:
-            with self._lock:
-                self._copy_variables(self._libraries(1)[0], out=True)
+        with self._lock:
+            self._own()
         return self._values[name]
 
     def _library_file(self, checked: bool) -> Path:
@@ -182,7 +182,17 @@ class RawModule:
             self._told = True
             warnings.warn("\n".join(refusals), stacklevel=5)
 
-    def _libraries(self, cores: int) -> list[ctypes.CDLL]:
+    def _own(self) -> list[Variable]:
+        """The variables as declared. Before the first launch these are their values."""
+        if len(self._declared) < len(self._variables):
+            file = self._library_file(current().mode == "checked")
+            self._declared = _variables(ctypes.CDLL(str(file)), len(self._variables))
+            for variable, declared in zip(self._variables, self._declared, strict=True):
+                value = np.frombuffer(bytearray(declared.declared), np.uint8)
+                self._values[variable.name] = value
+        return self._declared
+
+    def _libraries(self, cores: int) -> list[tuple[ctypes.CDLL, list[Variable]]]:
         """Fast mode: a copy of the library for every core, for its state is the core's own."""
         if len(self._fast) < cores:
             file = self._library_file(checked=False)
@@ -192,17 +202,17 @@ class RawModule:
                 shutil.copy(file, copy)
                 library = ctypes.CDLL(copy)
                 library.cuda_on_cpu_report.restype = ctypes.c_char_p
-                self._fast.append(library)
+                self._fast.append((library, _variables(library, len(self._variables))))
         return self._fast[:cores]
 
-    def _copy_variables(self, library: ctypes.CDLL, out: bool) -> None:
-        for i, variable in enumerate(self._variables):
-            address, size, fixed = toolchain.variable_memory(library, i)
-            if out and variable.name not in self._values:
-                self._values[variable.name] = np.empty(size, np.uint8)
-            if variable.name in self._values and (out or not fixed):
-                ours = self._values[variable.name].ctypes.data
-                ctypes.memmove(*((ours, address) if out else (address, ours)), size)
+    def _copy_variables(self, places: list[Variable], out: bool) -> None:
+        for variable, own, there in zip(self._variables, self._own(), places, strict=True):
+            copy = there.get if out else there.put
+            copy(self._values[variable.name].ctypes.data, own.pointers)
+
+
+def _variables(library: ctypes.CDLL, n: int) -> list[Variable]:
+    return [Variable(library, i) for i in range(n)]
 
 
 def _module_again(kind: type[RawModule], given: dict) -> RawModule:
@@ -381,10 +391,12 @@ class RawKernel:
 
     def _run_checked(self, launched: Launched, now: Settings, shared: tuple[int, int]) -> None:
         module = self._module
-        file, own = module._library_file(checked=True), (module._variables, module._values)
+        file = module._library_file(checked=True)
         module._tell_refusals()
+        with module._lock:
+            own = list(zip(module._variables, module._own(), strict=True))
         try:
-            found = run(file, self._number, launched, now, shared, *own)
+            found = run(file, self._number, launched, now, shared, own, module._values)
         except KernelFault as fault:
             self.report = fault.report
             raise
@@ -402,10 +414,10 @@ class RawKernel:
         cores = 1 if writes else max(min(now.cores, total, MOST_STACKS // threads), 1)
         pointers, _keep = _pointers(launched.values)
         with module._lock:
-            libraries = module._libraries(cores)
+            libraries, places = zip(*module._libraries(cores), strict=True)
 
             def part(k: int, control: Control) -> str | None:
-                module._copy_variables(libraries[k], out=False)
+                module._copy_variables(places[k], out=False)
                 launch = prepare(
                     Launch(),
                     launched.grid,
@@ -424,7 +436,7 @@ class RawKernel:
             parts = [functools.partial(part, k) for k in range(cores)]
             told = run_parts(parts, libraries[0], now.seconds)
             if writes:
-                module._copy_variables(libraries[0], out=True)
+                module._copy_variables(places[0], out=True)
         for report in filter(None, told):
             found = json.loads(report)
             print(found["printed"], end="")

@@ -6,7 +6,6 @@ included files, options, flags, compiler, and this package's own C++ files.
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import hashlib
 import importlib.util
@@ -297,13 +296,6 @@ def included(code: str, options: Sequence[str]) -> dict[Path, bytes]:
 _INCLUDE = re.compile(rb'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"\n]+)', re.MULTILINE)
 
 
-def variable_memory(library: ctypes.CDLL, number: int) -> tuple[int, int, bool]:
-    """Address and size of variable `number` of a loaded library, and whether it is const."""
-    address, size = getattr(library, f"global_{number}"), getattr(library, f"global_size_{number}")
-    address.restype, size.restype = ctypes.c_void_p, ctypes.c_ulonglong
-    return address(), size(), bool(getattr(library, f"global_fixed_{number}")())
-
-
 def _files_of(folder: Path) -> list[Path]:
     return [file for file in folder.rglob("*") if file.is_file()]
 
@@ -335,6 +327,8 @@ def _make(folder: Path, job: Job) -> Path:
     full = [inside.get(name, "") + name for name in job.expressions]
     ends = [f"CUDA_ON_CPU_KERNEL({i}, {name})" for i, name in enumerate(full)]
     ends += [f"CUDA_ON_CPU_GLOBAL({i}, {v.name})" for i, v in enumerate(variables)]
+    constants = ["cuda_on_cpu_p", *(v.name for v in variables if v.constant)]
+    ends.append(f"CUDA_ON_CPU_CONSTANT({', '.join(constants)})")
     head = [f'#include "{(NATIVE / "cuda_on_cpu.h").as_posix()}"']
     # Our own std is not the source's, and the host's macros are not either.
     head += ["#undef std", "#define std cuda_on_cpu_own_std"]

@@ -5,11 +5,13 @@ is there in a few hundredths of a second. One request is one line of JSON, and s
 """
 
 import ctypes
+import functools
 import json
 import mmap
 import sys
 
 MAX_SPANS = 64
+REACH = 1 << 40  # bytes: so near to each other a process loads its libraries
 
 
 class Element(ctypes.Structure):
@@ -84,6 +86,51 @@ def prepare(launch, grid, block, first, last, shared, order, args, control):
     return launch
 
 
+class Variable:
+    """A __constant__ or __device__ variable of a loaded library, and what it is declared as.
+
+    A pointer in it, to a function or to another variable, is another number in each library: where
+    the variable is copied to, what was declared there is written for it.
+    """
+
+    def __init__(self, library, number):
+        kinds = {"": ctypes.c_void_p, "_size": ctypes.c_ulonglong, "_fixed": ctypes.c_int}
+        for kind, returns in kinds.items():
+            getattr(library, f"global{kind}_{number}").restype = returns
+        self.address, self.size, self.fixed = (
+            getattr(library, f"global{kind}_{number}")() for kind in kinds
+        )
+        self.declared = ctypes.string_at(self.address, self.size)
+
+    @functools.cached_property
+    def pointers(self):
+        """The declared words that may point into a library, as (place, word): those near to it."""
+        if not self.declared.strip(b"\0"):
+            return []
+        words = memoryview(self.declared[: self.size // 8 * 8]).cast("Q")
+        return [(8 * i, w) for i, w in enumerate(words) if w and abs(w - self.address) < REACH]
+
+    def put(self, there, theirs):
+        """Take the value that lies there. theirs: the pointers that are declared there."""
+        if not self.fixed:
+            ctypes.memmove(self.address, there, self.size)
+            _exchange(self.address, theirs, {word: self._word(place) for place, word in theirs})
+
+    def get(self, there, theirs):
+        """The other way."""
+        ctypes.memmove(there, self.address, self.size)
+        _exchange(there, theirs, {self._word(place): word for place, word in theirs})
+
+    def _word(self, place):
+        return int.from_bytes(self.declared[place : place + 8], sys.byteorder)
+
+
+def _exchange(start, pointers, words):
+    for place, _ in pointers:
+        word = ctypes.c_uint64.from_address(start + place)
+        word.value = words.get(word.value, word.value)
+
+
 def image_of(path):
     """The addresses of a loaded library that cannot be written: code, constant tables, texts."""
     try:
@@ -100,7 +147,7 @@ class Worker:
     """The arena that is mapped, and the libraries that are loaded."""
 
     def __init__(self):
-        self.libraries, self.images, self.control = {}, {}, Control()
+        self.libraries, self.images, self.variables, self.control = {}, {}, {}, Control()
         self.path = self.arena = None
 
     def map(self, path, size):
@@ -114,9 +161,11 @@ class Worker:
     def run(self, request):
         """One launch: the report of the library, as text."""
         self.map(request["arena"], request["size"])
-        library = self.load(request["library"])
-        addresses = self.exchange(library, request["variables"], to_library=True)
-        library.cuda_on_cpu_watch(ctypes.byref(self.watch(request, addresses)))
+        library = self.load(request["library"], len(request["variables"]))
+        variables = list(zip(self.variables[request["library"]], request["variables"], strict=True))
+        for variable, v in variables:
+            variable.put(self.base + v["offset"], v["pointers"])
+        library.cuda_on_cpu_watch(ctypes.byref(self.watch(request, variables)))
         values = self.values(request["args"])
         pointers = (ctypes.c_void_p * max(1, len(values)))(*map(ctypes.addressof, values))
         grid, block = request["grid"], request["block"]
@@ -133,15 +182,17 @@ class Worker:
             self.control,
         )
         getattr(library, f"launch_{request['kernel']}")(ctypes.byref(launch))
-        self.exchange(library, request["variables"], to_library=False)
+        for variable, v in variables:
+            variable.get(self.base + v["offset"], v["pointers"])
         return library.cuda_on_cpu_report()
 
-    def load(self, path):
-        """The library, and where its read-only data lies."""
+    def load(self, path, n_variables):
+        """The library; where its read-only data lies, and its variables, is known from now on."""
         if path not in self.libraries:
             library = self.libraries[path] = ctypes.CDLL(path)
             library.cuda_on_cpu_report.restype = ctypes.c_char_p
             self.images[path] = image_of(path)
+            self.variables[path] = [Variable(library, i) for i in range(n_variables)]
         return self.libraries[path]
 
     def values(self, args):
@@ -160,28 +211,15 @@ class Worker:
         w.n_spans = w.n_arrays + len(variables)
         for i, (start, end, writable) in enumerate(request["spans"]):
             w.start[i], w.end[i], w.writable[i] = self.base + start, self.base + end, writable
-        for i, (address, size, writable) in enumerate(variables, w.n_arrays):
-            w.start[i], w.end[i], w.writable[i] = address, address + size, writable
+        for i, (variable, v) in enumerate(variables, w.n_arrays):
+            w.start[i], w.end[i] = variable.address, variable.address + variable.size
+            w.writable[i] = v["writable"]
         w.log_limit, w.interrupt = request["log"], request["interrupt"]
         w.shadow_limit, w.n_studied = request["shadow_limit"], len(request["studied"])
         for i, element in enumerate(request["studied"]):
             w.studied[i] = Element(*element)
         w.image_low, w.image_high = self.images[request["library"]]
         return w
-
-    def exchange(self, library, variables, to_library):
-        """Copy the module's own variables from the arena to the library, or back."""
-        found = []
-        for v in variables:
-            get, size = getattr(library, f"global_{v['id']}"), v["size"]
-            get.restype = ctypes.c_void_p
-            address, there = get(), self.base + v["offset"]
-            if to_library and v["known"]:
-                ctypes.memmove(address, there, size)
-            elif not to_library:
-                ctypes.memmove(there, address, size)
-            found.append((address, size, v["writable"]))
-        return found
 
 
 def main():

@@ -93,6 +93,9 @@ CUDA_ON_CPU_CALL double __dsub_rn(double a, double b) { return a - b; }
 CUDA_ON_CPU_CALL double __ddiv_rn(double a, double b) { return a / b; }
 CUDA_ON_CPU_CALL double __drcp_rn(double a) { return 1.0 / a; }
 CUDA_ON_CPU_CALL double __dsqrt_rn(double a) { return __builtin_sqrt(a); }
+#define CUDA_ON_CPU_IEEE(END)  /* it is always so here: subnormal numbers are kept */ \
+  CUDA_ON_CPU_CALL float __fmaf_ieee_##END(float a, float b, float c) { return __fmaf_##END(a, b, c); }
+CUDA_ON_CPU_IEEE(rn) CUDA_ON_CPU_IEEE(rz) CUDA_ON_CPU_IEEE(ru) CUDA_ON_CPU_IEEE(rd)
 #define CUDA_ON_CPU_CONVERT(NAME, FROM, TO)                                                         \
   CUDA_ON_CPU_CALL TO NAME##_rn(FROM x) { return (TO)x; }                                           \
   CUDA_ON_CPU_CALL TO NAME##_rz(FROM x) { return cuda_on_cpu::convert<TO>(x, cuda_on_cpu::TO_ZERO); } \
@@ -170,11 +173,16 @@ CUDA_ON_CPU_DOT_VECTORS(int, short, char) CUDA_ON_CPU_DOT_VECTORS(unsigned, usho
 // ---- where memory lies -------------------------------------------------------------------------------------
 namespace cuda_on_cpu {
 enum Space { GLOBAL_SPACE, SHARED_SPACE, LOCAL_SPACE };
-Space space_of(const void* address);  // __constant__ memory counts as global here
+Space space_of(const void* address);
+template <class... T> CUDA_ON_CPU_CALL bool within(const void* p, const volatile T&... v) {  // one of these variables
+  return (((uint64_t)p - (uint64_t)__builtin_addressof(v) < sizeof(T)) || ...);
 }
+}  // namespace cuda_on_cpu
+bool cuda_on_cpu_is_constant(const void* p);  // stands behind the source, where its variables are known
 CUDA_ON_CPU_CALL unsigned __isShared(const void* p) { return cuda_on_cpu::space_of(p) == cuda_on_cpu::SHARED_SPACE; }
 CUDA_ON_CPU_CALL unsigned __isLocal(const void* p) { return cuda_on_cpu::space_of(p) == cuda_on_cpu::LOCAL_SPACE; }
-CUDA_ON_CPU_CALL unsigned __isGlobal(const void* p) { return cuda_on_cpu::space_of(p) == cuda_on_cpu::GLOBAL_SPACE; }
+CUDA_ON_CPU_CALL unsigned __isGlobal(const void* p) { return cuda_on_cpu::space_of(p) == cuda_on_cpu::GLOBAL_SPACE && !cuda_on_cpu_is_constant(p); }
+CUDA_ON_CPU_CALL unsigned __isConstant(const void* p) { return cuda_on_cpu_is_constant(p); }
 #ifndef __clang__
 #define __builtin_assume(condition) ((void)0)
 #endif

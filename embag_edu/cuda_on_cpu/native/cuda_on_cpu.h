@@ -412,6 +412,13 @@ inline int __clz(int v) { return v ? __builtin_clz((unsigned)v) : 32; }
 inline int __clzll(long long v) { return v ? __builtin_clzll((unsigned long long)v) : 64; }
 inline int __ffs(int v) { return __builtin_ffs(v); }
 inline int __ffsll(long long v) { return __builtin_ffsll(v); }
+inline unsigned __fns(unsigned mask, unsigned base, int n) {  // the place of the n-th bit that is set, from base on or back
+  if (n == 0) return mask >> (base & 31) & 1 ? base : ~0u;
+  for (int i = (int)base; i >= 0 && i < 32; i += n > 0 ? 1 : -1)
+    if ((mask >> i & 1) && (n < 0 ? -n : n) == 1) return (unsigned)i;
+    else if (mask >> i & 1) n -= n > 0 ? 1 : -1;
+  return ~0u;
+}
 inline unsigned __brev(unsigned v) {
   unsigned r = 0;
   for (int i = 0; i < 32; i++) r |= (v >> i & 1u) << (31 - i);
@@ -623,3 +630,4 @@ template <auto kernel> int cuda_on_cpu_launch(void* given) {
   CUDA_ON_CPU_EXPORT void* global_##ID() { return (void*)&NAME; }                                  \
   CUDA_ON_CPU_EXPORT unsigned long long global_size_##ID() { return sizeof(NAME); }                \
   CUDA_ON_CPU_EXPORT int global_fixed_##ID() { return std::is_const<std::remove_all_extents_t<decltype(NAME)>>::value; }
+#define CUDA_ON_CPU_CONSTANT(...) bool cuda_on_cpu_is_constant(const void* cuda_on_cpu_p) { return cuda_on_cpu::within(__VA_ARGS__); }
