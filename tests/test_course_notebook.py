@@ -37,8 +37,8 @@ SHOWN = {  # a cell: all that the notebook shows
     "compare(1, 2)": "ValueError: a: 1 has no report yet; launch it once in checked mode",
     'hint("03.slope", 9)': "number is 9; the hints of 03.slope are 1 to 3",
     'arguments("07.axpy", 99)': "at is 99; the launches of 07.axpy are 0 to 4",
-    'check("03.slope", None)': "03.slope: not done yet. Write your answer (a slope by central "
-    "difference) where the line\n"
+    'check("03.slope", None)': "03.slope: not done yet.\nWrite your answer (a slope by central "
+    "difference) where the line "
     'raise NotImplementedError("your code here") stands. Stuck? hint("03.slope")',
 }
 ENDS = {  # a cell: the last lines of what it shows

@@ -96,5 +96,5 @@ def main(argv: list[str]) -> int:
     except (OSError, ValueError) as error:
         print(f"Not written. {clean(str(error))}")
         return 2
-    print(f"{options.table}: {len(asked)} answers to read. Fill in points and comment.")
+    print(f"{options.table}: answers to read: {len(asked)}. Fill in points and comment.")
     return 0

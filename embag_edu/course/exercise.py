@@ -458,7 +458,7 @@ def _pass(exercise: Exercise, mine: Any, passed: str) -> None:
 
 def _not_done(exercise: Exercise) -> str:
     return (
-        f"{exercise.name}: not done yet. Write your answer ({exercise.title}) where the line\n"
+        f"{exercise.name}: not done yet.\nWrite your answer ({exercise.title}) where the line "
         f'raise NotImplementedError("your code here") stands. {_help(exercise)}'
     )
 

@@ -147,7 +147,7 @@ def main(argv: list[str]) -> int:
     for pair in pairs(hand_ins.found(options.hand_in, roster), options.book):
         (one, two), (lines, others) = map(clean, pair.students), map(_spans, pair.lines)
         rows.append((pair.question, f"{pair.share:.0%}", one, lines, two, others))
-    print(aligned(rows) if len(rows) > 1 else "No two answers are alike beyond what explains it.")
+    print(aligned(rows) if len(rows) > 1 else "No pair is more alike than the task explains.")
     print("\nThis is a hint to look, and no verdict.")
     return 0
 
