@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,23 +41,16 @@ class Clauses:
     """What one process of pytest asks: the clauses, and the worker that answers them."""
 
     def __init__(self, config: pytest.Config, words: list[str]) -> None:
-        from embag_edu.check.checker import open_trial
-        from embag_edu.check.clauses import find
-        from embag_edu.check.command import parse
-        from embag_edu.check.known import read
-        from embag_edu.check.promise import USUAL, WORDS, promise
+        from embag_edu.check.command import parse, rules_of, trial_of
 
         file = config.rootpath / "pyproject.toml"
-        given = parse([*(["--config", str(file)] if file.exists() else []), "--", *words])
-        pair = [f for f in (given.implementation, given.backward) if f]
-        promised = {group: tuple(getattr(given, group)) for group in WORDS}
-        supports = None if promised == USUAL else promise(promised)
-        names = ("same_errors", "ulps", "arrays", "limit", "first_limit", "losses")
-        rules = {name: getattr(given, name) for name in names}
-        self._start = partial(open_trial, tuple(pair), supports=supports, **rules)
-        self.wanted = find(given.only, given.table)
-        self.known = read(given.expected_failures) if given.expected_failures else {}
-        self._trial: Any = None
+        what = ["--import", *words] if Path(words[0]).is_dir() else ["--", *words]
+        given = parse([*(["--config", str(file)] if file.exists() else []), *what])
+        rules = rules_of(given)
+        self.known = rules.known
+        self._start = partial(trial_of, given, rules)
+        self._trial: Any = self._start() if given.answers else None  # starting those takes no time
+        self.wanted = self._trial.clauses if self._trial else rules.clauses
 
     @pytest.hookimpl(tryfirst=True)  # so that -k, -m and --last-failed choose among them
     def pytest_collection_modifyitems(self, session: Any, items: list[pytest.Item]) -> None:

@@ -43,7 +43,7 @@ def trial(place, stage):
     sys.path.insert(0, str(place.parent))
     extras.forget()
     try:
-        yield Trial(Local(source, stage.arrays), source, explain=False)
+        yield Trial(Local(source, stage.arrays), source, checking.RULES)
     finally:
         sys.path.remove(str(place.parent))
         extras.forget()

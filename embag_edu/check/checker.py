@@ -15,9 +15,9 @@ from embag_edu.api import IMPLEMENTATIONS, embedding_bag
 from embag_edu.check import ledger
 from embag_edu.check.candidate import Candidate, Outcome, run
 from embag_edu.check.cases import Arguments, Case
-from embag_edu.check.clauses import VERSION, Clause, find
-from embag_edu.check.compare import difference
-from embag_edu.check.faults import FAULTS, Fault
+from embag_edu.check.causes import Causes, Seen, fits
+from embag_edu.check.clauses import VERSION, Clause, all_clauses, find
+from embag_edu.check.faults import Fault
 from embag_edu.check.known import apply, read
 from embag_edu.check.oracle import Expected, expect, judge, lack, other_class
 from embag_edu.check.promise import EVERYTHING, Promise, needs, promise
@@ -42,7 +42,6 @@ from embag_edu.text import Short
 
 RAISED = "raised"  # of a case, where what holds for every call can't be told
 LOSSES = 10  # equal ones, after which no further clause is asked: each costs a restart
-MOST_NUMBERS = 20_000  # in a call whose likely cause is looked for: 150 mistakes are tried on it
 
 
 def check(
@@ -98,59 +97,49 @@ def check(
     """
     if callable(only):
         raise WrongCall(_swapped(implementation, only))
-    wanted = find(only, table)
-    known = read(expected_failures) if expected_failures else {}
-    trial = open_trial(
-        implementation,
-        supports=supports,
-        same_errors=same_errors,
-        ulps=ulps,
-        arrays=arrays,
-        isolate=isolate,
-        limit=limit,
-        first_limit=first_limit,
-        losses=losses,
-        explain=explain,
-    )
-    with trial.runner:
-        report = Report(
-            " and ".join(trial.names),
-            [trial.result(clause) for clause in progress(wanted)],
-            trial.notes,
-            trial.rules.promise,
-            trial.runner.stderr,
-            ulps,
-            table,
-        )
-    apply(known, report)
+    rules = Rules(
+        only, supports, expected_failures, same_errors, ulps, table, arrays, isolate, limit,
+        first_limit, losses, explain,
+    )  # fmt: skip
+    report = open_trial(implementation, rules).report(progress)
     return report.raise_if_failed() if raises else report
 
 
-def open_trial(
-    implementation: Any,
-    *,
-    supports: Promise | Mapping[str, Iterable[str]] | None = None,
-    same_errors: bool = False,
-    ulps: float = 0.0,
-    arrays: str | None = None,
-    isolate: bool = True,
-    limit: float = LIMIT,
-    first_limit: float = FIRST_LIMIT,
-    losses: int = LOSSES,
-    explain: bool = True,
-) -> Trial:
-    """Start an implementation, to ask it clause by clause; the caller closes the `runner`.
+@dataclass
+class Rules:
+    """What is asked of an implementation, and how strictly: options of `check`, which see.
 
-    The arguments are those of `check`.
+    Raises ValueError or OSError where they can't be meant.
     """
+
+    only: str | Iterable[str] | None = None
+    supports: Promise | Mapping[str, Iterable[str]] | None = None
+    expected_failures: str | Path | None = None
+    same_errors: bool = False
+    ulps: float = 0.0
+    table: int = VERSION
+    arrays: str | None = None
+    isolate: bool = True
+    limit: float = LIMIT
+    first_limit: float = FIRST_LIMIT
+    losses: int = LOSSES
+    explain: bool = True
+
+    def __post_init__(self) -> None:
+        self.clauses = find(self.only, self.table)
+        self.promise = promise(self.supports)
+        self.known = read(self.expected_failures) if self.expected_failures else {}
+
+
+def open_trial(implementation: Any, rules: Rules) -> Trial:
+    """Start an implementation, to ask it clause by clause; the caller closes the `runner`."""
     source, names = _source(implementation)
-    if supports is None and (names[0] in IMPLEMENTATIONS or source[0] is embedding_bag):
-        supports = EVERYTHING  # they are this package's own
-    rules = Rules(promise(supports), same_errors, ulps, losses)
+    if rules.supports is None and (names[0] in IMPLEMENTATIONS or source[0] is embedding_bag):
+        rules = replace(rules, supports=EVERYTHING)  # they are this package's own
     notes: list[str] = []
-    runner = _runner(source, arrays, isolate, (limit, first_limit), notes)
+    runner = _runner(source, rules, notes)
     notes += [runner.doubt] if runner.doubt else []
-    return Trial(runner, names, explain, rules, notes)
+    return Trial(runner, names, rules, notes)
 
 
 class WrongCall(Short, TypeError):
@@ -207,32 +196,16 @@ def _source(implementation: Any) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     return tuple(parts), tuple(names)
 
 
-def _runner(
-    source: tuple[Any, ...],
-    arrays: str | None,
-    isolate: bool,
-    limits: tuple[float, float],
-    notes: list[str],
-) -> Runner:
-    if not isolate:
-        return Local(source, arrays)
+def _runner(source: tuple[Any, ...], rules: Rules, notes: list[str]) -> Runner:
+    if not rules.isolate:
+        return Local(source, rules.arrays)
     try:
-        return Worker(source, arrays, *limits)
+        return Worker(source, rules.arrays, rules.limit, rules.first_limit)
     except NotLoadable as error:
         if all(isinstance(part, str) for part in source):
             raise
         notes.append(f"Run in this process, without protection from crashes: {error}")
-        return Local(source, arrays)
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What is asked, and how strictly: see `check`."""
-
-    promise: Promise = EVERYTHING
-    same_errors: bool = True
-    ulps: float = 0.0
-    losses: int = LOSSES
+        return Local(source, rules.arrays)
 
 
 class Trial:
@@ -244,41 +217,71 @@ class Trial:
         self,
         runner: Runner,
         names: tuple[str, ...],
-        explain: bool = True,
         rules: Rules | None = None,
         notes: Iterable[str] = (),
     ) -> None:
         self.runner = runner
         self.names = names
-        self.explain = explain
         self.rules = rules or Rules()
+        self.clauses = self.rules.clauses
         self.notes = list(notes)  # what is to be told beside the results
         self._outcomes: dict[tuple[int, bool], Outcome] = {}
-        self._held: list[Clause] = []  # those that were found to hold
+        self._tried: dict[str, ClauseResult] = {}
+        self._causes = Causes(self._holds)
+
+    def report(self, progress: Callable[..., Iterable[Clause]] = iter) -> Report:
+        """Ask every clause, and close the runner."""
+        with self.runner:
+            results = [self.result(clause) for clause in progress(self.clauses)]
+        rules, name = self.rules, " and ".join(self.names)
+        stderr = self.runner.stderr
+        report = Report(name, results, self.notes, rules.promise, stderr, rules.ulps, rules.table)
+        apply(rules.known, report)
+        return report
 
     def result(self, clause: Clause) -> ClauseResult:
         """Try one clause: all its cases, up to the first that fails."""
+        found = self._try(clause)
+        if found.status != FAILS or not self.rules.explain:
+            return found
+        return self.explained(found)
+
+    def _try(self, clause: Clause) -> ClauseResult:
+        if clause.name not in self._tried:
+            self._tried[clause.name] = self._result(clause)
+        return self._tried[clause.name]
+
+    def _holds(self, name: str, ask: bool) -> bool:
+        """Whether a clause holds; one that was not asked yet is asked, if nothing was lost yet."""
+        ask = ask and not self.runner.losses
+        asked = name in self._tried or not ask
+        found = self._tried.get(name) if asked else self._try(_by_name()[name])
+        return found is not None and found.held
+
+    def _result(self, clause: Clause) -> ClauseResult:
         reason = self._not_asked(clause)
         if reason:
             return ClauseResult(clause, NOT_ASKED, note=reason)
-        lacking = [self.rules.promise.lacking(clause.needs | needs(c)) for c in clause.cases]
+        lacking = [self._lacking(clause, case) for case in clause.cases]
         cases = [case for case, lacks in zip(clause.cases, lacking, strict=True) if not lacks]
         if not cases:
             return ClauseResult(clause, NOT_PROMISED, note=f"needs {', '.join(lacking[0])}")
         notes: dict[str, str] = {}  # what was found in one case or more, and the first words for it
-        for tried, case in enumerate(cases):
+        for tried, case in enumerate(cases, 1):
             try:
                 status, words = self._verdict(clause, case)
             except ImportError as error:
-                return ClauseResult(clause, NOT_ASKED, tried, f"needs the package {error.name}")
+                return ClauseResult(clause, NOT_ASKED, tried - 1, f"needs the package {error.name}")
             if status == FAILS:
-                failure = self._failure(clause, case, words)
-                return ClauseResult(clause, FAILS, tried + 1, failure=failure)
+                failure = Failure(case.name, case.make(), words)
+                return ClauseResult(clause, FAILS, tried, failure=failure)
             notes.setdefault(status, words)
         found = (NOT_SUPPORTED, REFUSES, AS_TORCH, HOLDS)
         worst = next((s for s in found if s in notes), NOT_ASKED)
-        self._held += [clause] if worst == HOLDS else []
         return ClauseResult(clause, worst, len(cases), notes.get(worst, "every call raised"))
+
+    def _lacking(self, clause: Clause, case: Case) -> list[str]:
+        return self.rules.promise.lacking(clause.needs | needs(case))
 
     def _verdict(self, clause: Clause, case: Case) -> tuple[str, str]:
         """The status of one case, and words for it: what departs, or why it is no failure."""
@@ -322,83 +325,43 @@ class Trial:
         has_gradients = self.runner.has_gradients and "gradients" in self.rules.promise.forms
         return has_gradients and (clause.needs_backward or clause.for_every_call)
 
-    def _failure(self, clause: Clause, case: Case, message: str) -> Failure:
-        arguments, outcome = case.make(), self._outcome(clause, case)
-        if not self.explain:
-            return Failure(case.name, arguments, message)
-        if (
-            self.can_ask_more
-            and case.shrinks
-            and not (outcome.trouble and outcome.trouble.is_fatal)
-        ):
-            arguments = shrink(arguments, lambda smaller: bool(self._complaint(clause, smaller)))
-            outcome = self.runner.run(arguments, self._wants_backward(clause))
-            message = judge(clause.part, self._expect(arguments), outcome) or message
-        cause, agrees = self._cause(clause, arguments, outcome)
+    def explained(self, found: ClauseResult) -> ClauseResult:
+        """A failed clause again, with a call as small as it can be made and the likely cause."""
+        clause, failure = found.clause, found.failure
+        assert failure is not None
+        cases = [case for case in clause.cases if not self._lacking(clause, case)][: found.tried]
+        calls = [Seen(case.make(), self._outcome(clause, case)) for case in cases]
+        causes = self._causes.of(clause, [call for call in calls if not lack(None, call.outcome)])
+        arguments, message = failure.arguments, failure.message
+        if self.can_ask_more and cases[-1].shrinks and not _is_lost(calls[-1].outcome):
+            arguments = shrink(arguments, lambda less: bool(self._complaint(clause, less, causes)))
+            message = self._complaint(clause, arguments, causes) or message
+        told = ", or where ".join(cause.mistake() for cause in causes)
         code = snippet(self.names, clause.part, arguments)
-        return Failure(case.name, arguments, message, cause, code, agrees)
+        failure = Failure(failure.case, arguments, message, told, code, len(causes) == 1)
+        return replace(found, failure=failure)
 
-    def _complaint(self, clause: Clause, arguments: Arguments) -> str:
-        expected = self._expect(arguments)
+    def _complaint(self, clause: Clause, arguments: Arguments, causes: list[type[Fault]]) -> str:
+        """What is wrong with a smaller call; '' where it is another kind of call, or of mistake."""
+        expected = replace(expect(arguments), ulps=self.rules.ulps)
         if expected.trouble is not None or (
             clause.part == "grad_psw" and expected.grad_psw is None
         ):
             return ""  # made smaller than a call of this clause can be
         outcome = self.runner.run(arguments, self._wants_backward(clause))
-        if lack(expected, outcome) or (outcome.trouble and outcome.trouble.is_fatal):
+        if lack(expected, outcome) or _is_lost(outcome):
             return ""
-        return judge(clause.part, expected, outcome)
+        alike = all(fits(cause, clause.part, Seen(arguments, outcome)) for cause in causes)
+        return judge(clause.part, expected, outcome) if alike else ""
 
-    def _expect(self, arguments: Arguments) -> Expected:
-        return replace(expect(arguments), ulps=self.rules.ulps)
 
-    def _cause(
-        self, clause: Clause, arguments: Arguments, outcome: Outcome
-    ) -> tuple[str | None, bool]:
-        """The mistake that gives this very answer, and whether nothing speaks against it.
-
-        Of several, one that leaves right what is right, and fits most cases of the clause. None
-        for a call of many numbers: the mistakes are plain loops; 66,000 bags took them 41 s.
-        """
-        if sum(np.size(value) for value in arguments.values()) > MOST_NUMBERS:
-            return None, False
-        expected = expect(arguments)
-        fitting = [f for f in FAULTS if _fits(f, clause.part, arguments, expected, outcome)]
-        if not fitting:
-            return None, False
-        tried = [case for case in clause.cases if self._key(clause, case) in self._outcomes]
-
-        def score(fault: type[Fault]) -> tuple[bool, int, int]:
-            mistaken = _mistaken(fault, clause.part, arguments)
-            others = sum(_alike(part, mistaken, outcome) for part in RESULTS)
-            cases = sum(
-                _same_answer(
-                    clause.part,
-                    _mistaken(fault, clause.part, case.make()),
-                    self._outcome(clause, case),
-                )
-                for case in tried
-            )
-            return self._agrees(fault, clause.part), others, cases
-
-        best = max(fitting, key=score)
-        return best.mistake(), self._agrees(best, clause.part)
-
-    def _agrees(self, fault: type[Fault], part: str) -> bool:
-        """Whether no clause that holds would have noticed this mistake."""
-        held = (clause for clause in self._held if clause.part in (part, "output"))
-        cases = (
-            (clause.part, case) for clause in held for case in clause.cases[:3] if not case.large
-        )
-        return not any(_noticed(fault.__name__, at, case) for at, case in cases)
+def _is_lost(outcome: Outcome) -> bool:
+    return outcome.trouble is not None and outcome.trouble.is_fatal
 
 
 @functools.cache
-def _noticed(name: str, part: str, case: Case) -> bool:
-    """Whether the mistake of this name gives a wrong answer to a case."""
-    fault = next(fault for fault in FAULTS if fault.__name__ == name)
-    arguments = case.make()
-    return bool(judge(part, expect(arguments), _mistaken(fault, part, arguments)))
+def _by_name() -> dict[str, Clause]:
+    return {clause.name: clause for clause in all_clauses()}
 
 
 def expected_of(clause: Clause, case: Case) -> Expected:
@@ -459,53 +422,6 @@ def _exact(result: Any) -> Any:
     if isinstance(result, SparseGradient):
         return result._replace(values=_exact(result.values))
     return result.astype(np.float64) if isinstance(result, np.ndarray) else result
-
-
-def _fits(
-    fault: type[Fault], part: str, arguments: Arguments, expected: Expected, outcome: Outcome
-) -> bool:
-    """Whether the fault gives a wrong answer to this call, and the outcome is that answer."""
-    if part not in LOOKED_AT:
-        return False
-    mistaken = _mistaken(fault, part, arguments)
-    return _same_answer(part, mistaken, outcome) and bool(judge(part, expected, mistaken))
-
-
-def _mistaken(fault: type[Fault], part: str, arguments: Arguments) -> Outcome:
-    pair = fault()
-    backward = part.startswith("grad") or part == "refused"
-    return run(Candidate(pair.forward, pair.backward, "numpy"), arguments, backward)
-
-
-LOOKED_AT = {
-    "output": "output",
-    "grad_weight": "grad_weight",
-    "grad_psw": "grad_psw",
-    "table": "weight_after",
-    "refused": "output",
-    "untouched": "weight_after",
-}
-RESULTS = ("output", "grad_weight", "grad_psw", "table")
-
-
-def _same_answer(part: str, one: Outcome, other: Outcome) -> bool:
-    if part in ("refused", "untouched"):
-        return _kind(one) == _kind(other) and _alike(part, one, other)
-    return one.trouble is None and other.trouble is None and _alike(part, one, other)
-
-
-def _kind(outcome: Outcome) -> str | None:
-    return None if outcome.trouble is None else outcome.trouble.kinds[0]
-
-
-def _alike(part: str, one: Outcome, other: Outcome) -> bool:
-    a, b = (getattr(outcome, LOOKED_AT[part]) for outcome in (one, other))
-    if isinstance(a, SparseGradient) and isinstance(b, tuple) and len(b) == 3:
-        return not difference(a.indices, b[0]) and not difference(a.values, b[1], rtol=1e-5)
-    if isinstance(a, np.ndarray):
-        rtol = {8: 1e-11, 4: 1e-5}.get(a.dtype.itemsize, 1e-2)
-        return not difference(a, b, rtol=rtol, atol=1e-12)
-    return a is None and b is None
 
 
 __all__ = ["CheckFailed", "check", "replay"]

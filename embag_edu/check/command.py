@@ -8,13 +8,12 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from embag_edu.check.checker import LOSSES, check
-from embag_edu.check.clauses import VERSION, find
-from embag_edu.check.data import check_answers, export_cases
-from embag_edu.check.known import read, write
-from embag_edu.check.promise import USUAL, WORDS
+from embag_edu.check.checker import Rules, Trial, open_trial
+from embag_edu.check.clauses import find
+from embag_edu.check.data import Answers, export_cases
+from embag_edu.check.known import write
+from embag_edu.check.promise import WORDS
 from embag_edu.check.report import Report
-from embag_edu.check.worker import FIRST_LIMIT, LIMIT
 from embag_edu.text import Short, aligned, progress
 
 
@@ -22,46 +21,39 @@ def main(words: list[str]) -> int:
     """Exit status: 0 no clause fails, 1 some fail, 2 the call was wrong."""
     try:
         given = parse(words)
-        file = given.expected_failures
-        promised = {group: tuple(getattr(given, group)) for group in WORDS}
-        new_file = given.update and not Path(file).exists()
         if given.export:
             print(_exported(export_cases(given.export, given.only, given.table), given.export))
             return 0
         if given.list or not (given.implementation or given.answers):
             print(aligned((clause.name, clause.rule) for clause in find(given.only, given.table)))
             return 0 if given.list else 2
-        rules: dict[str, Any] = {
-            "supports": None if promised == USUAL else promised,
-            "expected_failures": None if new_file else given.expected_failures,
-            "same_errors": given.same_errors,
-            "ulps": given.ulps,
-            "raises": False,
-            "progress": progress,
-        }
-        pair = [f for f in (given.implementation, given.backward) if f]
-        report = (
-            check_answers(given.answers, given.only, **rules)
-            if given.answers
-            else check(
-                tuple(pair),
-                given.only,
-                **rules,
-                table=given.table,
-                arrays=given.arrays,
-                limit=given.limit,
-                first_limit=given.first_limit,
-                losses=given.losses,
-            )
-        )
+        rules = rules_of(given)
+        report = trial_of(given, rules).report(progress)
     except (ValueError, OSError) as error:  # no such clause, no such function, no such file
         print(error, file=sys.stderr)
         return 2
     _write(report, given.json)
     if given.update:
-        write(file, {} if new_file else read(file), report)
-        print(f"the expected failures are written to {file}", file=sys.stderr)
+        write(given.expected_failures, rules.known, report)
+        print(f"the expected failures are written to {given.expected_failures}", file=sys.stderr)
     return 0 if report.passed or given.update else 1
+
+
+def rules_of(given: argparse.Namespace) -> Rules:
+    """What is to be asked, of the command line and of the configuration."""
+    said: dict[str, Any] = {n: getattr(given, n) for n in vars(given) if n in Rules.__match_args__}
+    promised = {group: getattr(given, group) for group in WORDS}
+    said["supports"] = {g: words for g, words in promised.items() if words is not None} or None
+    if given.update and not Path(given.expected_failures).exists():
+        said["expected_failures"] = None
+    return Rules(**said)
+
+
+def trial_of(given: argparse.Namespace, rules: Rules) -> Trial:
+    """The implementation, started, or the folder of answers."""
+    if given.answers:
+        return Answers(Path(given.answers), rules)
+    return open_trial(tuple(filter(None, (given.implementation, given.backward))), rules)
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -85,14 +77,8 @@ def _configured(path: str | None, parser: argparse.ArgumentParser) -> dict[str, 
     except tomllib.TOMLDecodeError as error:
         raise WrongConfiguration(f"{file} is no TOML: {error}") from error
     table = {n.replace("-", "_"): v for n, v in tool.get("embag_edu", {}).get("check", {}).items()}
-    known = set(vars(parser.parse_args([]))) - {
-        "config",
-        "update",
-        "list",
-        "json",
-        "export",
-        "answers",
-    }
+    never = {"config", "update", "list", "json", "export", "answers"}
+    known = set(vars(parser.parse_args([]))) - never
     for name in table.keys() - known:
         raise WrongConfiguration(
             f"{file}: [tool.embag_edu.check] has no {name!r}; it takes {', '.join(sorted(known))}"
@@ -116,20 +102,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", type=_listed, help="clauses or groups: forward.sum,backward")
     for group, known in WORDS.items():
         words = f"what is promised, with commas between: {', '.join(known)}; or none"
-        usual = list(USUAL[group])
-        parser.add_argument(f"--{group.replace('_', '-')}", type=_listed, default=usual, help=words)
+        parser.add_argument(f"--{group.replace('_', '-')}", type=_listed, help=words)
     parser.add_argument("--expected-failures", metavar="FILE", help="TOML: clause, reason, link")
     parser.add_argument("--update", action="store_true", help="write that file, keeping reasons")
     parser.add_argument(
         "--same-errors", action="store_true", help="fail a refusal of another class than torch's"
     )
-    _number(parser, "--table", VERSION, "the version of the clauses")
-    _number(parser, "--ulps", 0.0, "units in the last place that a sum may be off beyond rounding")
+    _number(parser, "--table", "the version of the clauses")
+    _number(parser, "--ulps", "units in the last place that a sum may be off beyond rounding")
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON ('-': print it)")
     parser.add_argument("--arrays", help="numpy, torch, torch:cuda, or a module: jax.numpy, cupy")
-    _number(parser, "--limit", LIMIT, "seconds for one call")
-    _number(parser, "--first-limit", FIRST_LIMIT, "the same for loading, and for what compiles")
-    _number(parser, "--losses", LOSSES, "stop when calls have hung or crashed so often, alike")
+    _number(parser, "--limit", "seconds for one call")
+    _number(parser, "--first-limit", "the same for loading, and for what compiles")
+    _number(parser, "--losses", "stop when calls have hung or crashed so often, alike")
     parser.add_argument("--export", metavar="FOLDER", help="write the cases as data, and end")
     parser.add_argument(
         "--import", dest="answers", metavar="FOLDER", help="judge the answers to such cases"
@@ -145,7 +130,8 @@ def _listed(words: str) -> list[str]:
     return [] if words == "none" else words.split(",")
 
 
-def _number(parser: argparse.ArgumentParser, name: str, default: float, words: str) -> None:
+def _number(parser: argparse.ArgumentParser, name: str, words: str) -> None:
+    default = getattr(Rules, name.strip("-").replace("-", "_"))
     words = f"{words} ({default:g})"
     parser.add_argument(name, metavar="N", type=type(default), default=default, help=words)
 

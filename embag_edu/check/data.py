@@ -22,10 +22,8 @@ from embag_edu.check.candidate import Outcome, Trouble
 from embag_edu.check.cases import DEFAULTS, Arguments, Case, floats, laid_out
 from embag_edu.check.checker import Rules, Trial, expected_of
 from embag_edu.check.clauses import VERSION, Clause, all_clauses, find
-from embag_edu.check.known import apply, read
 from embag_edu.check.oracle import Expected, table_tolerance
-from embag_edu.check.promise import Promise, promise
-from embag_edu.check.report import NOT_ASKED, ClauseResult, Failure, Report, versions
+from embag_edu.check.report import NOT_ASKED, ClauseResult, Report, versions
 from embag_edu.check.worker import Runner
 from embag_edu.spec import SparseGradient
 from embag_edu.text import Short
@@ -171,36 +169,20 @@ def check_answers(
     folder: str | Path,
     only: str | Iterable[str] | None = None,
     *,
-    supports: Promise | Mapping[str, Iterable[str]] | None = None,
-    expected_failures: str | Path | None = None,
-    same_errors: bool = False,
-    ulps: float = 0.0,
-    explain: bool = True,
     raises: bool = True,
     progress: Callable[[Iterable[Clause]], Iterable[Clause]] = iter,
+    **rules: Any,
 ) -> Report:
     """Judge the answers in a folder as `check` judges an implementation; see there.
 
     folder: a folder for each case, and a copy of the cases' `index.json`. A case without an answer
         is not supported.
+    rules:  supports, expected_failures, same_errors, ulps, explain.
 
     Raises WrongAnswers where the index is missing or of another schema, where no case is answered,
     and where a case is another one now than when it was exported.
     """
-    index = _index(Path(folder))
-    promised = promise(supports)
-    asked = replace(promised, forms=(*promised.forms, "strided"))  # here, arrays are in C order
-    rules = Rules(asked, same_errors, ulps)
-    known = read(expected_failures) if expected_failures else {}
-    trial = Answers(Path(folder), index, explain, rules)
-    exported = index["clauses"].keys() | index["left_out"].keys()
-    wanted = [c for c in find(only, index["table"]) if c.name in exported]
-    if not wanted:
-        raise WrongAnswers(f"none of these clauses is in {Path(folder, 'index.json')}")
-    results = [trial.result(clause) for clause in progress(wanted)]
-    name, table = Path(folder).resolve().name, index["table"]
-    report = Report(name, results, trial.notes, promised, ulps=ulps, table=table)
-    apply(known, report)
+    report = Answers(Path(folder), Rules(only, **rules)).report(progress)
     return report.raise_if_failed() if raises else report
 
 
@@ -230,11 +212,17 @@ class Answers(Trial):
 
     can_ask_more = False
 
-    def __init__(self, folder: Path, index: dict[str, Any], explain: bool, rules: Rules) -> None:
+    def __init__(self, folder: Path, rules: Rules) -> None:
+        """Raises WrongAnswers: see `check_answers`."""
+        index = _index(folder)
         runner = Runner()
         runner.has_backward = True
-        super().__init__(runner, (str(folder),), explain, rules)
+        super().__init__(runner, (folder.resolve().name,), replace(rules, table=index["table"]))
         self.folder, self.exported = folder, index["cases"]
+        in_index = index["clauses"].keys() | index["left_out"].keys()
+        self.clauses = tuple(clause for clause in self.clauses if clause.name in in_index)
+        if not self.clauses:
+            raise WrongAnswers(f"none of these clauses is in {folder / 'index.json'}")
         answered = {path.name for path in folder.iterdir() if path.is_dir()}
         if not answered & self.exported.keys():
             raise WrongAnswers(
@@ -243,19 +231,25 @@ class Answers(Trial):
         lost = sorted(answered - self.exported.keys())
         self.notes = [f"no case has the name {', '.join(lost[:3])}"] if lost else []
 
-    def result(self, clause: Clause) -> ClauseResult:
-        """Try one clause: those of its cases that are data."""
+    def _result(self, clause: Clause) -> ClauseResult:
         asked, reason = as_data(clause)
-        return super().result(asked) if asked.cases else ClauseResult(clause, NOT_ASKED, 0, reason)
+        return super()._result(asked) if asked.cases else ClauseResult(clause, NOT_ASKED, 0, reason)
+
+    def _lacking(self, clause: Clause, case: Case) -> list[str]:
+        """Nothing lacks strided arrays: in a file all are in C order."""
+        return [word for word in super()._lacking(clause, case) if word != "strided"]
 
     def _outcome(self, clause: Clause, case: Case) -> Outcome:
         outcome = self._outcomes[self._key(clause, case)] = self._answer(clause, case)
         return outcome
 
-    def _failure(self, clause: Clause, case: Case, message: str) -> Failure:
-        failure = super()._failure(clause, case, message)
-        failure.case, failure.snippet = f"{names()[case]}, {case.name}", ""
-        return failure
+    def explained(self, found: ClauseResult) -> ClauseResult:
+        """A failed clause again, with the name of its case and the likely cause."""
+        result = super().explained(found)
+        assert result.failure is not None
+        case = next(c for c in found.clause.cases if c.name == result.failure.case)
+        result.failure.case, result.failure.snippet = f"{names()[case]}, {case.name}", ""
+        return result
 
     def _answer(self, clause: Clause, case: Case) -> Outcome:
         """What the files of a case say of one part of it."""

@@ -205,9 +205,11 @@ class Fault(Steps):
     """A mistake. The class keyword `caught_by` names the clauses that must notice it."""
 
     caught_by: ClassVar[tuple[str, ...]]
+    steps: ClassVar[set[str]]  # those that are wrong
 
     def __init_subclass__(cls, caught_by: str) -> None:
         cls.caught_by = tuple(caught_by.split())
+        cls.steps = {name for name, step in vars(Steps).items() if getattr(cls, name) is not step}
         FAULTS.append(cls)
 
     @classmethod
@@ -215,8 +217,37 @@ class Fault(Steps):
         """The mistake in one sentence."""
         return str(cls.__doc__).strip()
 
+    @classmethod
+    def touches(cls, part: str, arguments: Arguments) -> bool:
+        """Whether a step that is wrong is gone through for this part of a call."""
+        return bool(steps_of(part, arguments) & cls.steps)
+
 
 FAULTS: list[type[Fault]] = []
+
+
+def steps_of(part: str, arguments: Arguments) -> set[str]:
+    """The steps that may change this part of a call: see `embag_edu.check.oracle.judge`."""
+    given = DEFAULTS | arguments
+    steps = {"understand", "forward", "backward"}
+    if part in ("refused", "untouched"):
+        return steps
+    if given["max_norm"] is not None:
+        steps |= {"renorm", "rows_to_rescale", "norm", "is_long", "scale"}
+    if part == "table":
+        return steps - {"backward"} | {"finish"}
+    steps |= {"members", "winner_of_rows" if given["mode"] == "max" else "factor", "finish"}
+    steps |= {"divisor"} if given["mode"] == "mean" else set()
+    if part == "output":
+        steps |= {"maximum"} if given["mode"] == "max" else {"add"}
+        return steps - {"backward"} | {"row_of_bag", "empty"}
+    steps |= {"upstream"}
+    if part == "grad_psw":
+        return steps | {"grad_psw", "dot"}
+    steps |= {"frequency"} if given["scale_grad_by_freq"] else set()
+    steps |= {"entries_of_max"} if given["mode"] == "max" else set()
+    dense = {"start_gradient", "scatter", "finish_gradient"}
+    return steps | {"entries"} | ({"finish_sparse"} if given["sparse"] else dense)
 
 
 def _all_positions(call: Call, bag: int) -> Members:

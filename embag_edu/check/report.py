@@ -74,17 +74,15 @@ class Failure:
     case: str
     arguments: Arguments
     message: str
-    cause: str | None = None
+    cause: str = ""
     snippet: str = ""
-    likely: bool = True  # no clause that holds speaks against the cause
+    likely: bool = True  # the cause is one mistake, not one of two
 
     @property
     def why(self) -> str:
         """Equal for failures that are likely one: the cause, or what was raised."""
         told = self.message.splitlines()[0]
-        return (
-            (self.cause or "") if self.likely and self.cause else told if " raised " in told else ""
-        )
+        return self.cause or (told if " raised " in told else "")
 
     def __str__(self) -> str:
         lines = [f"case: {self.case}", *self.message.splitlines()]
@@ -303,7 +301,7 @@ def _json_result(result: ClauseResult) -> dict[str, Any]:
         record["failure"] = {
             "case": result.failure.case,
             "message": result.failure.message,
-            "likely_cause": result.failure.cause,
+            "likely_cause": result.failure.likely and result.failure.cause or None,
             "snippet": result.failure.snippet,
         }
     return record

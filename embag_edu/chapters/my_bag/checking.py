@@ -14,8 +14,9 @@ from pathlib import Path
 
 from embag_edu.chapters.my_bag import extras, files
 from embag_edu.chapters.my_bag.stages import STAGES, Stage, find
-from embag_edu.check.checker import Trial
+from embag_edu.check.checker import Rules, Trial
 from embag_edu.check.clauses import Clause, all_clauses
+from embag_edu.check.promise import EVERYTHING
 from embag_edu.check.report import (
     FAILS,
     HOLDS,
@@ -32,6 +33,7 @@ from embag_edu.cuda_on_cpu import CompileError, device
 from embag_edu.text import Short
 
 LIMIT = 5.0  # seconds for one call; kernels take longer on the CPU
+RULES = Rules(supports=EVERYTHING, same_errors=True, explain=False)  # `explain` does it, later
 CHECKED = "checked.json"  # in the reader's folder
 GROUPS = Path(__file__).with_name("clauses.json")
 
@@ -127,12 +129,9 @@ def run(stage: Stage, place: Path, only: Iterable[str] | None = None) -> list[Cl
 def explain(trial: Trial, results: list[ClauseResult], most: int) -> None:
     """Look for the smallest call and the likely cause of so many failures, the plainest first."""
     failed = [i for i, r in enumerate(results) if r.status == FAILS]
-    trial.explain = True
     for number in sorted(failed, key=lambda i: _how_odd(results[i]))[:most]:
-        explained = trial.result(results[number].clause)
-        if explained.failure is not None:  # else the process was lost too often
-            results[number] = explained
-            _point_at_line(trial, explained.failure)
+        results[number] = trial.explained(results[number])
+        _point_at_line(trial, results[number].failure)
 
 
 def _asked(trial: Trial, clause: Clause) -> ClauseResult:
@@ -157,7 +156,7 @@ def _trial(stage: Stage, place: Path) -> Iterator[Trial]:
         if stage.module == "cuda":
             compile_kernels((place / "kernels.cu").read_text(encoding="utf-8"))
         with _worker(source, stage) as worker:
-            yield Trial(worker, source, explain=False)
+            yield Trial(worker, source, RULES)
     finally:
         sys.path.remove(str(place.parent))
         extras.forget()
@@ -195,8 +194,9 @@ def _how_odd(result: ClauseResult) -> tuple[bool, bool]:
     return is_random, bool({"layout", "protocol"} & set(arguments))
 
 
-def _point_at_line(trial: Trial, failure: Failure) -> None:
+def _point_at_line(trial: Trial, failure: Failure | None) -> None:
     """Add the reader's line where an exception came up."""
+    assert failure is not None
     trouble = trial.runner.run(failure.arguments, trial.runner.has_gradients).trouble
     if trouble is not None and trouble.line and str(trouble) in failure.message:
         failure.message += f"\n  in {trouble.line}"

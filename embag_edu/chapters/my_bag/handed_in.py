@@ -153,7 +153,7 @@ def as_asked(texts: Texts, stage: Stage) -> dict[str, str]:
 
 
 def _results(stage: Stage, runner: Boxed) -> list[ClauseResult]:
-    trial = Trial(runner, runner.names, explain=False)
+    trial = Trial(runner, runner.names, checking.RULES)
     results = [
         trial.result(clause) if runner.left() > 0
         else ClauseResult(clause, NOT_ASKED, note="there was no time left")
