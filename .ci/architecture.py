@@ -30,9 +30,7 @@ class Room:
 
 
 IMPLEMENTATIONS = "loops vectorized cuda"
-LIBRARY = (
-    f"spec arrays text data cuda_on_cpu {IMPLEMENTATIONS} api nn beyond check bench gpu train"
-)
+LIBRARY = f"spec arrays text data cuda_on_cpu {IMPLEMENTATIONS} api nn beyond check bench gpu train"
 # From the bottom up: a room may import only rooms above it in this list.
 ROOMS = {
     "spec": Room("library", "what a call means; raises every error about the values of a call"),

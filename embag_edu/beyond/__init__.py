@@ -1,1 +1,31 @@
-"""Beyond torch's operator: fused optimizers, many tables, short rows, a table on many machines."""
+"""Beyond torch's operator: fused optimizers, many tables, short rows, a table on many machines.
+
+fused.py and fused_*.py    optimizers that step in the backward (chapter 14)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+# Public names, and the file of each: torch and CuPy are imported by those that need them.
+NAMES = {
+    "SGD": "embag_edu.beyond.fused",
+    "Adagrad": "embag_edu.beyond.fused",
+    "RowWiseAdagrad": "embag_edu.beyond.fused",
+    "Adam": "embag_edu.beyond.fused",
+    "State": "embag_edu.beyond.fused",
+    "fused_step": "embag_edu.beyond.fused_api",
+    "FusedEmbeddingBag": "embag_edu.beyond.fused_module",
+    "dense_parameters": "embag_edu.beyond.fused_module",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(NAMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(NAMES)

@@ -13,6 +13,7 @@ and the calls are the same. Nothing in here waits for the GPU but `download` to 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -41,17 +42,28 @@ Change = tuple[str, str]  # a text of a .cu file, and what is to stand in its pl
 
 
 def source(name: str) -> str:
-    """The text of the file `name`.cu, whole: common.cuh stands in the place of its #include.
+    """The text of the file `name`.cu, whole: what it includes stands in the place of its #include.
 
-    In one line, so that all lines keep their numbers. ValueError for a name that is not there.
+    name: of a file beside this one, or a path without its ".cu". common.cuh comes in one line, so
+    that all lines keep their numbers. ValueError for a name that is not there.
     """
-    file = HERE / f"{name}.cu"
+    file = HERE / f"{name}.cu"  # a path that begins at the root stays what it is
     if not file.is_file():
         there = ", ".join(sorted(f.stem for f in HERE.glob("*.cu")))
         raise ValueError(f"name is {name!r}; there are: {there}")
-    lines = (HERE / "common.cuh").read_text(encoding="utf-8").splitlines()
-    common = " ".join(filter(None, (line.partition("//")[0].strip() for line in lines)))
-    return file.read_text(encoding="utf-8").replace('#include "common.cuh"', common)
+    return _whole(file)
+
+
+def _whole(file: Path) -> str:
+    if file.name == "common.cuh":
+        lines = file.read_text(encoding="utf-8").splitlines()
+        return " ".join(filter(None, (line.partition("//")[0].strip() for line in lines)))
+
+    def included(found: re.Match[str]) -> str:
+        beside = file.with_name(found[1])
+        return _whole(beside if beside.is_file() else HERE / found[1])
+
+    return re.sub(r'^#include "(.+)"', included, file.read_text(encoding="utf-8"), flags=re.M)
 
 
 def kernel(file: str, name: str, *parameters: Any) -> Any:

@@ -26,7 +26,7 @@ Table = dict[str, dict[str, dict[str, dict[str, int]]]]  # file, kernel, archite
 
 def project_files() -> list[Path]:
     """The .cu files of the package."""
-    folders = (PACKAGE / "cuda", PACKAGE / "cuda_on_cpu" / "conformance")
+    folders = (PACKAGE / "cuda", PACKAGE / "beyond", PACKAGE / "cuda_on_cpu" / "conformance")
     return sorted(path for folder in folders for path in folder.glob("*.cu"))
 
 
@@ -48,7 +48,7 @@ def resources(
         rows: dict[str, dict[str, dict[str, int]]] = {}
         for arch in architectures if kernels(code, ()) else ():
             result = nvrtc.compile_check(
-                code, _expressions(code), arch, (f"-I{Path(path).parent}",)
+                code, _expressions(code), arch, (f"-I{Path(path).parent}", f"-I{PACKAGE / 'cuda'}")
             )
             problems += [f"{name}, {arch}: {text}" for text in result.errors]
             for kernel, counts in result.resources.items():

@@ -1,0 +1,226 @@
+"""`FusedEmbeddingBag`: a torch module whose table is updated in the backward.
+
+    model.bag = FusedEmbeddingBag(V, D, mode="sum", optimizer=RowWiseAdagrad(lr=0.1))
+    others = torch.optim.Adagrad(dense_parameters(model), lr=0.1)
+    for batch in batches:
+        model.zero_grad()
+        loss_of(model, batch).backward()  # the tables take their step here
+        others.step()
+
+A gradient that is used up at once can't be added to, divided or clipped later. So `weight.grad` is
+a tensor without numbers after a backward, until `zero_grad`; whoever reads it gets an error that
+says why.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from embag_edu import nn
+from embag_edu.arrays import to_array, to_tensor
+from embag_edu.beyond.fused import Optimizer, State
+from embag_edu.beyond.fused_api import backward
+from embag_edu.nn.bags import Bags
+from embag_edu.nn.implementations import backend_of, resolved
+from embag_edu.spec import Saved, bag_sizes
+
+
+class FusedEmbeddingBag(nn.EmbeddingBag):
+    """`EmbeddingBag` in modes sum and mean, with an optimizer that steps in the backward.
+
+    optimizer: what `embag_edu.beyond` has; its lr is read at the backward, so a schedule is
+        `bag.optimizer.lr = ...`. Tables may share one.
+    The other arguments are those of `embag_edu.nn.EmbeddingBag`; ValueError for mode "max" and for
+    sparse=True. max_norm rescales rows in the forward, before and apart from any step.
+
+    Every backward that reaches the output is a step; so is one by torch.autograd.grad. In the
+    state_dict: weight, the optimizer's arrays (optimizer_sum, ...), the count of steps.
+
+    RuntimeError at the backward, before anything has changed: if the table has another use in the
+    same graph; if there was a backward since the last `zero_grad`, for gradients can't be
+    accumulated; with create_graph=True. Clipping, or an optimizer of torch's on the table, raises
+    when it reads `weight.grad`. A scaled loss (torch.amp.GradScaler) is not noticed: the step would
+    be by the scaled gradient.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        mode: str = "mean",
+        sparse: bool = False,
+        _weight: Tensor | None = None,
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        optimizer: Optimizer,
+        implementation: str = "auto",
+    ) -> None:
+        if mode not in ("sum", "mean") or sparse:
+            raise ValueError(
+                f"mode is {mode!r}, sparse is {sparse!r}; a fused step takes mode 'sum' or 'mean', "
+                "and has no gradient that could be sparse.\n  To mend it: embag_edu.nn.EmbeddingBag"
+            )
+        if not isinstance(optimizer, Optimizer):
+            raise ValueError(
+                f"optimizer is a {type(optimizer).__name__}; valid: SGD, Adagrad, RowWiseAdagrad "
+                "or Adam of embag_edu.beyond, as SGD(lr=0.1)"
+            )
+        super().__init__(
+            num_embeddings, embedding_dim, max_norm, norm_type, scale_grad_by_freq, mode, sparse,
+            _weight, include_last_offset, padding_idx, device, dtype, implementation=implementation,
+        )  # fmt: skip
+        self.optimizer, self.steps = optimizer, 0
+        wide = torch.float64 if self.weight.dtype == torch.float64 else torch.float32
+        for name, of in optimizer.arrays.items():
+            shape = self.weight.shape[: 2 if of == "element" else 1]
+            zeros = torch.zeros(shape, dtype=wide, device=self.weight.device)
+            self.register_buffer(f"optimizer_{name}", zeros)
+
+    @torch.compiler.disable
+    def forward(
+        self,
+        input: Tensor,
+        offsets: Tensor | None = None,
+        per_sample_weights: Tensor | None = None,
+    ) -> Tensor:
+        """The bags of input, (B, D)."""
+        if not (torch.is_grad_enabled() and self.weight.requires_grad):
+            return super().forward(input, offsets, per_sample_weights)
+        if isinstance(input, Tensor) and input.is_nested:
+            raise NotImplementedError(
+                "input is nested; a fused step takes values and offsets.\n  To mend it: "
+                "bag(input.values(), input.offsets()), with include_last_offset=True."
+            )
+        return _Step.apply(self.weight, per_sample_weights, self, input, offsets)
+
+    def output_of(self, input: Tensor, offsets: Tensor | None, psw: Tensor | None) -> Tensor:
+        """The forward, without a graph."""
+        return super().forward(input, offsets, psw)
+
+    @property
+    def state(self) -> State:
+        """The optimizer's state, on the memory of the buffers."""
+        names = self.optimizer.arrays
+        arrays = {name: to_array(getattr(self, f"optimizer_{name}")) for name in names}
+        return State(arrays, self.steps)
+
+    def get_extra_state(self) -> Tensor:
+        """How many steps were taken."""
+        return torch.tensor(self.steps)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """The reverse."""
+        self.steps = int(state)
+
+    def extra_repr(self) -> str:
+        """As `EmbeddingBag`'s, with the optimizer."""
+        return f"{super().extra_repr()}, optimizer={self.optimizer}"
+
+
+def dense_parameters(model: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
+    """The parameters that an optimizer of torch's has to update: all but the fused tables."""
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, FusedEmbeddingBag)}
+    return (parameter for parameter in model.parameters() if id(parameter) not in tables)
+
+
+class _Step(torch.autograd.Function):
+    """The forward, and the step in place of a gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, weight: Tensor, psw: Tensor | None, module: FusedEmbeddingBag, *bags: Any
+    ) -> Tensor:
+        input, offsets = bags
+        output = module.output_of(input, offsets, psw)
+        ctx.module, ctx.spent = module, False
+        ctx.save_for_backward(psw, input, offsets, weight if ctx.needs_input_grad[1] else None)
+        _uses.setdefault(weight, weakref.WeakSet()).add(ctx)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
+        module, weight = ctx.module, ctx.module.weight
+        psw, input, offsets, _ = ctx.saved_tensors
+        _refuse(ctx, weight)
+        bags = Bags(
+            input, offsets, module.include_last_offset, module.padding_idx, module.mode,
+            module.scale_grad_by_freq, False, resolved(module.implementation, weight.is_cuda),
+        )  # fmt: skip
+        backend = backend_of(weight, {"grad_output": g}, bags.implementation)
+        with backend.session(weight):
+            call, upstream = backend.call_of(weight, psw, bags), to_array(g)
+            backend.check_upstream(call, upstream)
+            saved, state = Saved(bag_sizes=bag_sizes(call)), module.state
+            words = (module.optimizer, state, bags.implementation)
+            of_psw = backward(call, saved, upstream, *words)
+        ctx.spent, module.steps = True, state.step
+        torch.autograd.graph.increment_version(weight)
+        weight.grad = UsedUp(weight)
+        return None, None if of_psw is None else to_tensor(of_psw), None, None, None
+
+
+_uses: Any = WeakTensorKeyDictionary()  # a table -> the nodes of graphs that read it, while alive
+
+
+def _refuse(ctx: Any, weight: Tensor) -> None:
+    """Raise RuntimeError where one step would not be the step of the whole gradient."""
+    if torch.is_grad_enabled():
+        raise RuntimeError("create_graph=True: a fused step has no derivative of its own")
+    if ctx.spent:
+        raise RuntimeError("a second backward through the same graph would be a second step")
+    others = [node for node in _uses[weight] if node is not ctx and not node.spent]
+    if any(torch._C._will_engine_execute_node(node) for node in others):
+        raise RuntimeError(
+            "the table has several uses in one graph, and the step of the first would come before "
+            "the gradient of the next.\n  To mend it: one call with the bags of all uses."
+        )
+    if weight.grad is not None:
+        raise RuntimeError(
+            "the table has taken a step, and zero_grad has not been called since: a fused step "
+            "can't accumulate gradients.\n  To mend it: model.zero_grad() before each backward (no "
+            "optimizer's: none of torch's has the table); one call for a larger batch."
+        )
+
+
+class UsedUp(Tensor):
+    """`weight.grad` after a fused step: a shape without numbers. Whatever reads it, raises."""
+
+    @staticmethod
+    def __new__(cls, weight: Tensor) -> UsedUp:
+        """In the form of weight."""
+        made: UsedUp = Tensor._make_wrapper_subclass(
+            cls, weight.shape, dtype=weight.dtype, device=weight.device
+        )
+        return made
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
+        return f"UsedUp(shape={tuple(self.shape)})"
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Any, types: Any, args: Any = (), given: Any = None
+    ) -> Any:
+        """As of any tensor; but an optimizer's first question is answered by the error."""
+        if function == Tensor.is_sparse.__get__:
+            cls.__torch_dispatch__("an optimizer", types)
+        return super().__torch_function__(function, types, args, given or {})
+
+    @classmethod
+    def __torch_dispatch__(cls, function: Any, types: Any, *_: Any) -> NoReturn:
+        raise RuntimeError(
+            f"{function} asked for the gradient of a fused table. It was used up in the backward: "
+            "it can't be clipped, scaled or given to another optimizer.\n  To mend it: "
+            "dense_parameters(model) are all others; zero_grad() sets this gradient to None."
+        )
