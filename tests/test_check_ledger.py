@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from embag_edu.check.clauses import all_clauses
-from embag_edu.check.ledger import LEDGER, PROBED, describe, notice, still_shown
+from embag_edu.check.ledger import LEDGER, PEERS, PROBED, describe, notice, still_shown
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +24,22 @@ def test_the_installed_torch_still_shows_it(entry, shown):
         pytest.skip(f"mended in torch {torch.__version__}: say so in the entry")
 
 
+@pytest.fixture(scope="module")
+def shown_by_peers():
+    pytest.importorskip("fbgemm_gpu", reason="needs pip install fbgemm-gpu-cpu")
+    return dict(zip((e.name for e in PEERS), still_shown(PEERS), strict=True))
+
+
+@pytest.mark.parametrize("entry", PEERS, ids=lambda entry: entry.name)
+def test_the_installed_peer_still_shows_it(entry, shown_by_peers):
+    assert shown_by_peers[entry.name], "mended: say so in the entry"
+
+
 def test_entries_are_complete():
     names = {clause.name for clause in all_clauses()}
-    assert len({entry.name for entry in LEDGER}) == len(LEDGER)
-    for entry in LEDGER:
+    everything = (*LEDGER, *PEERS)
+    assert len({entry.name for entry in everything}) == len(everything)
+    for entry in everything:
         assert set(entry.clauses) <= names, entry.name
         assert entry.says and entry.instead and entry.issue and "shown" in entry.repro
 

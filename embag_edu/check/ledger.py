@@ -4,11 +4,15 @@ Each entry is a sentence with a version, a device, an issue number and a small p
 `shown` to True while the installed torch still does it. The checker accepts a result that departs
 from the truth exactly as the installed torch does, if an entry here covers the clause; the report
 then says so. `python -m embag_edu ledger` prints the entries and runs the programs.
+
+PEERS is a part of its own: where FBGEMM, which proves the fused steps of `embag_edu.beyond`, is no
+yardstick. Its programs need the package fbgemm-gpu-cpu.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import subprocess
 import sys
 import textwrap
@@ -33,15 +37,20 @@ class Entry:
     device: str = "cpu"
     versions: str = PROBED
     crashes: bool = False  # the divergence is that the process dies
+    peer: str = "torch"  # who departs
+    module: str = "torch"  # what its programs import
+    head: str = ""  # of its programs, after HEAD
 
     def program(self) -> str:
         """The whole program, to paste and run."""
-        return f"{HEAD}{textwrap.dedent(self.repro).strip()}\nprint('shown:', bool(shown))\n"
+        body = textwrap.dedent(self.repro).strip()
+        return f"{HEAD}{self.head}{body}\nprint('shown:', bool(shown))\n"
 
     @property
     def runs_here(self) -> bool:
-        """Whether this machine has the device."""
-        return self.device == "cpu" or _has_cuda()
+        """Whether this machine has the device and the package."""
+        there = importlib.util.find_spec(self.module) is not None
+        return there and (self.device == "cpu" or _has_cuda())
 
 
 HEAD = """\
@@ -64,9 +73,9 @@ def raises(error, function):
 
 
 def still_shown(entries: Sequence[Entry]) -> list[bool | None]:
-    """Run the entries' programs on the installed torch, in processes of their own.
+    """Run the entries' programs on what is installed, in processes of their own.
 
-    True: torch still does it. False: it was mended. None: this machine lacks the device.
+    True: torch still does it. False: it was mended. None: this machine lacks the device or package.
     Raises RuntimeError when a program itself is broken.
     """
     calm = [e for e in entries if e.runs_here and not e.crashes]
@@ -114,10 +123,11 @@ def covering(clause: str) -> Entry | None:
 
 def describe(entry: Entry, shown: bool | None = None, code: bool = False) -> str:
     """One entry as text."""
-    state = {True: "still shown by the installed torch", False: "MENDED in the installed torch"}
+    state = {True: f"still shown by the installed {entry.peer}"}
+    state[False] = f"MENDED in the installed {entry.peer}"
     lines = [
-        f"{entry.name}  [torch {entry.versions}, {entry.device}, {entry.issue}]",
-        f"  torch:     {entry.says}",
+        f"{entry.name}  [{entry.peer} {entry.versions}, {entry.device}, {entry.issue}]",
+        f"  {entry.module + ':':11}{entry.says}",
         f"  embag_edu: {entry.instead}",
     ]
     if entry.clauses:
@@ -137,8 +147,9 @@ def main(words: list[str]) -> int:
     )
     parser.add_argument("--code", action="store_true", help="print the programs too")
     given = parser.parse_args(words)
-    shown = still_shown(LEDGER) if given.run else [None] * len(LEDGER)
-    print("\n\n".join(describe(e, s, given.code) for e, s in zip(LEDGER, shown, strict=True)))
+    entries = (*LEDGER, *PEERS)
+    shown = still_shown(entries) if given.run else [None] * len(entries)
+    print("\n\n".join(describe(e, s, given.code) for e, s in zip(entries, shown, strict=True)))
     return 0
 
 
@@ -581,5 +592,141 @@ LEDGER: tuple[Entry, ...] = (
         shown = raises(RuntimeError, out.sum().backward)
         """,
         device="cuda",
+    ),
+)
+
+# ---- Peers ---------------------------------------------------------------------------------------
+
+FBGEMM = """
+from fbgemm_gpu.split_embedding_configs import EmbOptimType
+from fbgemm_gpu.split_table_batched_embeddings_ops_common import EmbeddingLocation, PoolingMode
+from fbgemm_gpu.split_table_batched_embeddings_ops_training import (
+    ComputeDevice, SplitTableBatchedEmbeddingBagsCodegen,
+)
+
+
+def table(optimizer="EXACT_SGD", V=4, mode="SUM", **options):
+    \"\"\"A table of V rows of four ones, with learning rate 1.\"\"\"
+    bag = SplitTableBatchedEmbeddingBagsCodegen(
+        [(V, 4, EmbeddingLocation.HOST, ComputeDevice.CPU)],
+        optimizer=EmbOptimType[optimizer], pooling_mode=PoolingMode[mode],
+        **{"stochastic_rounding": False, "learning_rate": 1.0, **options})
+    bag.split_embedding_weights()[0].fill_(1.0)
+    return bag
+
+
+def weight(bag):
+    return bag.split_embedding_weights()[0]
+
+
+ids, ends = torch.tensor([1, 1, 2]), torch.tensor([0, 3])
+
+
+"""
+
+
+def _of_fbgemm(name: str, says: str, instead: str, repro: str) -> Entry:
+    return Entry(
+        name, says, instead, "not reported", repro,
+        versions="1.8.0", peer="fbgemm-gpu-cpu", module="fbgemm_gpu", head=FBGEMM,
+    )  # fmt: skip
+
+
+PEERS: tuple[Entry, ...] = (
+    _of_fbgemm(
+        "FBGEMM: a weighted mean has the gradient of a sum",
+        "With PoolingMode.MEAN and per_sample_weights the output is divided by the size of the "
+        "bag, and neither gradient is.",
+        "torch refuses weights in mode mean; so does embag_edu.",
+        """
+        bag, psw = table(mode="MEAN"), torch.ones(3, requires_grad=True)
+        out = bag(ids, ends, per_sample_weights=psw)
+        out.sum().backward()
+        halved = out[0, 0].item() == 1.0  # 3 of 3
+        shown = halved and weight(bag)[2, 0].item() == 0.0 and psw.grad[2].item() == 4.0
+        """,
+    ),
+    _of_fbgemm(
+        "FBGEMM: SGD has no weight decay",
+        "EXACT_SGD takes weight_decay and does not apply it.",
+        "SGD(lr, weight_decay) of embag_edu.beyond adds it to the gradient of touched rows.",
+        """
+        plain, decayed = table(), table(weight_decay=0.5)
+        for bag in (plain, decayed):
+            bag(ids, ends).sum().backward()
+        shown = torch.equal(weight(plain), weight(decayed))
+        """,
+    ),
+    _of_fbgemm(
+        "FBGEMM: row-wise Adagrad has no weight decay in float32",
+        "EXACT_ROWWISE_ADAGRAD takes weight_decay and does not apply it to a plain float32 table.",
+        "RowWiseAdagrad of embag_edu.beyond adds it to the gradient of touched rows.",
+        """
+        from fbgemm_gpu.split_table_batched_embeddings_ops_training import WeightDecayMode
+
+        plain, decayed = (
+            table("EXACT_ROWWISE_ADAGRAD", weight_decay=wd, weight_decay_mode=WeightDecayMode.L2)
+            for wd in (0.0, 0.5))
+        for bag in (plain, decayed):
+            bag(ids, ends).sum().backward()
+        shown = torch.equal(weight(plain), weight(decayed))
+        """,
+    ),
+    _of_fbgemm(
+        "FBGEMM: two forwards, two updates",
+        "Two forwards before one backward give two updates in turn; Adagrad's state is the sum of "
+        "two squares, not the square of the sum.",
+        "FusedEmbeddingBag refuses a second use in one graph.",
+        """
+        bag = table("EXACT_ADAGRAD")
+        one = torch.tensor([1])
+        (bag(one, torch.tensor([0, 1])).sum() + bag(one, torch.tensor([0, 1])).sum()).backward()
+        state = bag.split_optimizer_states()[0][0].flatten()[4].item()
+        shown = state == 2.0  # exact: (1 + 1) ** 2
+        """,
+    ),
+    _of_fbgemm(
+        "FBGEMM: weights' gradient of an updated table",
+        "With two forwards before one backward, the second gradient of per_sample_weights reads "
+        "rows that the first update has changed.",
+        "The gradient of per_sample_weights is that of the table before the step.",
+        """
+        bag, psw = table(), torch.ones(3, requires_grad=True)
+        out = bag(ids, ends, per_sample_weights=psw) + bag(ids, ends, per_sample_weights=psw)
+        out.sum().backward()
+        shown = psw.grad[2].item() != 8.0  # two times four ones
+        """,
+    ),
+    _of_fbgemm(
+        "FBGEMM: eps of zero makes NaN",
+        "EXACT_ADAGRAD with eps=0 and a gradient of zero makes the row NaN.",
+        "embag_edu.beyond refuses eps=0.",
+        """
+        bag = table("EXACT_ADAGRAD", eps=0.0)
+        (0.0 * bag(ids, ends)).sum().backward()
+        shown = weight(bag)[1].isnan().all().item()
+        """,
+    ),
+    _of_fbgemm(
+        "FBGEMM: the learning rate of the forward",
+        "The step takes the learning rate that was set when the forward ran.",
+        "FusedEmbeddingBag reads it at the backward.",
+        """
+        bag = table()
+        out = bag(ids, ends)
+        bag.set_learning_rate(10.0)
+        out.sum().backward()
+        shown = weight(bag)[2, 0].item() == 0.0  # 1 - 1, not 1 - 10
+        """,
+    ),
+    _of_fbgemm(
+        "FBGEMM: a max_norm that does nothing",
+        "max_norm of an optimizer has no effect on the CPU.",
+        "max_norm of FusedEmbeddingBag is torch's: rows are rescaled in the forward.",
+        """
+        bag = table("EXACT_ROWWISE_ADAGRAD", learning_rate=0.1, max_norm=0.5)
+        bag(ids, ends).sum().backward()
+        shown = weight(bag)[2].norm().item() > 1.7  # four times 0.9
+        """,
     ),
 )
