@@ -6,9 +6,12 @@ import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 import embag_edu.check.command  # noqa: F401 (pytester takes out what its sessions import, NumPy too)
+from embag_edu.check import export_cases
+from embag_edu.check.worker import Local
 
 pytest_plugins = ["pytester"]
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,14 +57,19 @@ FAILING = {"forward.max.nan_first", "forward.max.nan_later"}
 
 
 @pytest.fixture
-def project(pytester):
+def project(pytester, monkeypatch):
     """(function, words of the command line) -> the counts, the lines, and the cases of JUnit."""
     pytester.makepyfile(my_bags=MODULE)
+    monkeypatch.syspath_prepend(pytester.path)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # others take seconds to import
 
-    def ask(function, *words, table=""):
+    def ask(function, *words, table="", isolate=False):
+        if not isolate:  # a process of its own takes a second to start
+            monkeypatch.setattr("embag_edu.check.checker.Worker", lambda given, *_: Local(given))
         pytester.makepyprojecttoml(TABLE + table)
-        words = ("-p", "pytest_embedding_bag", "-p", "no:nbval", "--junitxml=j.xml", "-rA", *words)
-        result = pytester.runpytest_inprocess(f"--embedding-bag=my_bags:{function}", *words)
+        words = ("-p", "pytest_embedding_bag", "--junitxml=j.xml", "-rA", *words)
+        what = function if Path(function).is_dir() else f"my_bags:{function}"
+        result = pytester.runpytest_inprocess(f"--embedding-bag={what}", *words)
         cases = {}
         if Path("j.xml").exists():
             for case in ElementTree.parse("j.xml").iter("testcase"):
@@ -74,7 +82,7 @@ def project(pytester):
 def test_each_clause_is_a_test_and_one_process_answers_them(project):
     from embag_edu.check.clauses import find
 
-    result, cases = project("good")
+    result, cases = project("good", isolate=True)
     assert result.ret == 0 and result.parseoutcomes() == {"passed": len(cases)}
     assert list(cases) == [clause.name for clause in find("forward")]
     assert Path("starts.txt").read_text(encoding="utf-8") == "started "
@@ -113,7 +121,7 @@ def test_a_hang_is_a_failure_after_the_limit_of_the_table_and_a_doubt_is_a_warni
     project, monkeypatch
 ):
     monkeypatch.setattr("embag_edu.check.worker.find_spec", lambda name: None)  # torch: seconds
-    result, cases = project("hangs", "-k", "forward.mean.is", table="limit = 0.3")
+    result, cases = project("hangs", "-k", "forward.mean.is", table="limit = 0.3", isolate=True)
     assert result.parseoutcomes() == {"failed": 1, "deselected": 9, "warnings": 1}
     assert "did not return within 0.3 s" in cases["forward.mean.is_the_default"][0].text
     result.stdout.fnmatch_lines(["collected 10 items / 9 deselected / 1 selected"])
@@ -125,6 +133,19 @@ def test_what_does_not_start_fails_once_even_where_failures_are_expected(project
     result, cases = project("gone", table='expected_failures = "known.toml"')
     assert result.ret == 1 and result.parseoutcomes() == {"failed": 1, "skipped": len(cases) - 1}
     assert "has no attribute 'gone'" in cases["forward.sum"][0].text
+
+
+def test_answers_that_were_imported_are_judged_clause_by_clause(project):
+    export_cases("cases", "forward.mean")
+    answers = Path("answers")
+    for case in ("forward.mean.1", "forward.mean.is_the_default.1"):
+        (answers / case).mkdir(parents=True)
+        arrays = np.load("cases/cases.npz")
+        np.save(answers / case / "output.npy", arrays[f"{case}/expected.output"].astype("f4") + 1)
+    Path("cases/index.json").rename(answers / "index.json")
+    result, cases = project("answers")
+    assert result.parseoutcomes() == {"failed": 2} and len(cases) == 2
+    assert "case: forward.mean.1, mean of two rows" in cases["forward.mean"][0].text
 
 
 WRONG = [
@@ -145,7 +166,8 @@ def test_a_mistake_in_what_is_asked_ends_the_session_in_a_line(pytester, table, 
 
 
 def test_under_xdist_each_clause_is_asked_once(project):
-    result, cases = project("no_max", "-n", "2", "-k", "negative or neg_inf or repeated or nan_and")
+    words = ("-p", "xdist.plugin", "-n", "2", "-k", "negative or neg_inf or repeated or nan_and")
+    result, cases = project("no_max", *words)
     assert result.ret == 0 and result.parseoutcomes() == {"passed": 2, "skipped": 2}
     assert len(cases) == 4
     assert Path("starts.txt").read_text(encoding="utf-8") == 2 * "started "

@@ -368,7 +368,7 @@ def _padding() -> list[Clause]:
             call("one of three", [0, 2, 1], [0], mode="sum", padding_idx=2),
             call("row 0 is padding", [0, 3, 0, 1], [0, 2], mode="sum", padding_idx=0),
             call("2-D", [[0, 1, 5], [2, 5, 5]], mode="sum", padding_idx=5),
-            random_calls("padding, sum", 6, mode="sum", padding_idx=True, everything=True),
+            random_calls("padding, sum", 6, mode="sum", padding_idx=True),
         ),
         _clause(
             "padding.mean",
@@ -544,7 +544,7 @@ def _numbers() -> list[Clause]:
             "spec 7",
             "output",
             call("a third", [0, 1], [0], [[1 / 3], [1e-9]], mode="sum", dtype="float64"),
-            random_calls("float64", 6, ("float64",), everything=True),
+            random_calls("float64", 6, ("float64",)),
         ),
         *(
             _clause(
@@ -554,7 +554,7 @@ def _numbers() -> list[Clause]:
                 "output",
                 call("many small numbers", [0] * STOPS[dtype] + [1], [0], dtype=dtype, **long),
                 call("1 and 300 thirds", [0] + [1] * 300, [0], [[1.0], [1 / 3]], dtype=dtype),
-                random_calls(dtype, 12, (dtype,), everything=True),
+                random_calls(dtype, 12, (dtype,)),
             )
             for dtype in FLOATS16
         ),

@@ -3,6 +3,7 @@
 import functools
 
 import torch
+from bag_ends import with_end
 from fbgemm_gpu.split_table_batched_embeddings_ops_common import PoolingMode
 from fbgemm_gpu.split_table_batched_embeddings_ops_training import (
     DenseTableBatchedEmbeddingBagsCodegen,
@@ -13,10 +14,7 @@ POOLING = {"sum": PoolingMode.SUM, "mean": PoolingMode.MEAN}
 
 def embedding_bag(input, weight, offsets=None, mode="mean", per_sample_weights=None,
                   include_last_offset=False):  # fmt: skip
-    if input.dim() == 2:
-        offsets = torch.arange(0, input.numel() + 1, input.shape[1], dtype=input.dtype)
-    elif not include_last_offset:
-        offsets = torch.cat([offsets, offsets.new_tensor([len(input)])])
+    offsets = with_end(input, offsets, include_last_offset)
     if per_sample_weights is not None:
         per_sample_weights = per_sample_weights.flatten()
     words = (input.flatten(), offsets, per_sample_weights)

@@ -3,6 +3,7 @@
 import functools
 
 import torch
+from bag_ends import with_end
 from torchrec.modules.embedding_configs import DataType, EmbeddingBagConfig, PoolingType
 from torchrec.modules.embedding_modules import EmbeddingBagCollection
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
@@ -13,10 +14,7 @@ DTYPES = {torch.float32: DataType.FP32, torch.float16: DataType.FP16}
 
 def embedding_bag(input, weight, offsets=None, mode="mean", per_sample_weights=None,
                   include_last_offset=False):  # fmt: skip
-    if input.dim() == 2:
-        offsets = torch.arange(0, input.numel() + 1, input.shape[1], dtype=input.dtype)
-    elif not include_last_offset:
-        offsets = torch.cat([offsets, offsets.new_tensor([len(input)])])
+    offsets = with_end(input, offsets, include_last_offset)
     is_weighted = per_sample_weights is not None
     weights = per_sample_weights.flatten() if is_weighted else None
     features = KeyedJaggedTensor(["bag"], input.flatten(), weights, offsets=offsets)
