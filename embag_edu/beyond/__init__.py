@@ -1,6 +1,7 @@
 """Beyond torch's operator: fused optimizers, many tables, short rows, a table on many machines.
 
 fused.py and fused_*.py    optimizers that step in the backward (chapter 14)
+sharded/                   a table over many processes (chapter 17)
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ NAMES = {
     "fused_step": "embag_edu.beyond.fused_api",
     "FusedEmbeddingBag": "embag_edu.beyond.fused_module",
     "dense_parameters": "embag_edu.beyond.fused_module",
+    "ShardedEmbeddingBag": "embag_edu.beyond.sharded.module",
+    "Wire": "embag_edu.beyond.sharded.wire",
+    "PeerError": "embag_edu.beyond.sharded.wire",
 }
 
 
