@@ -45,10 +45,10 @@ def to_tensor(array: Any) -> Tensor:
     """A tensor on an array's memory, on the GPU where the array is one of CuPy's."""
     import torch
 
-    name, host = array.dtype.name, isinstance(array, np.ndarray)
-    if array.dtype.kind == "V" and hasattr(torch, name):  # a dtype of ml_dtypes
-        bits = getattr(np, BITS[array.dtype.itemsize])
-        return to_tensor(array.view(bits)).view(getattr(torch, name))
+    dtype, host = array.dtype, isinstance(array, np.ndarray)
+    if dtype.kind == "V" and hasattr(torch, dtype.name):  # a dtype of ml_dtypes
+        bits = getattr(np, BITS[dtype.itemsize])
+        return to_tensor(array.view(bits)).view(getattr(torch, dtype.name))
     return torch.from_numpy(array) if host else torch.from_dlpack(array)
 
 

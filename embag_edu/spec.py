@@ -15,6 +15,7 @@ and with include_last_offset the last offset must be the number of positions.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Protocol
@@ -178,7 +179,7 @@ def make_call(
     _check_weights_dtype(psw, weight)
     if input.ndim == 1:
         starts = _with_end(starts, len(indices), include_last_offset)
-    _check_order(starts)
+        _check_order(starts)
     _check_range(indices, len(weight))
     return Call(
         indices=indices,
@@ -209,7 +210,7 @@ def check_backward(call: Call, grad_output: np.ndarray) -> np.ndarray:
             f"and output has a shape of {expected}",
             "one upstream gradient for each value of the output, (B, D)",
         )
-    if grad_output.dtype.name != call.weight.dtype.name:
+    if _name(grad_output.dtype) != _name(call.weight.dtype):
         _fail(
             RuntimeError,
             f"grad_output has dtype {grad_output.dtype}, the output has {call.weight.dtype}",
@@ -234,7 +235,7 @@ def _in_todays_order(input: Any, weight: Any) -> tuple[Any, Any]:
         isinstance(weight, ARRAYS)
         and isinstance(input, ARRAYS)
         and weight.dtype == np.int64
-        and (input.dtype.kind == "f" or input.dtype.name == "bfloat16")
+        and (input.dtype.kind == "f" or _name(input.dtype) == "bfloat16")
     )
     if not old_order:
         return input, weight
@@ -267,6 +268,12 @@ def _arrays(**arguments: Any) -> list[Any]:
             f"np.asarray({name}), or {name}.numpy() for a torch tensor",
         )
     return [None if value is None else _native(np.asarray(value)) for value in arguments.values()]
+
+
+@functools.lru_cache(maxsize=64)
+def _name(dtype: np.dtype) -> str:
+    """The dtype's name, whatever its byte order. NumPy takes longer to make it than to add up."""
+    return str(dtype.name)
 
 
 def _native(array: np.ndarray) -> np.ndarray:
@@ -369,7 +376,7 @@ def _check_renorm(input: np.ndarray, weight: np.ndarray, max_norm: Any, norm_typ
                 f"a number; found {value!r}",
             )
     _check_index_dtype(input.dtype, "embedding_renorm_", argument=2)
-    if weight.dtype.name not in FLOAT_DTYPES:
+    if _name(weight.dtype) not in FLOAT_DTYPES:
         _fail(
             RuntimeError,
             "norm(): input dtype should be either floating point or complex. "
@@ -470,7 +477,7 @@ def _positions(input: np.ndarray, offsets: np.ndarray | None) -> tuple[np.ndarra
     dtype = input.dtype
     if offsets is not None:
         for name, given in (("input", input.dtype), ("offsets", offsets.dtype)):
-            if given.name not in PROMOTED:
+            if _name(given) not in PROMOTED:
                 _check_index_dtype(given, "embedding_bag", argument=1, name=name)
         # torch promotes the two to one type and looks at that: int16 with int64 offsets is int64.
         dtype = np.promote_types(input.dtype, offsets.dtype)
@@ -478,12 +485,12 @@ def _positions(input: np.ndarray, offsets: np.ndarray | None) -> tuple[np.ndarra
     indices = np.ascontiguousarray(input, dtype).reshape(-1)
     if offsets is None:
         bags, length = input.shape
-        return indices, np.arange(bags + 1, dtype=np.int64) * length
+        return indices, np.arange(0, bags * length + 1, length, dtype=np.int64)
     return indices, offsets.astype(np.int64, copy=False)
 
 
 def _check_index_dtype(dtype: np.dtype, caller: str, argument: int, name: str = "input") -> None:
-    if dtype.name not in INDEX_DTYPES:
+    if _name(dtype) not in INDEX_DTYPES:
         _fail(
             RuntimeError,
             f"Expected tensor for argument #{argument} 'indices' to have one of the following "
@@ -495,7 +502,7 @@ def _check_index_dtype(dtype: np.dtype, caller: str, argument: int, name: str = 
 
 
 def _check_weight_dtype(weight: np.ndarray) -> None:
-    if weight.dtype.name not in FLOAT_DTYPES:
+    if _name(weight.dtype) not in FLOAT_DTYPES:
         _fail(
             RuntimeError,
             "Expected tensor for argument #1 'weight' to have one of the following scalar types: "
@@ -524,7 +531,7 @@ def _check_ends(starts: np.ndarray, positions: int) -> None:
 
 
 def _check_weights_dtype(psw: np.ndarray | None, weight: np.ndarray) -> None:
-    if psw is not None and psw.dtype.name != weight.dtype.name:
+    if psw is not None and _name(psw.dtype) != _name(weight.dtype):
         _fail(
             RuntimeError,
             "Expected tensor for argument #1 'weight' to have the same type as tensor for argument "

@@ -11,13 +11,14 @@ import pytest
 import torch
 import torch.nn.functional as TF
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, stack_module_state
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import embag_edu.__main__ as command
 from embag_edu import nn, vectorized
 from embag_edu.check import transforms
 from embag_edu.check.transforms import YES, TorchImplementation
 from embag_edu.nn import functional as F
-from embag_edu.nn import versions
+from embag_edu.nn import ops, versions
 
 NAMES = ("loops", "vectorized", "cuda")
 V, D, N = 6, 3, 8
@@ -462,6 +463,43 @@ def test_opcheck_of_each_operator(mode, name):
     if mode != "max":
         torch.library.opcheck(ops.embedding_bag_grad_weight_sparse, given)
     torch.library.opcheck(ops.embedding_bag_renorm_, (draw(V, D), None, 0.5, 2.0, *bags))
+
+
+class Heard(TorchDispatchMode):
+    """Writes down which operators of ours are called."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names += [func._opname] if func.namespace == "embag_edu" else []
+        return func(*args, **(kwargs or {}))
+
+
+STEP = ["embedding_bag", "embedding_bag_grad_weight"]
+
+
+def test_modes_and_profilers_hear_of_each_operator():
+    """An eager call goes round torch's dispatcher only where nobody listens there."""
+    weight = draw(V, D, grad=True)
+    with Heard() as heard:
+        F.embedding_bag(INPUT, weight, OFFSETS).sum().backward()
+    assert heard.names == STEP
+    with torch.profiler.profile() as profile:
+        F.embedding_bag(INPUT, weight, OFFSETS).sum().backward()
+    names = [event.key for event in profile.key_averages()]
+    assert {f"embag_edu::{name}" for name in STEP} <= set(names)
+
+
+def test_where_nobody_listens_the_dispatcher_is_not_asked(monkeypatch):
+    asked, kind = [], type(ops.embedding_bag)
+    real = kind.__call__
+    monkeypatch.setattr(kind, "__call__", lambda *given: asked.append(given) or real(*given))
+    for options in ({"per_sample_weights": draw(N, grad=True)}, {"sparse": True}):
+        out = F.embedding_bag(INPUT, draw(V, D, grad=True), OFFSETS, mode="sum", **options)
+        out.sum().backward()
+    assert not asked
 
 
 def compiled(function, **options):

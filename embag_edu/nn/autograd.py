@@ -28,7 +28,8 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
+from torch._functorch.utils import unwrap_dead_wrappers
+from torch.autograd import Function, forward_ad
 
 from embag_edu.nn import batching, ops
 from embag_edu.nn.bags import Bags
@@ -48,7 +49,7 @@ def grad_weight(g: Tensor, psw: Grad, saved: Tensor, V: int, bags: Bags) -> Tens
     """The gradient of weight, (V, D). A sparse one has no derivative of its own."""
     if not bags.sparse:
         return GradWeight.apply(g, psw, saved, V, *bags)
-    indices, values = torch.ops.embag_edu.embedding_bag_grad_weight_sparse(g, psw, saved, V, *bags)
+    indices, values = ops.call(ops.grad_weight_sparse, g, psw, saved, V, *bags)
     return torch.sparse_coo_tensor(indices, values, (V, g.shape[1]), check_invariants=False)
 
 
@@ -58,12 +59,25 @@ def grad_per_sample_weights(g: Tensor, weight: Tensor, saved: Tensor, bags: Bags
     return GradPerSampleWeights.apply(g, weight, saved, *bags)
 
 
-class Output(Function):
+class Rules(Function):
+    """A Function that is applied without delay, as long as nobody transforms it."""
+
+    @classmethod
+    def apply(cls, *arguments: Any) -> Any:
+        """As Function's, which looks up at each call what the arguments are called."""
+        if torch._C._are_functorch_transforms_active():
+            return super().apply(*arguments)
+        if not torch.is_grad_enabled() and forward_ad._current_level < 0:
+            return cls.forward(*arguments)
+        return super(Function, cls).apply(*unwrap_dead_wrappers(arguments))
+
+
+class Output(Rules):
     """output(W, s)."""
 
     @staticmethod
     def forward(*inputs: Any) -> tuple[Tensor, Tensor]:
-        return torch.ops.embag_edu.embedding_bag(*inputs)
+        return ops.call(ops.embedding_bag, *inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
@@ -98,12 +112,12 @@ class Output(Function):
     vmap = staticmethod(partial(batching.output, output))
 
 
-class GradWeight(Function):
+class GradWeight(Rules):
     """grad_weight(g, s), dense."""
 
     @staticmethod
     def forward(*inputs: Any) -> Tensor:
-        return torch.ops.embag_edu.embedding_bag_grad_weight(*inputs)
+        return ops.call(ops.grad_weight, *inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -138,12 +152,12 @@ class GradWeight(Function):
     vmap = staticmethod(partial(batching.grad_weight, grad_weight))
 
 
-class GradPerSampleWeights(Function):
+class GradPerSampleWeights(Rules):
     """grad_per_sample_weights(g, W)."""
 
     @staticmethod
     def forward(*inputs: Any) -> Tensor:
-        return torch.ops.embag_edu.embedding_bag_grad_per_sample_weights(*inputs)
+        return ops.call(ops.grad_per_sample_weights, *inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:

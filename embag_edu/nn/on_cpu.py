@@ -21,7 +21,7 @@ from embag_edu.spec import Call
 @contextmanager
 def session(tensor: Tensor) -> Iterator[None]:
     """What computing goes on in: like torch, it says nothing about NaN and infinity."""
-    with np.errstate(all="ignore"), words.of_torch():
+    with np.errstate(all="ignore"), words.OfTorch():
         yield
 
 

@@ -38,7 +38,7 @@ def session(tensor: Tensor) -> Iterator[None]:
     number = tensor.device.index
     stream = torch.cuda.current_stream(number).cuda_stream
     with torch.cuda.device(number), cupy.cuda.Device(number), cupy.cuda.ExternalStream(stream):
-        with words.of_torch():
+        with words.OfTorch():
             yield
 
 

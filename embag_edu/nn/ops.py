@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from embag_edu.api import implementation_of
 from embag_edu.arrays import to_array, to_tensor
@@ -31,7 +32,38 @@ GRADIENT = "Tensor grad_output, Tensor? per_sample_weights, Tensor saved, SymInt
 
 def _operator(name: str, takes: str, gives: str, mutates: tuple[str, ...] = ()) -> Callable:
     schema = f"({takes}, {BAGS}) -> {gives}"
-    return torch.library.custom_op(f"embag_edu::{name}", mutates_args=mutates, schema=schema)
+    register = torch.library.custom_op(f"embag_edu::{name}", mutates_args=mutates, schema=schema)
+
+    def with_kernel(kernel: Callable) -> Any:
+        operator = register(kernel)
+        operator.kernel = kernel
+        return operator
+
+    return with_kernel
+
+
+def call(operator: Any, *arguments: Any) -> Any:
+    """What the operator gives; from its kernel, if nobody else would hear of the call.
+
+    torch's dispatcher takes longer than a small call does. It is there for tensors of other kinds
+    (batched, without data, in a graph), for modes, profilers and gradients.
+    """
+    if (
+        all(_keys(value) == PLAIN for value in arguments if isinstance(value, Tensor))
+        and not is_in_torch_dispatch_mode()
+        and not torch.autograd._profiler_enabled()
+        and not torch.is_grad_enabled()
+    ):
+        return operator.kernel(*arguments)
+    return operator(*arguments)
+
+
+def _keys(tensor: Tensor) -> int:
+    """What the dispatcher goes by, as bits."""
+    return int(torch._C._dispatch_keys(tensor).raw_repr())
+
+
+PLAIN = _keys(torch.empty(0))  # on the CPU
 
 
 # ---- output ---------------------------------------------------------------------------------
@@ -105,7 +137,7 @@ def _grad_weight(
 ) -> list[Tensor]:
     """[dense], or [indices, values]."""
     # The gradient takes weight's shape and dtype only: a blank of one number stands in for it.
-    weight = grad_output.new_zeros(()).expand(V, grad_output.shape[-1])
+    weight = grad_output.new_empty_strided((V, grad_output.shape[-1]), (0, 0))
     backend = _backend(weight, bags, per_sample_weights=psw, saved=saved)
     with backend.session(weight):
         call, upstream = backend.call_of(weight, psw, bags), to_array(grad_output)

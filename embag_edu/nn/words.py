@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 IN_TORCH = (
     (r"\.astype\((\w+\.dtype)\)", r".to(\1)"),
@@ -23,11 +22,14 @@ def in_torchs_terms(text: str) -> str:
     return text
 
 
-@contextmanager
-def of_torch() -> Iterator[None]:
+class OfTorch:
     """Errors that are raised within speak of tensors."""
-    try:
-        yield
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        error.args = tuple(in_torchs_terms(a) if isinstance(a, str) else a for a in error.args)
-        raise
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, (RuntimeError, ValueError, TypeError, IndexError)):
+            error.args = tuple(in_torchs_terms(a) if isinstance(a, str) else a for a in error.args)
