@@ -12,7 +12,8 @@ from compiler import needs_compiler
 from embag_edu import loops, vectorized
 from embag_edu.beyond import rows as short
 from embag_edu.beyond import rows_cuda, rows_loops, rows_numpy
-from embag_edu.beyond.rows import FORMATS, Rows, checked, error_bound, gap, pack, row_bytes, unpack
+from embag_edu.beyond.rows import Rows, checked, error_bound, pack, unpack
+from embag_edu.beyond.rows_format import FORMATS, fma, gap, row_bytes
 from embag_edu.beyond.rows_training import sgd_step, stochastic_round
 from embag_edu.cuda.launcher import recording
 from embag_edu.cuda_on_cpu import settings
@@ -374,12 +375,12 @@ def _by_float64(rows, q):
 
 def _signed(rows, q):
     scale, bias = rows.tail(F).T[:, :, None]
-    return short.fma(q.view(np.int8), scale, bias)
+    return fma(q.view(np.int8), scale, bias)
 
 
 def _tail_at_the_end(rows, q):
     scale, bias = rows.packed[:, -8:].copy().view(F).T[:, :, None]
-    return short.fma(q, scale, bias)
+    return fma(q, scale, bias)
 
 
 def _with_call(**changes):

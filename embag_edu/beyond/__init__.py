@@ -1,6 +1,7 @@
 """Beyond torch's operator: fused optimizers, many tables, short rows, a table on many machines.
 
 fused.py and fused_*.py    optimizers that step in the backward (chapter 14)
+rows.py and rows_*.py      tables in 16, 8 and 4 bits, and bags over them (chapter 16)
 sharded/                   a table over many processes (chapter 17)
 """
 
@@ -19,6 +20,11 @@ NAMES = {
     "fused_step": "embag_edu.beyond.fused_api",
     "FusedEmbeddingBag": "embag_edu.beyond.fused_module",
     "dense_parameters": "embag_edu.beyond.fused_module",
+    "Rows": "embag_edu.beyond.rows",
+    "pack": "embag_edu.beyond.rows",
+    "unpack": "embag_edu.beyond.rows",
+    "stochastic_round": "embag_edu.beyond.rows_training",
+    "sgd_step": "embag_edu.beyond.rows_training",
     "ShardedEmbeddingBag": "embag_edu.beyond.sharded.module",
     "Wire": "embag_edu.beyond.sharded.wire",
     "PeerError": "embag_edu.beyond.sharded.wire",

@@ -107,8 +107,22 @@ bag_rows(const unsigned char* packed, const I* indices, const long long* offsets
       kept++;
     }
   }
-  float* to = output + bag * D;
-  for (int k = 0; k < N && mine * N + k < D; k++) {
-    to[mine * N + k] = KIND == MEAN && kept > 0 ? sum[k] / kept : sum[k];
+  constexpr int WIDE = N % 4 ? 1 : 4;  // floats of a store, where rows of output allow it
+  float* to = output + bag * D + mine * N;
+#pragma unroll
+  for (int k = 0; k < N; k += WIDE) {
+    Pack<float, WIDE> result;
+#pragma unroll
+    for (int j = 0; j < WIDE; j++) {
+      result.element[j] = KIND == MEAN && kept > 0 ? sum[k + j] / kept : sum[k + j];
+    }
+    if (D % WIDE == 0 && mine * N + k < D) {
+      *(Pack<float, WIDE>*)(to + k) = result;
+      continue;
+    }
+#pragma unroll
+    for (int j = 0; j < WIDE; j++) {
+      if (mine * N + k + j < D) to[k + j] = result.element[j];
+    }
   }
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from embag_edu.beyond.rows import FORMATS, Rows
+from embag_edu.beyond.rows_format import FORMATS, Rows
 from embag_edu.cuda.launcher import (
     ceil_div,
     device,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from embag_edu.beyond.rows import Rows, fma, gap, row_bytes
+from embag_edu.beyond.rows_format import Rows, fma, gap, row_bytes
 from embag_edu.loops import positions_of, weights_of_positions
 from embag_edu.spec import Call
 

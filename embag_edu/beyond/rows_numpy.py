@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu import vectorized
-from embag_edu.beyond.rows import Rows, fma, gap
+from embag_edu.beyond.rows_format import Rows, fma, gap
 from embag_edu.spec import Call
 
 F = np.float32

@@ -13,12 +13,11 @@ the table, and there is nothing left to round.
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
 
-from embag_edu.beyond.rows import IMPLEMENTATIONS
+from embag_edu.beyond.rows import implementation_of
 
 KINDS = ("float16", "bfloat16")
 
@@ -45,7 +44,7 @@ def stochastic_round(
     if numbers.dtype != np.float32:
         raise TypeError(f"numbers is {numbers.dtype}; valid: float32, rounded by nobody before")
     _check_counters(seed=seed, step=step, first=first)
-    chosen = _implementation(implementation)
+    chosen = implementation_of(implementation)
     elements = first + np.arange(numbers.size, dtype=np.int64).reshape(numbers.shape)
     with np.errstate(over="ignore"):  # above the largest number: infinite
         return chosen.stochastic(numbers, elements, dtype, seed, step)  # type: ignore[no-any-return]
@@ -73,16 +72,9 @@ def sgd_step(
     _check_rows(weight, rows, gradient)
     if not np.isfinite(lr):
         raise ValueError(f"lr is {lr!r}; valid: a finite number, such as 0.1")
-    chosen = _implementation(implementation)
+    chosen = implementation_of(implementation)
     with np.errstate(over="ignore"):
         chosen.sgd_step(weight, rows, gradient, np.float32(lr), seed, step)
-
-
-def _implementation(name: str) -> Any:
-    if name not in IMPLEMENTATIONS:
-        valid = ", ".join(IMPLEMENTATIONS)
-        raise ValueError(f"implementation must be one of {valid}, but got {name!r}")
-    return importlib.import_module(IMPLEMENTATIONS[name])
 
 
 def _sixteen(name: str, dtype: np.dtype) -> np.dtype:

@@ -540,6 +540,21 @@ LEDGER: tuple[Entry, ...] = (
         """,
     ),
     Entry(
+        "quantized bags ignore mode",
+        "torch.ops.quantized.embedding_bag_byte_rowwise_offsets and its 4-bit kin take a mode, and "
+        "return the sum whatever it says.",
+        "embag_edu.beyond.rows.embedding_bag computes sum, mean and max.",
+        "pytorch#106105 (a pull request that says so)",
+        """
+        Q = torch.ops.quantized
+        rows = Q.embedding_bag_byte_prepack(torch.tensor([[1.0, 2.0], [3.0, 6.0]]))
+        ids, starts = torch.tensor([0, 1]), torch.tensor([0])
+        bags = [Q.embedding_bag_byte_rowwise_offsets(rows, ids, starts, mode=mode).tolist()
+                for mode in (0, 1, 2)]  # sum, mean, max
+        shown = bags == [[[4.0, 8.0]]] * 3
+        """,
+    ),
+    Entry(
         "CUDA: offsets are not checked",
         "On CUDA the first bag starts at 0 and the last ends with the input whatever offsets say.",
         "embag_edu checks offsets on every device.",
