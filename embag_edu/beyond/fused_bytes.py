@@ -8,6 +8,7 @@ bytes, numbers of the table of w bytes.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -109,7 +110,7 @@ def partials(keys: np.ndarray) -> int:
 def counted(call: Call, grad_output: Any, optimizer: Optimizer) -> Moved:
     """By checked launches on the processor, on copies of the table and of a first state."""
     weight = call.weight.copy()
-    call, state = call.__class__(**{**vars(call), "weight": weight}), optimizer.state(weight)
+    call, state = replace(call, weight=weight), optimizer.state(weight)
     state.step = 1
     with recording() as reports:
         step(call, Saved(bag_sizes=bag_sizes(call)), grad_output, optimizer, state)

@@ -116,6 +116,19 @@ class FusedEmbeddingBag(nn.EmbeddingBag):
         arrays = {name: to_array(getattr(self, f"optimizer_{name}")) for name in names}
         return State(arrays, self.steps)
 
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, embeddings: Tensor, freeze: bool = True, **options: Any
+    ) -> FusedEmbeddingBag:
+        """A module on a given table (V, D), shared, not copied; a frozen one takes no step.
+
+        options: those of the class, `optimizer` among them.
+        """
+        rows, dim = embeddings.shape
+        module = cls(rows, dim, _weight=embeddings, **options)
+        module.weight.requires_grad_(not freeze)
+        return module
+
     def get_extra_state(self) -> Tensor:
         """How many steps were taken."""
         return torch.tensor(self.steps)
@@ -220,7 +233,7 @@ class UsedUp(Tensor):
     @classmethod
     def __torch_dispatch__(cls, function: Any, types: Any, *_: Any) -> NoReturn:
         raise RuntimeError(
-            f"{function} asked for the gradient of a fused table. It was used up in the backward: "
-            "it can't be clipped, scaled or given to another optimizer.\n  To mend it: "
-            "dense_parameters(model) are all others; zero_grad() sets this gradient to None."
+            "the gradient of a fused table was used up in the backward: it can't be clipped, "
+            "scaled or given to another optimizer.\n  To mend it: dense_parameters(model) are all "
+            "others; zero_grad() sets this gradient to None."
         )

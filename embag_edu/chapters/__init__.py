@@ -1,4 +1,4 @@
-"""What each chapter of the book is made of: one folder a chapter, `ch00` to `ch13`.
+"""What each chapter of the book is made of: one folder a chapter, `ch00`, `ch01`, ...
 
     exercises.py   its exercises
     figures.py     its pictures; each comes with a text that says what it shows

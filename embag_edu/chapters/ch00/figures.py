@@ -13,7 +13,7 @@ STEPS = (
     ("arrays", "chapters 04 to 06", "NumPy: no loop in sight", True),
     ("the GPU", "chapters 07 to 11", "CUDA kernels, step by step", True),
     ("at work", "chapters 12 and 13", "a torch module, trained", True),
-    ("beyond torch", "later", "many tables, 8-bit rows", False),
+    ("beyond torch", "from chapter 14", "fused steps, many tables", True),
 )
 WIDE, RISE = 4.7, 1.0
 
