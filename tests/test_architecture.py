@@ -22,6 +22,7 @@ ONLY_A_RUN_KNOWS = {
     "embag_edu.api": "one of IMPLEMENTATIONS; those that stand there are read",
     "embag_edu.beyond": "one of NAMES; those that stand there are read",
     "embag_edu.beyond.fused_api": "one of STEPS; those that stand there are read",
+    "embag_edu.beyond.tables_api": "one of WAYS; those that stand there are read",
     "embag_edu.check.candidate": "the module of the user's arrays",
     "embag_edu.check.worker": "the module of the user's function",
     "embag_edu.web.conf": "a module of the API's pages: one of those in embag_edu.web.made",

@@ -1,6 +1,7 @@
 """Beyond torch's operator: fused optimizers, many tables, short rows, a table on many machines.
 
 fused.py and fused_*.py    optimizers that step in the backward (chapter 14)
+tables.py and tables_*.py  many tables in one call (chapter 15)
 rows.py and rows_*.py      tables in 16, 8 and 4 bits, and bags over them (chapter 16)
 sharded/                   a table over many processes (chapter 17)
 """
@@ -20,6 +21,10 @@ NAMES = {
     "fused_step": "embag_edu.beyond.fused_api",
     "FusedEmbeddingBag": "embag_edu.beyond.fused_module",
     "dense_parameters": "embag_edu.beyond.fused_module",
+    "Table": "embag_edu.beyond.tables",
+    "Tables": "embag_edu.beyond.tables_api",
+    "Jagged": "embag_edu.beyond.tables",
+    "EmbeddingBags": "embag_edu.beyond.tables_module",
     "Rows": "embag_edu.beyond.rows",
     "pack": "embag_edu.beyond.rows",
     "unpack": "embag_edu.beyond.rows",

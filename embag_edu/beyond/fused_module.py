@@ -109,6 +109,10 @@ class FusedEmbeddingBag(nn.EmbeddingBag):
         """The forward, without a graph."""
         return super().forward(input, offsets, psw)
 
+    def fused_tables(self) -> list[torch.nn.Parameter]:
+        """What no optimizer of torch's has to update."""
+        return [self.weight]
+
     @property
     def state(self) -> State:
         """The optimizer's state, on the memory of the buffers."""
@@ -144,7 +148,8 @@ class FusedEmbeddingBag(nn.EmbeddingBag):
 
 def dense_parameters(model: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
     """The parameters that an optimizer of torch's has to update: all but the fused tables."""
-    tables = {id(m.weight) for m in model.modules() if isinstance(m, FusedEmbeddingBag)}
+    fused: Any = (getattr(module, "fused_tables", tuple)() for module in model.modules())
+    tables = {id(table) for of_module in fused for table in of_module}
     return (parameter for parameter in model.parameters() if id(parameter) not in tables)
 
 
