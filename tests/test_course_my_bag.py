@@ -12,7 +12,6 @@ from my_bag_wrong import WRONG
 
 from embag_edu.chapters.my_bag import checking, extras, files, handed_in
 from embag_edu.chapters.my_bag.stages import STAGES, find
-from embag_edu.check.report import HOLDS
 from embag_edu.course import (
     box,
     command,
@@ -298,7 +297,7 @@ def by_the_check(given, stage, tmp_path):
     for name, text in handed_in.as_asked(given, find(stage)).items():
         (place / name).write_text(text, encoding="utf-8")
     results = checking.run(find(stage), place)
-    held = sum(result.status == HOLDS for result in results)
+    held = sum(result.held for result in results)
     try:
         wrong = extras.of(stage, place) if held else ""
     except Exception:

@@ -19,7 +19,6 @@ from embag_edu.check.clauses import Clause, all_clauses
 from embag_edu.check.promise import EVERYTHING
 from embag_edu.check.report import (
     FAILS,
-    HOLDS,
     NOT_ASKED,
     NOT_SUPPORTED,
     ClauseResult,
@@ -144,7 +143,7 @@ def _asked(trial: Trial, clause: Clause) -> ClauseResult:
 def held_by(stage: Stage, place: Path) -> list[str]:
     """The names of all clauses that the file of a stage holds as it is in `place`."""
     with _trial(stage, place) as trial:
-        return [c.name for c in all_clauses() if trial.result(c).status == HOLDS]
+        return [c.name for c in all_clauses() if trial.result(c).held]
 
 
 @contextmanager
@@ -207,7 +206,7 @@ def _point_at_line(trial: Trial, failure: Failure | None) -> None:
 
 def _keep(stage: Stage, place: Path, results: list[ClauseResult]) -> None:
     """Write down how many clauses held when a stage was last checked."""
-    held = checked(place) | {stage.name: sum(result.status == HOLDS for result in results)}
+    held = checked(place) | {stage.name: sum(result.held for result in results)}
     with suppress(OSError):  # a folder that can't be written to can be checked
         (place / CHECKED).write_text(json.dumps(held, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -237,13 +236,13 @@ def rows(home: Path | None) -> Iterator[Row]:
 
 def counts(results: list[ClauseResult]) -> str:
     """How many clauses hold, fail, and wait, as a sentence."""
-    number = {status: sum(r.status == status for r in results) for status in (HOLDS, FAILS)}
-    if number[HOLDS] == len(results):
+    held, failed = sum(r.held for r in results), sum(r.status == FAILS for r in results)
+    if held == len(results):
         return f"all {len(results)} clauses hold."
-    wrong = f", {number[FAILS]} fail" + "s" * (number[FAILS] == 1) if number[FAILS] else ""
-    left = len(results) - number[HOLDS] - number[FAILS]
+    wrong = f", {failed} fail" + "s" * (failed == 1) if failed else ""
+    left = len(results) - held - failed
     rest = f", {left} can't be asked yet" if left else ""
-    return f"{number[HOLDS]} of {len(results)} clauses hold{wrong}{rest}."
+    return f"{held} of {len(results)} clauses hold{wrong}{rest}."
 
 
 def _failure(result: ClauseResult, stage: Stage) -> str:

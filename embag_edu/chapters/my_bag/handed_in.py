@@ -22,7 +22,7 @@ from embag_edu.chapters.my_bag.stages import STAGES, Stage
 from embag_edu.check.candidate import Candidate, Outcome, Trouble, run
 from embag_edu.check.cases import Arguments
 from embag_edu.check.checker import Trial
-from embag_edu.check.report import AS_TORCH, FAILS, HOLDS, NOT_ASKED, NOT_SUPPORTED, ClauseResult
+from embag_edu.check.report import FAILS, NOT_ASKED, NOT_SUPPORTED, ClauseResult
 from embag_edu.check.worker import NotLoadable, Runner, Unsendable, make_pair
 from embag_edu.course import minutes
 from embag_edu.course.exercise import Exercise, ExerciseFailed
@@ -126,8 +126,8 @@ def outside(stage: Stage, texts: Texts, start: Callable[[], Kernel], until: floa
         raise ExerciseFailed(f"{name}: it can't be run.\n\n{error}") from None
     with runner:
         results = _results(stage, runner)
-        wrong = runner.complaint() if any(map(_counts, results)) else ""
-    share = sum(map(_counts, results)) / len(results) * (HALF if wrong else 1)
+        wrong = runner.complaint() if any(result.held for result in results) else ""
+    share = sum(result.held for result in results) / len(results) * (HALF if wrong else 1)
     if share < 1:
         raise ExerciseFailed(_told(name, results, wrong), share)
     return ""
@@ -164,16 +164,12 @@ def _results(stage: Stage, runner: Boxed) -> list[ClauseResult]:
     return results
 
 
-def _counts(result: ClauseResult) -> bool:
-    return result.status in (HOLDS, AS_TORCH)
-
-
 def _told(name: str, results: Sequence[ClauseResult], wrong: str) -> str:
     """What a page of feedback shows: paragraphs, with the failures that are told in full last."""
     by = {status: [r for r in results if r.status == status] for status in (FAILS, NOT_ASKED)}
     but = " But: half of the points, for what else is asked." if wrong else ""
     parts = [f"{name}: {checking.counts(list(results))}{but}", wrong]
-    held = [result.clause.name for result in results if _counts(result)]
+    held = [result.clause.name for result in results if result.held]
     parts += [f"Hold: {', '.join(held)}."] if held else []
     missing = [result for result in results if result.status == NOT_SUPPORTED]
     parts += [f"Not built yet:\n{checking.not_built(missing, [])}"] if missing else []
