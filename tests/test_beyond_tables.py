@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from compiler import needs_compiler
 
 from embag_edu import beyond
 from embag_edu.beyond import (
@@ -19,11 +20,14 @@ from embag_edu.beyond import (
     Table,
     Tables,
 )
+from embag_edu.beyond import tables_bytes as model
 from embag_edu.beyond.tables import Layout
-from embag_edu.beyond.tables_cases import CASES, batch_of, check_tables, fixed, layout_of
+from embag_edu.beyond.tables_cases import CASES, WIDE, batch_of, check_tables, fixed, layout_of
+from embag_edu.cuda.launcher import recording
+from embag_edu.cuda_on_cpu import settings
 
 torch.set_num_threads(1)
-WAYS = ("loops", "vectorized")
+WAYS = ("loops", "vectorized", pytest.param("cuda", marks=needs_compiler))
 OPTIMIZERS = (SGD(0.1), Adagrad(0.1), RowWiseAdagrad(0.1), Adam(0.1))
 
 
@@ -32,6 +36,35 @@ OPTIMIZERS = (SGD(0.1), Adagrad(0.1), RowWiseAdagrad(0.1), Adam(0.1))
 
 def test_numpy():
     assert check_tables(fixed("vectorized")) == []
+
+
+@needs_compiler
+def test_cuda():
+    assert check_tables(fixed("cuda"), CASES, [RowWiseAdagrad(0.3)]) == []
+
+
+@needs_compiler
+@pytest.mark.adversary
+def test_cuda_in_fast_launches():
+    with settings(mode="fast"):
+        assert check_tables(fixed("cuda"), (*CASES, *WIDE), OPTIMIZERS) == []
+
+
+@needs_compiler
+@pytest.mark.adversary
+@pytest.mark.parametrize("way", ["vectorized", "cuda"])
+def test_wide_rows_and_many_tables(way):
+    assert check_tables(fixed(way), WIDE, [*OPTIMIZERS]) == []
+
+
+CHECKED = [case for case in CASES if case.name in ("a shared mean", "widths, modes, weights")]
+
+
+@needs_compiler
+def test_cuda_in_checked_launches():
+    with recording(order=7) as reports:
+        found = check_tables(fixed("cuda"), CHECKED, [RowWiseAdagrad(0.3)])
+    assert found == [] and not any(report.faults for report in reports)
 
 
 # ---- The same bits as T calls -------------------------------------------------------------------
@@ -58,6 +91,19 @@ def test_joined_tables_give_the_bits_of_t_calls(case):
     one.step(bags, G, SGD(0.1), one.state(SGD(0.1)), "loops")
     other.step(bags, G, SGD(0.1), other.state(SGD(0.1)))
     assert np.array_equal(one.flat, other.flat)
+
+
+@needs_compiler
+def test_one_launch_gives_the_bits_of_t_calls_in_every_order():
+    tables, bags, G = drawn(next(case for case in CASES if case.name == "float32"))
+    results = set()
+    for order in range(3):
+        copy = Tables(tables.layout, flat=tables.flat.copy())
+        with recording(order):
+            output = copy.output(bags, "cuda")
+            copy.step(bags, G, SGD(0.1), copy.state(SGD(0.1)), "cuda")
+        results.add(output.tobytes() + copy.flat.tobytes())
+    assert len(results) == 1 and np.array_equal(output, tables.output(bags, "loops"))
 
 
 # ---- Against T bags of torch --------------------------------------------------------------------
@@ -140,6 +186,39 @@ def test_the_layout_of_three_tables():
     for t in range(3):
         tables.weight(t)[:] = t
     assert [np.unique(tables.joined(width)).tolist() for width in layout.widths] == [[1], [0, 2]]
+
+
+@pytest.mark.parametrize("way", ["vectorized", pytest.param("cuda", marks=needs_compiler)])
+def test_tables_of_more_than_2_to_the_31_numbers(way):
+    """4 GB of zeros, of which nobody touches more than some pages."""
+    tables = Tables([Table("large", 1 << 25, 64, ("a",)), Table("last", 9, 64, ("b",))], "float16")
+    assert tables.layout.first[1] == 1 << 31 > np.iinfo(np.int32).max
+    tables.weight("large")[[0, -1]], tables.weight("last")[:] = 1, np.arange(9)[:, None]
+    bags = Jagged(np.array([0, (1 << 25) - 1, 8, 8, 5]), np.array([0, 2, 5]))
+    adagrad = RowWiseAdagrad(1.0, eps=1e-30)
+    with settings(mode="fast"):
+        output = tables.output(bags, way)
+        tables.step(bags, np.ones((1, 128), np.float16), adagrad, tables.state(adagrad), way)
+    assert (output == np.repeat([2.0, 21.0], 64)).all()
+    assert (tables.weight("large")[[0, 1, -1]] == 0).all()
+    assert (tables.weight("last")[[4, 5, 8]] == [[4], [4], [7]]).all()
+
+
+# ---- Launches, sorts and bytes ----------------------------------------------------------------
+
+
+@needs_compiler
+@pytest.mark.parametrize("widths", [(128, 128, 128), (128, 256, 128)], ids=["one", "two widths"])
+@pytest.mark.parametrize("optimizer", [SGD(0.1), RowWiseAdagrad(0.1)], ids=["SGD", "row-wise"])
+def test_launches_sorts_and_bytes_are_the_models(widths, optimizer):
+    tables = [(30, widths[0], 2), (20, widths[1]), (40, widths[2])]
+    case = replace(CASES[0], tables=tables, B=8, longest=8, dtype="float32")
+    tables, bags, G = drawn(case)
+    found = model.counted(tables, bags, G, optimizer)
+    assert found == model.modelled(tables, bags, optimizer)
+    assert found.launches == (1, 4 if len(set(widths)) == 1 else 6, 1)
+    apart = model.counted_apart(tables, bags, G, optimizer)
+    assert apart == model.apart(tables, bags) == (3, 12, 3)
 
 
 # ---- Wrong implementations ----------------------------------------------------------------------

@@ -15,6 +15,7 @@ from embag_edu.spec import INDEX_DTYPES
 WAYS = {
     "loops": "embag_edu.beyond.tables_loops",
     "vectorized": "embag_edu.beyond.tables_numpy",
+    "cuda": "embag_edu.beyond.tables_cuda",
 }
 
 
@@ -23,7 +24,7 @@ class Tables(Stored):
 
     tables: as `Table`s, or a `Layout`. flat: (layout.size,) the memory of all; by default zeros in
         `dtype`: float16, float32 or float64.
-    implementation, of each method: "loops" makes T calls; "vectorized" joins the tables.
+    implementation, of each method: "loops" makes T calls; "vectorized" and "cuda" join the tables.
 
     ValueError for bags that do not fit, with the name of the feature. A call that raises has
     changed nothing.

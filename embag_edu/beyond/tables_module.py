@@ -34,7 +34,7 @@ class EmbeddingBags(torch.nn.Module):
     optimizer: None, and tables have dense gradients; or what `embag_edu.beyond` has, and the
         backward is a step of all tables, as of `FusedEmbeddingBag`, with its refusals. State and
         step count are in the state_dict.
-    implementation: "loops", "vectorized" or "auto".
+    implementation: "loops", "vectorized", "cuda", or "auto": "cuda" on a GPU, else "vectorized".
 
     Weights begin as torchrec's: uniform between -1/sqrt(V) and 1/sqrt(V), or by a config's init_fn.
     A state_dict of EmbeddingBagCollection with these tables can be loaded.
