@@ -46,7 +46,7 @@ def bundles():
 BUNDLES = {bundle["name"]: bundle for bundle in bundles()}
 each = pytest.mark.parametrize("name", BUNDLES)
 CURVES = (  # matplotlib's: slow
-    "06-skew", "08-times", "10-contention", "11-balance", "13-rate", "14-bytes",
+    "06-skew", "08-times", "10-contention", "11-balance", "13-rate", "14-bytes", "16-outlier",
 )  # fmt: skip
 
 
