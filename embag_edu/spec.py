@@ -564,11 +564,17 @@ def _with_end(starts: np.ndarray, positions: int, include_last_offset: bool) -> 
             "offsets = [0] makes them one bag. torch returns no bag here, or crashes "
             "(pytorch#175370)",
         )
-    return starts if include_last_offset else np.append(starts, positions)
+    if include_last_offset:
+        return starts
+    ends = np.empty(len(starts) + 1, np.int64)
+    ends[:-1], ends[-1] = starts, positions
+    return ends
 
 
 def _check_order(starts: np.ndarray) -> None:
-    for bag in np.flatnonzero(starts[1:] < starts[:-1])[:1]:
+    falls = starts[1:] < starts[:-1]
+    if falls.any():
+        bag = falls.argmax()
         _fail(
             RuntimeError,
             f"offsets must not decrease: offsets[{bag}] is {starts[bag]}, and the next is "

@@ -312,6 +312,18 @@ def test_the_second_derivative_sees_the_frequencies(dtype):
     assert second.dtype == dtype
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch's own under vmap
+@pytest.mark.parametrize("transform", [lambda f: f, grad, torch.vmap])
+def test_functionalize(transform):
+    """torch has no rule for a Function there: the call is that of torch's own operator."""
+
+    def loss(table):
+        return F.embedding_bag(INPUT, table.clone().mul_(2), OFFSETS).pow(2).sum()
+
+    tables = draw(2, V, D) if transform is torch.vmap else draw(V, D)
+    close(torch.func.functionalize(transform(loss))(tables), transform(loss)(tables))
+
+
 def test_a_sparse_gradient_says_that_it_has_no_derivative():
     weight = draw(V, D, grad=True)
     out = F.embedding_bag(INPUT, weight, OFFSETS, sparse=True).pow(2).sum()

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import TransformType
 from torch.overrides import handle_torch_function, has_torch_function
 
 from embag_edu import spec
@@ -69,7 +70,7 @@ def embedding_bag(
     words = (input, weight, offsets, *options, include_last_offset, padding_idx)
     if has_torch_function(tensors):
         return handle_torch_function(embedding_bag, tensors, *words, implementation=implementation)
-    if torch.compiler.is_exporting() or torch.jit.is_tracing():
+    if torch.compiler.is_exporting() or torch.jit.is_tracing() or _is_functionalized():
         # What leaves Python runs where this package is not: torch's own operator is written down.
         return torch.nn.functional.embedding_bag(*words)
     _check_tensors(*tensors)
@@ -141,6 +142,14 @@ def _unnested(input: Tensor, psw: Tensor | None) -> tuple[Tensor, Tensor, Tensor
         raise ValueError("If input is nested, then per_sample_weights must be nested if specified")
     weights = None if psw is None else psw.values().reshape(-1)
     return input.values().reshape(-1), input.offsets(), weights
+
+
+def _is_functionalized() -> bool:
+    """Whether torch.func.functionalize is at work, which has no rule for an autograd.Function."""
+    if torch.compiler.is_compiling():
+        return False  # what is compiled can't ask
+    transforms = torch._C._functorch.get_interpreter_stack() or ()
+    return any(one.key() == TransformType.Functionalize for one in transforms)
 
 
 def _plain(bags: Bags, max_norm: Any, norm_type: Any) -> bool:

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -18,11 +17,16 @@ from embag_edu.nn.bags import Bags
 from embag_edu.spec import Call
 
 
-@contextmanager
-def session(tensor: Tensor) -> Iterator[None]:
+class session(np.errstate):
     """What computing goes on in: like torch, it says nothing about NaN and infinity."""
-    with np.errstate(all="ignore"), words.OfTorch():
-        yield
+
+    def __init__(self, tensor: Tensor) -> None:
+        super().__init__(all="ignore")
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        super().__exit__(kind, error, trace)
+        if error is not None:
+            words.speak_of_tensors(error)
 
 
 def call_of(weight: Tensor, psw: Tensor | None, bags: Bags, *renorm: float) -> Call:

@@ -38,8 +38,11 @@ def session(tensor: Tensor) -> Iterator[None]:
     number = tensor.device.index
     stream = torch.cuda.current_stream(number).cuda_stream
     with torch.cuda.device(number), cupy.cuda.Device(number), cupy.cuda.ExternalStream(stream):
-        with words.OfTorch():
+        try:
             yield
+        except Exception as error:
+            words.speak_of_tensors(error)
+            raise
 
 
 def call_of(weight: Tensor, psw: Tensor | None, bags: Bags, *renorm: float) -> Call:

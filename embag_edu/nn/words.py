@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from types import TracebackType
 
 IN_TORCH = (
     (r"\.astype\((\w+\.dtype)\)", r".to(\1)"),
@@ -22,14 +21,7 @@ def in_torchs_terms(text: str) -> str:
     return text
 
 
-class OfTorch:
-    """Errors that are raised within speak of tensors."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, (RuntimeError, ValueError, TypeError, IndexError)):
-            error.args = tuple(in_torchs_terms(a) if isinstance(a, str) else a for a in error.args)
+def speak_of_tensors(error: BaseException) -> None:
+    """Change what an error says, in place."""
+    if isinstance(error, (RuntimeError, ValueError, TypeError, IndexError)):
+        error.args = tuple(in_torchs_terms(a) if isinstance(a, str) else a for a in error.args)
