@@ -516,6 +516,24 @@ def test_a_compile_error_shows_the_line_of_the_reader():
     assert "line 4" in str(caught.value) and "if (i < n) y[i] = faktor" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "line", "word"),
+    [
+        (("factor * x[i];", "factor * x[i]; {"), 2, "this bracket is never closed"),
+        (("\nextern", "\n#if 1\nextern"), 2, "#if"),
+        (("}\n", '}\nextern "C" __global__ void scale() {}\n'), 6, "conflicting"),
+        (('extern "C"', "template <class T>"), 2, "`scale<3>` of a kernel cannot be made: it does"),
+        (("if (i", "__syncthreads; if (i"), 4, "It is a call: `__syncthreads()`"),
+    ],
+)
+def test_an_error_behind_the_source_is_told_in_its_lines(change, line, word):
+    names = ["scale<3>"] if "template" in change[1] else None
+    with pytest.raises(CompileError) as caught, settings(mode="fast"):
+        RawModule(SCALE.replace(*change), name_expressions=names).compile()
+    told = str(caught.value)
+    assert caught.value.errors[0][0] == line and word in told and "kernel.cpp" not in told
+
+
 def test_an_option_that_is_not_known():
     with pytest.raises(ValueError, match="'--magic'"):
         RawKernel(SCALE, "scale", ("--magic",)).compile()

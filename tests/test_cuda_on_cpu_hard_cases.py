@@ -54,6 +54,11 @@ MISSED = [
      "__shared__ float s[32]; int t = threadIdx.x;\n"
      "__pipeline_memcpy_async(&s[t], &x[t], 4);\ns[t] = 1.0f;\n__pipeline_commit();\n"
      "__pipeline_wait_prior(0);\ny[t] = s[t];", 1, 32, "async copy"),
+    ("other numbers that two warps copy to one place, 16 bytes at once",
+     "int t = threadIdx.x;\n((float4*)y)[t % 32 / 4] = ((float4*)x)[t / 4];", 1, 64, "race"),
+    ("the same of a struct",
+     "struct Pair { float a, b; };\nint t = threadIdx.x;\n((Pair*)y)[t % 8] = ((Pair*)x)[t];",
+     1, 32, "race"),
     ("two barriers in two lines of a branch",
      "if (threadIdx.x < 32) {\n __syncthreads();\n} else {\n __syncthreads();\n}", 1, 64,
      "divergent barrier"),

@@ -19,6 +19,10 @@ INSIDE = [  # of a kernel: what NVIDIA's compiler refuses, and what is said
     ("atomicMax(f, 1.0f);", "does not exist for this type"),
     ("atomicSub(f, 1.0f);", "does not exist for this type"),
     ("atomicAdd(l, 1);", "does not exist for this type"),
+    ("f[0] = __shfl_down_sync(f[0], 1);", "it takes a mask first"),
+    ("throw 1;", "throws and catches nothing"),
+    ("half h = 1;", "write #include <cuda_fp16.h> before it"),
+    ("l[0] = cub::Sum()(1, 2);", "write #include <cub/cub.cuh> before it"),
     ("int m = i[0]; float a[m]; a[0] = 1; f[0] = a[0];", "an array's length"),
     ("f[0] = INFINITY;", "__int_as_float(0x7f800000)"),
     ("f[0] = NAN;", "__int_as_float(0x7fffffff)"),
@@ -38,6 +42,7 @@ OUTSIDE = [
     ("template <class T> T f(T a) { return a; }", "`f`"),
     ("__host__ void f() {}", "__host__"),
     ("int g = 3;", "global variable `g`"),
+    ("const int* g = (int const*)3;", "global variable `g`"),
     ("namespace a { static float g[3]; }", "global variable `g`"),
     ("__global__ void f(int a, ...) {}", "all named"),
     ("#include <cmath>", "needs no header"),
@@ -45,6 +50,7 @@ OUTSIDE = [
     ("#include <vector>", "a header of the host"),
 ]
 TAKEN = [
+    "int const g = sizeof(int) * 8;\n#if true && !false\n#else\nint n;\n#endif",
     "const int g = 3; constexpr float h[2] = {1, 2}; __constant__ float c[2] = {1, 2};",
     "__host__ __device__ float f(float a) { return a; }",
     "#define DEVICE __device__ __forceinline__\nDEVICE float f(float a) { return a; }",

@@ -49,6 +49,10 @@ _OLD = {
     for name in ("__shfl", "__shfl_up", "__shfl_down", "__shfl_xor", "__ballot", "__any", "__all")
 }
 INSTEAD = {**_TYPES, **_CONSTANTS, **_OLD}
+_OF_A_HEADER = re.compile(
+    r"__\w+|CUDART_\w+|half2?|nv_bfloat162?|cu(Float|Double)?Complex|"
+    r"cub|thrust|cooperative_groups"
+)
 
 
 def refused(code: str, options: Sequence[str], folders: Sequence[Path] = ()) -> list[Error]:
@@ -267,8 +271,9 @@ class _Declarations:
             return
         words = [text for text in texts if WORD.fullmatch(text)]
         forward = len(words) == 2 and words[0] in ("struct", "class", "union", "enum")
-        behind = texts[texts.index("*") + 1 :] if "*" in texts else ["const"]
-        fixed = "const" in texts and behind[:1] == ["const"]
+        head = texts[: texts.index("=")] if "=" in texts else texts
+        behind = head[head.index("*") + 1 :] if "*" in head else ["const"]
+        fixed = "const" in head and behind[:1] == ["const"]
         names = names_of(statement)
         if forward or fixed or len(words) < 2 or not names or "(" in texts[:2]:
             return
@@ -290,13 +295,18 @@ _SAID = [  # a compiler's words, and what to write
         "the number is too large for its type",
     ),
     (r"ambiguous", "cast the arguments to one type, as in max(x, 0.0f) for a float x"),
+    (r"exception handling|with exceptions disabled", "code of a GPU throws and catches nothing"),
     (
         r"variable.length array|array bound is not|not an integral constant",
         "an array's length is known when it is compiled; the launch may set that of shared memory",
     ),
     (
-        r"no matching function for call to [‘']?(atomic\w+|__shfl\w+|__match\w+|loadable)",
+        r"no matching function for call to [‘']?(atomic\w+|loadable)",
         "this function does not exist for this type",
+    ),
+    (
+        r"no matching function for call to [‘']?(__shfl\w+|__match\w+)",
+        "it takes a mask first, and then a number",
     ),
     (
         r"no matching function for call to [‘']?(u?(char|short|int|long)\w*|float|double)[1-4]\b",
@@ -304,18 +314,41 @@ _SAID = [  # a compiler's words, and what to write
     ),
 ]
 
+_WITH_BRACKETS = ("__syncthreads", "__activemask", "__trap")  # macros here
 _OF_CUDA = re.compile(r"\b(cub|cg|cooperative_groups|cuda|thrust)(::|['’])")
 
 
-def explained(text: str) -> str:
-    """A compiler's words, with what is known of NVIDIA's compiler behind them."""
-    text = re.sub(r"cuda_on_cpu_(own_)?std", "std", re.sub(r" \[-W[\w=+-]+\]", "", text))
+def _named(code: str) -> list[str]:
+    return re.findall(r'#\s*include\s*[<"]([^>"\n]+)', code)
+
+
+def _header_with(name: str) -> str:
+    """The header of CUDA that has the name, where it is clear that CUDA's is meant; else ""."""
+    if not _OF_A_HEADER.fullmatch(name):
+        return ""
+    sixteen = "cuda_bf16.h" if "bfloat" in name else "cuda_fp16.h"  # one file here, and no names
+    if "half" in name or "bfloat" in name:
+        return sixteen
+    theirs = sorted((h for h in HEADERS if "cupy/" not in h), key=lambda h: (h.count("/"), h))
+    texts = ((h, (_HERE / h).read_text("utf-8")) for h in theirs)
+    header = next((h for h, text in texts if re.search(rf"\b{name}\b", text)), "")
+    return sixteen if header.startswith("cuda_on_cpu_") else header
+
+
+def explained(text: str, code: str) -> str:
+    """A compiler's words on a source, with what is known of NVIDIA's compiler behind them."""
+    text = re.sub(r"cuda_on_cpu_(own_)?std", "std", re.sub(r" \[-[Wf][\w=+-]+\]", "", text))
+    plain = re.sub(r"[;,] did you mean .*", "", text).replace("loadable", "__ldg")
     named = _UNKNOWN.search(text)
     name = named and (named[1] or named[2])
     said = (fix for pattern, fix in _SAID if re.search(pattern, text))
+    if name in _WITH_BRACKETS:
+        return f"{plain}. It is a call: `{name}()`"
     if "<unresolved overloaded function type>" in text or "template' keyword" in text:
         return f"{text}. A C++ compiler wants the word template here: `x.template f<...>()`"
     fix = f"write {INSTEAD[name]}" if name in INSTEAD else next(said, "")
+    if not fix and name and (header := _header_with(name)) not in ("", *_named(code)):
+        fix = f"write #include <{header}> before it"
     if not fix and ((name or "").startswith("__") or _OF_CUDA.search(text)):
         return f"{text}. Perhaps it is CUDA's, but not modeled on the CPU: then write it out"
-    return f"{text}. {REFUSES} it as well: {fix}" if fix else text
+    return f"{plain}. {REFUSES} it as well: {fix}" if fix else text

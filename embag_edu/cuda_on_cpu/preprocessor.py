@@ -116,6 +116,8 @@ class Branches:
         def stands_for(match: re.Match) -> str:
             name = match["asked"] or match["name"]
             there = self._defined(name)
+            if name in ("true", "false"):
+                return str(int(name == "true"))
             if there is None or not depth:
                 raise _Unknown
             if match["asked"]:

@@ -93,8 +93,8 @@ class CompileError(RuntimeError):
         told = []
         for line, column, text in errors[:3]:
             shown = lines[line - 1] if 0 < line <= len(lines) else ""
-            told.append(f"line {line}: {text}\n  {line:4} | {shown}")
-            if column <= len(shown) + 1:  # else the place is one in the translated line
+            told.append(f"line {line}: {text}\n  {line:4} | {shown}" if line else text)
+            if line and column <= len(shown) + 1:  # else the place is one in the translated line
                 told[-1] += f"\n       | {' ' * (column - 1)}^"
         super().__init__("the kernel source does not compile\n" + ("\n".join(told) or log))
 
@@ -534,15 +534,39 @@ def _run(command: list[str], code: str) -> str:
     done = subprocess.run(
         command, capture_output=True, encoding="utf-8", errors="replace", env=_environment(command)
     )
-    kind = "(?:fatal )?error" if done.returncode else "warning"
-    said = re.findall(rf"kernel\.cu:(\d+):(\d+): {kind}: (.*)", done.stderr)
-    errors = [(int(line), int(column), host.explained(text)) for line, column, text in said]
+    errors = _told("(?:fatal )?error" if done.returncode else "warning", done.stderr, code)
+    if done.returncode and not errors:
+        errors = _told_of_ours(done.stderr, code)
     if not done.returncode:
         errors = [e for e in errors if host.REFUSES in e[2]]
     if done.returncode or errors:
         own = [e for e in errors if not _OURS.search(e[2])]  # ours follow from the reader's
         raise CompileError(own or errors, done.stderr, code)
     return done.stderr
+
+
+def _told(kind: str, said: str, code: str) -> list[tuple[int, int, str]]:
+    told = re.findall(rf"kernel\.cu:(\d+):(?:(\d+):)? {kind}: (.*)", said)
+    return [
+        (int(line), int(column or 1), host.explained(text, code)) for line, column, text in told
+    ]
+
+
+def _told_of_ours(said: str, code: str) -> list[tuple[int, int, str]]:
+    """What a compiler finds in the lines behind the source, and the source is to blame for."""
+    notes = [note for note in _told("note", said, code) if note[0] <= code.count("\n") + 1]
+    opened = [note[:2] for note in notes if note[2].startswith("to match this")]
+    first = re.search(r"error: (.*)", said)
+    instance = re.search(r"error: (.*)\n.*CUDA_ON_CPU_KERNEL\(\d+, (.*)\)", said)
+    if opened:
+        return [(*place, "this bracket is never closed") for place in opened]
+    if instance:
+        what, expression = instance.groups()
+        why = "it does not fit the template" if "no matching function" in what else what
+        at = re.search(rf"\b{re.escape(source.kernel_name(expression))}\b", code)
+        line = code.count("\n", 0, at.start()) + 1 if at else 0
+        return [(line, 1, f"the instance `{expression}` of a kernel cannot be made: {why}")]
+    return [(*notes[0][:2], first[1].replace("cuda_kernel_", ""))] if notes and first else []
 
 
 def _environment(command: Sequence[str]) -> dict[str, str]:

@@ -496,6 +496,7 @@ inline float __tanhf(float x) { return tanhf(x); }
 inline float __powf(float x, float y) { return powf(x, y); }
 inline float __sinf(float x) { return sinf(x); }
 inline float __cosf(float x) { return cosf(x); }
+inline void __sincosf(float x, float* s, float* c) { *s = sinf(x), *c = cosf(x); }
 inline float __frsqrt_rn(float x) { return (float)(1.0 / sqrt((double)x)); }
 // A float that does not fit an int becomes the nearest int; NaN becomes 0; 0x80... where
 // one of the two has 64 bits. C++ leaves all of it undefined.
