@@ -39,6 +39,7 @@ train.py::test_split train.py::test_hashed train.py::test_collate
 train.py::test_losses_agree_step_by_step_with_torchs[adagrad-loops
 course.py::test_reference_passes_its_own_check[00 course.py::test_reference_passes_its_own_check[03
 course.py::test_committed course.py::test_differ
+beyond_fused.py::test_numpy beyond_fused.py::test_faults
 chapter_01 commands.py::test_lists commands.py::test_every commands_environment
 """.split()
 

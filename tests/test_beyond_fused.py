@@ -20,6 +20,7 @@ from embag_edu.beyond import (
     fused_step,
 )
 from embag_edu.beyond import fused_bytes as model
+from embag_edu.beyond.fused import Optimizer
 from embag_edu.beyond.fused_cases import CASES, OPTIMIZERS, WIDE, check_fused
 from embag_edu.cuda.launcher import recording
 from embag_edu.spec import bag_sizes, make_call
@@ -504,6 +505,12 @@ def test_an_optimizer_says_what_is_wrong(change, message):
         ({"implementation": "numpy"}, ValueError, "implementation must be one of loops, vect"),
         ({"input": np.array([[4]])}, RuntimeError, "Expected idx >= 0 && idx < num_embeddings"),
         ({"grad_output": np.ones((2, 2))}, RuntimeError, "Mismatch in shape"),
+        ({"weight": np.ones((4, 2), ">f8")}, ValueError, "in another byte order than this"),
+        (
+            {"optimizer": Optimizer(0.1)},
+            ValueError,
+            "optimizer is a Optimizer; valid: SGD",
+        ),
     ],
 )
 def test_a_step_that_raises_has_changed_nothing(change, error, message):
@@ -513,7 +520,45 @@ def test_a_step_that_raises_has_changed_nothing(change, error, message):
     words |= {"weight": weight, "optimizer": optimizer, "state": state, **change}
     with pytest.raises(error, match=message):
         fused_step(**words)
-    assert (weight == 1).all() and state.step == 0
+    assert (words["weight"] == 1).all() and state.step == 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("form", ["strided", "transposed", "float32", "no feature"])
+def test_tables_of_every_form(way, form):
+    """A whole lr, and a state whose arrays stand in another order, as a file may have them."""
+    random = np.random.default_rng(8)
+    wide = random.standard_normal((9, 0 if form == "no feature" else 12))
+    made = {"strided": wide[:, ::3], "transposed": np.asfortranarray(wide[:, :4])}
+    weight = made.get(form, wide[:, :4].astype(np.float32) if form == "float32" else wide)
+    true, adam = weight.copy(), Adam(1)
+    rows = random.integers(0, 9, (5, 3))
+    G = random.standard_normal((5, weight.shape[1])).astype(weight.dtype)
+    for table, implementation in ((weight, way), (true, "loops")):
+        state = adam.state(table)
+        if table is weight:
+            state.arrays = dict(reversed(state.arrays.items()))
+        for _ in range(2):
+            words = {"optimizer": adam, "state": state, "implementation": implementation}
+            fused_step(G, rows, table, **words)
+    assert np.allclose(weight, true, 1e-5, 1e-6)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: type(o).__name__)
+def test_bfloat16_tables(optimizer):
+    """Sums and states are float32: after three steps, as the float32 table but for its rounding."""
+    losses = []
+    for dtype in (torch.bfloat16, torch.float32):
+        module = bag(copy.copy(optimizer), 10, 8, dtype=torch.float32).to(dtype)
+        module = FusedEmbeddingBag.from_pretrained(
+            module.weight.detach(), freeze=False, mode="sum", optimizer=copy.copy(optimizer)
+        )
+        for _ in range(3):
+            module.zero_grad()
+            module(IDS).sum().backward()
+        losses.append(module.weight.detach().float())
+        assert all(array.dtype == np.float32 for array in module.state.arrays.values())
+    assert (losses[0] - losses[1]).abs().max() < 0.06
 
 
 def test_a_rate_that_was_set_wrong_is_found_at_the_step():

@@ -43,7 +43,7 @@ __global__ void fused_runs(const T* grad_output, const K* keys, const K* sources
                            const long long* starts, T* weight, A* first, A* second, long long U,
                            int D, double lr, double decay, double eps, double beta1,
                            double beta2) {
-  Step<A> step = {A(lr), A(decay), A(eps), A(beta1), A(beta2)};
+  Step<A> step = {A(lr), A(decay), A(eps), A(1 - beta1), A(1 - beta2)};
   long long run = thread_number() / 32;
   int lane = threadIdx.x % 32;
   if (run >= U) return;
@@ -75,7 +75,7 @@ fused_pieces(const S* grad_output, const K* keys, const K* sources, const A* sha
              A* first, A* second, A* partial, K* partial_keys, long long n, int D, int team,
              bool again, double lr, double decay, double eps, double beta1, double beta2) {
   const int FLIGHT = PARTS == 1 ? 4 : 1;
-  Step<A> step = {A(lr), A(decay), A(eps), A(beta1), A(beta2)};
+  Step<A> step = {A(lr), A(decay), A(eps), A(1 - beta1), A(1 - beta2)};
   Piece<K> piece(keys, thread_number() / team, n);
   int lane = threadIdx.x % team, stride = team * PACK;
   int d = blockIdx.y * PARTS * stride + lane * PACK;

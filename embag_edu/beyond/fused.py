@@ -64,6 +64,10 @@ class Optimizer:
         dtype = accumulator(weight.dtype)
         return State({name: np.zeros(shapes[of], dtype) for name, of in self.arrays.items()})
 
+    def slots(self, state: State) -> list[Any]:
+        """The state's arrays, in the order in which `formula` takes them."""
+        return [state.arrays[name] for name in self.arrays]
+
     def update(self, w: np.ndarray, g: np.ndarray, slots: list[np.ndarray], step: int) -> None:
         """One step of n rows, in place. w, g: (n, D). slots: the rows' parts of the state."""
         if self.weight_decay:
@@ -145,6 +149,9 @@ class Adam(Optimizer):
         m += (1 - one) * (g - m)
         v += (1 - two) * (g * g - v)
         w -= self.rate(step) * m / (np.sqrt(v) + self.eps)
+
+
+OPTIMIZERS = (SGD, Adagrad, RowWiseAdagrad, Adam)
 
 
 def _within(name: str, value: Any, fits: bool, valid: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu.api import implementation_of
-from embag_edu.beyond.fused import Optimizer, State
+from embag_edu.beyond.fused import OPTIMIZERS, Optimizer, State
 from embag_edu.spec import Call, Saved, bag_sizes, check_backward, make_call
 
 STEPS = {
@@ -53,6 +53,11 @@ def fused_step(
     >>> weight[3]
     array([ 0., -1.])
     """
+    if isinstance(weight, np.ndarray) and not weight.dtype.isnative:
+        raise ValueError(
+            f"weight has dtype {weight.dtype}, in another byte order than this machine's; a fused "
+            f"step changes it in place.\n  To mend it: weight.astype('{weight.dtype.name}')."
+        )
     words = (None, 2.0, scale_grad_by_freq, mode, False, per_sample_weights)
     call = make_call(input, weight, offsets, *words, include_last_offset, padding_idx)
     grad_output = check_backward(call, grad_output)
@@ -77,6 +82,8 @@ def backward(
         chosen = implementation_of(implementation)
         gradient = chosen.grad_per_sample_weights(call, saved, grad_output)
     state.step += 1
+    if not (call.num_positions and call.embedding_dim):
+        return gradient
     module = importlib.import_module(STEPS[implementation])
     module.step(call, saved, grad_output, optimizer, state)
     return gradient
@@ -92,6 +99,9 @@ def check_step(call: Call, optimizer: Optimizer, state: State, implementation: s
             "mode is 'max'; a fused step takes 'sum' or 'mean'.\n  To mend it: a dense gradient, "
             "and an optimizer of torch's."
         )
+    if type(optimizer) not in OPTIMIZERS:
+        names = ", ".join(one.__name__ for one in OPTIMIZERS)
+        raise ValueError(f"optimizer is a {type(optimizer).__name__}; valid: {names}")
     optimizer.check()
     if getattr(getattr(call.weight, "flags", None), "writeable", True) is False:
         raise ValueError("weight is read-only; a fused step changes it in place")

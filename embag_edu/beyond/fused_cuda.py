@@ -44,13 +44,14 @@ class Table:
     def __init__(self, weight: Any, optimizer: Optimizer, state: State) -> None:
         self.kind = KINDS[type(optimizer)]
         self.weight = upload(weight)
-        self.slots = [upload(array) for array in state.arrays.values()]
-        self.given = [weight, *state.arrays.values()]
+        self.given = [weight, *optimizer.slots(state)]
+        self.slots = [upload(array) for array in self.given[1:]]
         spare = nothing(np.float64 if weight.dtype.itemsize == 8 else np.float32)
         self.arrays = (self.weight, *self.slots, *[spare] * (2 - len(self.slots)))
         lr = optimizer.rate(state.step) if isinstance(optimizer, Adam) else optimizer.lr
         betas = getattr(optimizer, "betas", (0.0, 0.0))
-        self.numbers = (lr, optimizer.weight_decay, getattr(optimizer, "eps", 0.0), *betas)
+        eps = getattr(optimizer, "eps", 0.0)
+        self.numbers = tuple(map(float, (lr, optimizer.weight_decay, eps, *betas)))
 
     def pack_with(self, rows: Any) -> int:
         """How many neighboring features one load may take, of these rows and of the table."""
@@ -76,8 +77,6 @@ def step(
     version: int | None = None,
 ) -> None:
     """One update for each touched row. version: of fused.cu; by default 2 where it fits."""
-    if not (call.num_positions and call.embedding_dim):
-        return
     work = Work(call, saved, upload(grad_output), BLOCK)
     table = Table(call.weight, optimizer, state)
     update(work, work.upstream, sorted_entries(work), table, version)

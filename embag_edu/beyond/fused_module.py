@@ -24,7 +24,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from embag_edu import nn
 from embag_edu.arrays import to_array, to_tensor
-from embag_edu.beyond.fused import Optimizer, State
+from embag_edu.beyond.fused import OPTIMIZERS, Optimizer, State
 from embag_edu.beyond.fused_api import backward
 from embag_edu.nn.bags import Bags
 from embag_edu.nn.implementations import backend_of, resolved
@@ -72,7 +72,7 @@ class FusedEmbeddingBag(nn.EmbeddingBag):
                 f"mode is {mode!r}, sparse is {sparse!r}; a fused step takes mode 'sum' or 'mean', "
                 "and has no gradient that could be sparse.\n  To mend it: embag_edu.nn.EmbeddingBag"
             )
-        if not isinstance(optimizer, Optimizer):
+        if type(optimizer) not in OPTIMIZERS:
             raise ValueError(
                 f"optimizer is a {type(optimizer).__name__}; valid: SGD, Adagrad, RowWiseAdagrad "
                 "or Adam of embag_edu.beyond, as SGD(lr=0.1)"

@@ -35,15 +35,15 @@ def step(
     call: Call, saved: Saved, grad_output: np.ndarray, optimizer: Optimizer, state: State
 ) -> None:
     """One update for each touched row, by the sum of its shares."""
-    upstream = grad_output.astype(call.accumulator, copy=False)
+    arrays, upstream = optimizer.slots(state), grad_output.astype(call.accumulator, copy=False)
     if call.mode == "mean":
         upstream = upstream / divisors(call, saved.bag_sizes)
     for rows, gradient in sums(runs(call), upstream):
         w = call.weight[rows].astype(call.accumulator, copy=False)
-        slots = [array[rows] for array in state.arrays.values()]
+        slots = [array[rows] for array in arrays]
         optimizer.update(w, gradient, slots, state.step)
         call.weight[rows] = w
-        for array, slot in zip(state.arrays.values(), slots, strict=True):
+        for array, slot in zip(arrays, slots, strict=True):
             array[rows] = slot
 
 

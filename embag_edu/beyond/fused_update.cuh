@@ -13,7 +13,8 @@ enum Optimizer { SGD, ADAGRAD, ROW_WISE, ADAM };
 
 template <class A>
 struct Step {
-  A lr, decay, eps, beta1, beta2;  // for ADAM, lr holds the corrections of this step
+  A lr, decay, eps;  // for ADAM, lr holds the corrections of this step
+  A gain1, gain2;    // 1 - beta1, 1 - beta2: subtracted in double, for 1 - 0.999f has 5 digits
 };
 
 // The new w of one element. scale: of ROW_WISE, lr / (sqrt(sum of the row) + eps).
@@ -25,8 +26,8 @@ __device__ A updated(A w, A g, A* first, A* second, A scale, const Step<A>& step
     *first += g * g;
     return w - step.lr * g / (sqrt(*first) + step.eps);
   }
-  *first += (1 - step.beta1) * (g - *first);
-  *second += (1 - step.beta2) * (g * g - *second);
+  *first += step.gain1 * (g - *first);
+  *second += step.gain2 * (g * g - *second);
   return w - step.lr * *first / (sqrt(*second) + step.eps);
 }
 

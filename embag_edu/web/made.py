@@ -13,6 +13,7 @@ from pathlib import Path
 
 from embag_edu.check import LEDGER, all_clauses
 from embag_edu.check.clauses import Clause
+from embag_edu.check.ledger import PEERS
 from embag_edu.course.minutes import chapters, minutes_of
 from embag_edu.course.notebooks import read
 from embag_edu.web.copied import ROOT, escaped, place_of
@@ -30,15 +31,16 @@ def ledger() -> str:
     lines = [
         "# The ledger",
         "Where torch departs from its own page, or from itself. `python -m embag_edu ledger --run`"
-        " runs each program on your torch, and says which of them still shows what it says here.",
+        " runs each program on your torch, and says which of them still shows what it says here."
+        " At the end stand peers: where FBGEMM is no yardstick for fused optimizers.",
     ]
-    for entry in LEDGER:
+    for entry in (*LEDGER, *PEERS):
         on = "CUDA" if entry.device == "cuda" else "the CPU"
         lines += [
             f"## {entry.name}",
             escaped(entry.says),
             f"**Instead:** {escaped(entry.instead)}",
-            f"**Seen** with torch {escaped(entry.versions)}, on {on}."
+            f"**Seen** with {entry.peer} {escaped(entry.versions)}, on {on}."
             f" **Issue:** {escaped(entry.issue)}.",
         ]
         if entry.clauses:

@@ -16,7 +16,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "Adagrad": Adagrad(0.1),
     "Adam": Adam(0.1),
 }
-V, D, N = 1_000_000, 128, 61_440  # a fifth of shape A, which has the same ratios
+V, D, N = 1_000_000, 128, 61_440  # a fifth of shape A
 
 
 @lru_cache(maxsize=64)
@@ -62,7 +62,7 @@ def steps_picture(hits: int = 8) -> style.Picture:
     figure, ax = style.figure(6.4, 3.2, 1, 1)
     ax.plot(k, each, color=style.dark(style.RED), marker="s", ls=(0, (5, 1.6)))
     ax.plot(k, exact, color=style.BLUE, marker="o")
-    ax.text(hits, each[-1], "one update for each occurrence", ha="right", va="bottom")
+    ax.text(hits - 0.25, each[-1], "one update for each occurrence", ha="right", va="bottom")
     ax.text(hits, 1.1, "one update by the sum", ha="right", va="bottom")
     ax.set(xlabel="how often the row occurs", ylabel="first step of Adagrad, in lr", ylim=(0, 5.5))
     return style.Picture(
