@@ -578,9 +578,9 @@ def test_the_bound_of_a_row_is_nearly_reached(format):
     assert 0.9 < share.max() <= 1
 
 
-def test_the_bound_of_small_and_large_spans():
+def test_the_bound_of_small_and_large_spans(formats=tuple(FORMATS)):
     for scale in (1e-30, 1e-9, 1e-8, 1e-7, 1e-4, 3e2):
-        for format in FORMATS:
+        for format in formats:
             for shift in (0, 3, 100):
                 table = normal(30, 8, scale=scale) + F(scale * shift)
                 rows = pack(table, format)
@@ -688,3 +688,75 @@ def test_torchs_bags_agree_where_they_are_right():
             per_sample_weights=weights, include_last_offset=True,
         ).numpy()  # fmt: skip
         assert np.abs(found - right).max() < 1e-5
+
+
+# ---- faults of the bound ---------------------------------------------------------------------
+
+BOUNDS = {  # what is wrong, and a bound that is so
+    "a quarter of a step": lambda rows: ROW_ERROR(rows) / 2,
+    "half a step alone": lambda rows: rows.tail(F if rows.format == "int8" else np.float16)[:, :1]
+    .astype(float) / 2,
+    "half of the mean step": lambda rows: np.full_like(ROW_ERROR(rows), ROW_ERROR(rows).mean()),
+}  # fmt: skip
+ROW_ERROR = short.row_error
+
+
+@pytest.mark.parametrize("fault", BOUNDS)
+def test_a_wrong_bound_is_refused(fault, monkeypatch):
+    monkeypatch.setattr(short, "row_error", BOUNDS[fault])
+    with pytest.raises(AssertionError):
+        for format in ("int8", "int4"):
+            the_rows_are_within(pack(tables(), format), tables())
+        test_the_bound_of_small_and_large_spans(("int8", "int4"))
+
+
+def the_rows_are_within(rows, table):
+    assert (np.abs(unpack(rows) - table.astype(np.float64)) <= short.row_error(rows)).all()
+
+
+# ---- the whole table, by hand: pytest -m adversary -s tests/test_beyond_rows.py ----------------
+
+
+@pytest.mark.adversary
+def test_the_table(capsys):
+    """Each format and way on many calls: bytes and numbers that differ, and how far bags are off."""
+    lines = []
+    for format in FORMATS:
+        found = {"bytes": 0, "numbers": 0, **dict.fromkeys(WAYS, 0.0)}
+        for D, scale in [(2, 1), (6, 1e-9), (18, 1e-4), (66, 1), (128, 30)]:
+            table = normal(200, D, scale=scale)
+            rows = pack(table, format, align=16)
+            by_loops = rows_loops.pack(table, format)
+            found["bytes"] += int((rows.packed[:, : by_loops.shape[1]] != by_loops).sum())
+            if format in ("int8", "int4"):
+                name = {"int8": "byte", "int4": "4bit"}[format]
+                found["bytes"] += int((by_loops != torchs(f"{name}_prepack", table)).sum())
+                right = torchs(f"{name}_unpack", by_loops)
+                found["numbers"] += int((unpack(rows) != right).sum())
+            for way, module in WAYS.items():
+                context = recording() if way == "cuda" else np.errstate()
+                with context:
+                    found["numbers"] += int((module.unpack(rows) != unpack(rows)).sum())
+                    found[way] = max(found[way], largest_difference(module, rows, scale))
+        told = ", ".join(f"{way} {found[way]:.1e}" for way in WAYS)
+        lines.append(
+            f"{format:14} bytes {found['bytes']}, numbers {found['numbers']}; bags: {told}"
+        )
+    with capsys.disabled():
+        print("\n" + "\n".join(lines))
+    assert all("bytes 0, numbers 0;" in line for line in lines)
+
+
+def largest_difference(module, rows, scale):
+    """Of bags in all modes from loops in float64 over the unpacked table, in parts of the sizes."""
+    random = np.random.default_rng(9)
+    input, offsets = random.integers(0, rows.num_embeddings, 300), np.arange(0, 301, 10)
+    table, worst = unpack(rows).astype(np.float64), 0.0
+    for mode, weighted in (("sum", False), ("mean", False), ("max", False), ("sum", True)):
+        psw = random.normal(size=300).astype(F) if weighted else None
+        call = checked(input, rows, offsets, mode, psw, True, 7)
+        wide = None if psw is None else psw.astype(np.float64)
+        right = loops.forward(replace(call, weight=table, per_sample_weights=wide))[0]
+        worst = max(worst, float(np.abs(module.forward(rows, call) - right).max()) / scale)
+    assert worst < 3e-5
+    return worst

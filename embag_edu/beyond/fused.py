@@ -89,7 +89,7 @@ class SGD(Optimizer):
 
 @dataclass
 class Adagrad(Optimizer):
-    """h += g²; w -= lr g / (sqrt(h) + eps): torch's, without lr_decay. eps is torch's default."""
+    """h += g^2; w -= lr g / (sqrt(h) + eps): torch's, without lr_decay. eps is torch's default."""
 
     eps: float = 1e-10
     arrays: ClassVar[dict[str, str]] = {"sum": "element"}
@@ -106,7 +106,7 @@ class Adagrad(Optimizer):
 
 @dataclass
 class RowWiseAdagrad(Adagrad):
-    """h += mean(g²) of the row; w -= lr g / (sqrt(h) + eps): FBGEMM's, and its default eps.
+    """h += mean(g^2) of the row; w -= lr g / (sqrt(h) + eps): FBGEMM's, and its default eps.
 
     One number of state for a row, where Adagrad has D.
     """
@@ -123,8 +123,8 @@ class RowWiseAdagrad(Adagrad):
 class Adam(Optimizer):
     """Lazy Adam: torch's SparseAdam. t counts the steps of the table, not those of a row.
 
-    m += (1 - β1) (g - m); v += (1 - β2) (g² - v);
-    w -= lr sqrt(1 - β2^t) / (1 - β1^t) m / (sqrt(v) + eps). (Adam's own eps stands elsewhere: it
+    m += (1 - b1) (g - m); v += (1 - b2) (g^2 - v);
+    w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps). (Adam's own eps stands elsewhere: it
     is added after the correction of v.)
     """
 
