@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as TF
+from torch.ao.quantization import quantize_fx
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, stack_module_state
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -663,7 +664,7 @@ def test_quantize_dynamic_is_refused_aloud(asked):
 @of_old_tools
 def test_quantization_by_fx_is_refused_aloud_or_goes_round_the_bag():
     mapping = torch.ao.quantization.QConfigMapping()
-    prepare, given = torch.ao.quantization.quantize_fx.prepare_fx, (INPUT.reshape(2, 4),)
+    prepare, given = quantize_fx.prepare_fx, (INPUT.reshape(2, 4),)
     with pytest.warns(UserWarning, match="stays in floating point"):
         prepare(bags_and_linear(), mapping.set_object_type(torch.nn.EmbeddingBag, QUANTIZED), given)
     mapping.set_global(torch.ao.quantization.get_default_qconfig("fbgemm"))
