@@ -1,0 +1,1 @@
+"""Chapter 17: a table on many machines."""
