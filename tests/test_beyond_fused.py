@@ -2,6 +2,7 @@
 
 import copy
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from embag_edu.beyond import fused_bytes as model
 from embag_edu.beyond.fused import Optimizer
 from embag_edu.beyond.fused_cases import CASES, OPTIMIZERS, WIDE, check_fused
 from embag_edu.cuda.launcher import recording
+from embag_edu.cuda_on_cpu import KernelFault
 from embag_edu.spec import bag_sizes, make_call
 
 torch.set_num_threads(1)
@@ -95,6 +97,7 @@ PEERS = {
     "Adagrad, sparse": (Adagrad(0.1), partial(torch.optim.Adagrad, lr=0.1), True),
     "SparseAdam": (Adam(0.1), partial(torch.optim.SparseAdam, lr=0.1), True),
 }
+SOURCES = ("fused.cu", "fused_update.cuh")
 WAYS = ("loops", "vectorized", pytest.param("cuda", marks=needs_compiler))
 
 
@@ -475,6 +478,42 @@ def test_one_update_for_each_occurrence_passes_for_sgd():
     three = [case for case in CASES if case.name == "a row three times"]
     assert check_fused(OnceForEachOccurrence(), three, [SGD(0.3)]) == []
     assert len(check_fused(OnceForEachOccurrence(), three)) == len(OPTIMIZERS) - 1
+
+
+LANE_0 = "if (lane % team == 0) {"
+KERNEL_FAULTS = {  # what goes wrong: (text of fused.cu or fused_update.cuh, another, optimizer)
+    "all lanes write the sum of the row": (LANE_0, "if (lane >= 0) {", RowWiseAdagrad(0.3)),
+    "sum of squares": ("squares / A(D)", "squares", RowWiseAdagrad(0.3)),
+    "half of the lanes": ("int apart = team / 2;", "int apart = team / 4;", RowWiseAdagrad(0.3)),
+    "state is not kept": ("*sum = total;", "", RowWiseAdagrad(0.3)),
+    "no decay": ("if (step.decay != 0) g", "if (step.decay < 0) g", SGD(0.3)),
+    "eps in the root": ("sqrt(total) + step.eps", "sqrt(total + step.eps)", RowWiseAdagrad(0.3)),
+    "no square": ("(g * g - *second)", "(g - *second)", Adam(0.3)),
+    "uphill": ("return w - step.lr * g;", "return w + step.lr * g;", SGD(0.3)),
+    "a run goes on with the last one's sum": ("sum[p][k] = 0;", "sum[p][k] += 0;", SGD(0.3)),
+    "heads are lost": ("to == -2 ? 0 : D", "to == -2 ? D : 0", SGD(0.3)),
+    "no tail where a piece is filled": ("piece.filled() && at < D", "false", SGD(0.3)),
+    "partial sums have shares": ("key < 0 || again ? A(1)", "key < 0 || again ? A(2)", SGD(0.3)),
+    "one pack too many": ("if (d + p * stride >= D) continue;\n    w[p]", "w[p]", SGD(0.3)),
+}
+
+
+@needs_compiler
+@pytest.mark.adversary
+@pytest.mark.parametrize("what", KERNEL_FAULTS)
+def test_wrong_kernels_are_refused(what, tmp_path, monkeypatch):
+    old, new, optimizer = KERNEL_FAULTS[what]
+    texts = {name: Path(fused_cuda.FILE).with_name(name).read_text("utf-8") for name in SOURCES}
+    assert sum(text.count(old) for text in texts.values()) == 1
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text.replace(old, new), "utf-8")
+    monkeypatch.setattr(fused_cuda, "FILE", str(tmp_path / "fused"))
+    tried = ("long runs", "sum", "steps", "weight decay", "eps", "seven features")
+    try:
+        said = check_fused(in_checked_launches, [c for c in CASES if c.name in tried], [optimizer])
+    except KernelFault as fault:
+        said = [fault.kind]
+    assert said
 
 
 # ---- Arguments ----------------------------------------------------------------------------------
