@@ -719,7 +719,7 @@ def the_rows_are_within(rows, table):
 
 @pytest.mark.adversary
 def test_the_table(capsys):
-    """Each format and way on many calls: bytes and numbers that differ, and how far bags are off."""
+    """Each format and way on many calls: what differs from torch, and how far bags are off."""
     lines = []
     for format in FORMATS:
         found = {"bytes": 0, "numbers": 0, **dict.fromkeys(WAYS, 0.0)}

@@ -3,7 +3,8 @@
 // A thread has LOAD bytes of a row, N numbers: 16 of 8 bits where rows begin at multiples of 16
 // bytes. Neighbors have the next ones of the same bag. No thread is idle, and a warp of 32 serves
 // several bags where rows are short. Row after row is added in the order of the bag: all formats
-// are deterministic. U rows are loaded before the first of them is added (chapter 08a).
+// are deterministic. U rows are loaded before the first of them is added (chapter 08a). Long bags
+// are not cut into pieces, as in chapter 08b: one of a million positions keeps few threads busy.
 //
 // A row is its numbers, and `tail` bytes: scale, or scale and bias. Scale and bias are read once by
 // each thread: the same bytes for all threads of a bag, so one request.

@@ -57,7 +57,7 @@ def pack(
     and those that would become one.
     """
     weight = np.asarray(weight)
-    if weight.ndim != 2 or weight.dtype not in (np.float32, np.float16):
+    if weight.ndim != 2 or weight.dtype.newbyteorder("=") not in (np.float32, np.float16):
         raise TypeError(
             f"weight is {weight.dtype} of shape {weight.shape}; valid: float32 or float16, (V, D)."
             "\n  To mend it: weight.astype(np.float32)."

@@ -81,7 +81,7 @@ def stochastic(
     """float32 numbers, each rounded to a number of dtype, up or down."""
     result = device().empty(numbers.shape, dtype)
     instance = kernel(TRAINING, "round_numbers", dtype)
-    arrays = upload(numbers), upload(elements), result
+    arrays = upload(numbers), upload(elements.astype(np.int64)), result
     launch(instance, numbers.size, (*arrays, numbers.size, *counters(seed, step)))
     return download(result, numbers)  # type: ignore[no-any-return]
 

@@ -45,7 +45,7 @@ def stochastic_round(
         raise TypeError(f"numbers is {numbers.dtype}; valid: float32, rounded by nobody before")
     _check_counters(seed=seed, step=step, first=first)
     chosen = implementation_of(implementation)
-    elements = first + np.arange(numbers.size, dtype=np.int64).reshape(numbers.shape)
+    elements = np.uint64(first) + np.arange(numbers.size, dtype=np.uint64).reshape(numbers.shape)
     with np.errstate(over="ignore"):  # above the largest number: infinite
         return chosen.stochastic(numbers, elements, dtype, seed, step)  # type: ignore[no-any-return]
 
