@@ -154,9 +154,13 @@ def sharded(wire, case, sharding, steps):
 # ---- jobs of real processes -------------------------------------------------------------------
 
 
-def cases(named, timeout=20):
-    """What `sharded` gives for (case, sharding, steps), one after the other."""
+def cases(named, timeout=20, batched=False):
+    """What `sharded` gives for (case, sharding, steps), one after the other.
+
+    batched: with the messages of a swap in one batch, as NCCL wants them.
+    """
     wire, found = Wire(timeout), []
+    wire.batched = batched
     for case, sharding, steps in named:
         wire.sent.clear()
         found.append(sharded(wire, case, sharding, steps))

@@ -39,7 +39,8 @@ class ShardedEmbeddingBag(torch.nn.Module):
 
     `weight` is a parameter, this process's rectangle. Its gradient is the SUM over all homes: what
     one process would have for the global batch, if its loss is the sum of theirs. (DDP takes the
-    mean; divide the losses by the number of processes for that.)
+    mean; divide the losses by the number of processes for that.) Keep the module out of what DDP
+    wraps: DDP would mix the rectangles of all processes.
 
     dtypes: float32 or float64; indices int64 or int32. Raises what `torch.nn.EmbeddingBag` raises
     for bad arguments, before anything is sent, and then PeerError in the other processes.
@@ -67,7 +68,8 @@ class ShardedEmbeddingBag(torch.nn.Module):
         super().__init__()
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.include_last_offset = include_last_offset
-        self.dtype = dtype if weight is None else weight.dtype
+        dtype = dtype if weight is None else weight.dtype
+        self.weight = torch.nn.Parameter(torch.empty(0, dtype=dtype))  # until the options are known
         self._check_table(weight)
         self.wire = Wire() if wire is None else wire
         self.sharding, self.owner = sharding, owner
@@ -123,12 +125,16 @@ class ShardedEmbeddingBag(torch.nn.Module):
         for name, value in (("num_embeddings", V), ("embedding_dim", D)):
             if value < 1:
                 raise ValueError(f"{name} is {value}; valid: 1 or more")
-        if self.dtype not in DTYPES:
-            raise ValueError(f"dtype is {self.dtype}; valid: torch.float32, torch.float64")
+        self._numpy_dtype()
         if weight is not None and weight.shape != (V, D):
             raise ValueError(
                 f"weight has shape {tuple(weight.shape)}; valid: the whole table, ({V}, {D})"
             )
+
+    def _numpy_dtype(self) -> type:
+        if self.weight.dtype not in DTYPES:
+            raise ValueError(f"dtype is {self.weight.dtype}; valid: torch.float32, torch.float64")
+        return DTYPES[self.weight.dtype]
 
     def _part(self, weight: Tensor | None) -> Tensor:
         mine, padding = self.options.shards[self.wire.rank], self.options.padding_idx
@@ -137,11 +143,14 @@ class ShardedEmbeddingBag(torch.nn.Module):
             return weight.detach()[rows, columns].clone(memory_format=torch.contiguous_format)
         # Processes that were seeded alike would otherwise draw the same rows.
         random = torch.Generator().manual_seed(torch.initial_seed() + self.wire.rank)
-        part = torch.randn(len(mine.rows), len(mine.columns), generator=random, dtype=self.dtype)
+        part = torch.randn(
+            len(mine.rows), len(mine.columns), generator=random, dtype=self.weight.dtype
+        )
         if padding is not None and padding in mine.rows:
             part[padding - mine.rows.start] = 0
         return part
 
+    @torch.compiler.disable
     def forward(
         self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None
     ) -> Tensor:
@@ -175,7 +184,7 @@ class ShardedEmbeddingBag(torch.nn.Module):
                 raise TypeError(f"{name} must be a Tensor, not {type(value).__name__}")
             given[name] = None if value is None else to_array(value.detach().cpu())
         return make_call(
-            weight=np.broadcast_to(np.zeros((), DTYPES[self.dtype]), shape),
+            weight=np.broadcast_to(np.zeros((), self._numpy_dtype()), shape),
             scale_grad_by_freq=self.options.scale_grad_by_freq,
             mode=self.options.mode,
             include_last_offset=self.include_last_offset,
@@ -208,7 +217,7 @@ class ShardedEmbeddingBag(torch.nn.Module):
                 _refuse(ctx, self.weight)
         except (RuntimeError, ValueError) as error:
             refused = error
-        words = f"backward of {self.options.words(self.dtype)}"
+        words = f"backward of {self.options.words(self.weight.dtype)}"
         self.wire.agree(words, [[]] * self.wire.world, refused)
 
     def extra_repr(self) -> str:

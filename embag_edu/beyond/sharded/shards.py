@@ -39,8 +39,10 @@ NOTHING = Shard(range(0), range(0))
 def cut(V: int, D: int, world: int, sharding: str, owner: int = 0) -> list[Shard]:
     """The shard of each process. owner: who has the table, table-wise.
 
-    Raises ValueError for a sharding that is none, or an owner that is no process.
+    Raises ValueError for a sharding that is none, for no process, or an owner that is none.
     """
+    if world < 1:
+        raise ValueError(f"world is {world}; valid: 1 process or more")
     if sharding not in SHARDINGS:
         raise ValueError(f"sharding is {sharding!r}; valid: {', '.join(SHARDINGS)}")
     if not 0 <= owner < world:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -60,6 +60,8 @@ class Wire:
             ) from error
         self.rank, self.world = dist.get_rank(self.group), dist.get_world_size(self.group)
         self.timeout, self.device = timeout, torch.device(device)
+        # NCCL wants the messages of a swap in one batch, or each would wait for the one before it.
+        self.batched = dist.get_backend(self.group) == "nccl"
         self.sent: Counter[tuple[int, str]] = Counter()
         self.calls, self.broken = 0, ""
 
@@ -120,10 +122,20 @@ class Wire:
         received[self.rank] = messages[self.rank]
         works: list[tuple[int, dist.Work]] = []
         gone: dict[int, str] = {}
+        todo: list[tuple[Any, Tensor, int]] = []
         for other in range(self.world):
+            if other != self.rank and received[other].numel():
+                todo.append((dist.irecv, received[other], other))
+            if other != self.rank and messages[other].numel():
+                todo.append((dist.isend, messages[other].contiguous(), other))
+                self.sent[other, kind] += messages[other].numel() * messages[other].element_size()
+        if self.batched and todo:
+            batch = [dist.P2POp(*each, group=self.group) for each in todo]
+            works = [(todo[0][2], work) for work in dist.batch_isend_irecv(batch)]
+            todo = []
+        for act, tensor, other in todo:
             try:
-                if other != self.rank:
-                    works += self._begin(kind, messages[other], received[other], other)
+                works.append((other, act(tensor, other, group=self.group)))
             except RuntimeError as error:
                 gone[other] = _told_by(str(error), self.timeout)
         gone.update(self._wait(works))
@@ -134,15 +146,6 @@ class Wire:
                 "doing; perhaps it failed, or makes other calls than this one"
             )
         return received
-
-    def _begin(
-        self, kind: str, message: Tensor, received: Tensor, other: int
-    ) -> Iterator[tuple[int, dist.Work]]:
-        if received.numel():
-            yield other, dist.irecv(received, other, group=self.group)
-        if message.numel():
-            yield other, dist.isend(message.contiguous(), other, group=self.group)
-            self.sent[other, kind] += message.numel() * message.element_size()
 
     def _wait(self, works: Sequence[tuple[int, dist.Work]]) -> dict[int, str]:
         """Until all have arrived, or the time is up; what is to be said of those that failed."""
