@@ -1,24 +1,24 @@
 """The likely cause of a failure: the mistake of `faults` that gives the very same answers.
 
-A mistake is named only where nothing speaks against it. It gives the answers to all calls of the
-clause that were made, the right ones too, and no clause that must notice it holds; such clauses are
-asked, if they were not. Where two mistakes remain, both are told, with "perhaps"; where more
-remain, none is.
+A mistake is named only where nothing speaks against it: it gives the answers to all calls of the
+clause, the right ones too, and of every clause that must notice it. Such calls are made, if they
+were not. Where two mistakes remain, both are told, with "perhaps"; where more remain, none is.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from embag_edu.check.candidate import Candidate, Outcome, run
 from embag_edu.check.cases import Arguments
-from embag_edu.check.clauses import Clause
+from embag_edu.check.clauses import Clause, all_clauses
 from embag_edu.check.compare import difference
 from embag_edu.check.faults import FAULTS, Fault
-from embag_edu.check.oracle import Expected, expect, judge
+from embag_edu.check.oracle import Expected, judge
 from embag_edu.spec import SparseGradient
 
 # Numbers in a call: beyond the first, only the mistakes that its clause is for are tried on it;
@@ -37,64 +37,71 @@ RESULTS = ("output", "grad_weight", "grad_psw", "table")
 
 
 class Seen(NamedTuple):
-    """A call that was made, and what came of it."""
+    """A call that was made, what came of it, and what is right."""
 
     arguments: Arguments
     outcome: Outcome
+    expected: Expected
 
 
 class Causes:
     """Looks for causes; remembers what it found in one implementation.
 
-    holds: name of a clause, and whether it may be asked for this -> whether it is known to hold.
+    ask: the calls of a clause, all of them made. Those of the clause that failed, and of the ones
+        that must notice a mistake which may be the cause.
     """
 
-    def __init__(self, holds: Callable[[str, bool], bool]) -> None:
-        self.holds = holds
+    def __init__(self, ask: Callable[[Clause], Sequence[Seen]]) -> None:
+        self.ask = ask
         self.found: list[type[Fault]] = []
+        self._known: dict[tuple[type[Fault], str], bool] = {}
 
-    def of(self, clause: Clause, calls: Sequence[Seen]) -> list[type[Fault]]:
-        """The mistakes that may be the cause of a failure; the last of the calls has failed."""
-        trouble = calls[-1].outcome.trouble
-        if clause.part not in (REFUSED if trouble else LOOKED_AT):
+    def of(self, clause: Clause, failed: Seen) -> list[type[Fault]]:
+        """The mistakes that may be the cause of a failure: one that is likely, or two, or none."""
+        if clause.part not in LOOKED_AT:
             return []
-        known = self._left(self.found, clause, calls)
-        left = known or self._left(FAULTS, clause, calls)
+        left = self._left(self.found, clause, failed) or self._left(FAULTS, clause, failed)
         if len(left) == 1 and left[0] not in self.found:
             self.found.append(left[0])
         return left if len(left) <= 2 else []
 
     def _left(
-        self, faults: Sequence[type[Fault]], clause: Clause, calls: Sequence[Seen]
+        self, faults: Sequence[type[Fault]], clause: Clause, failed: Seen
     ) -> list[type[Fault]]:
-        *before, failed = calls
-        size = _numbers(failed.arguments)
+        size, part = _numbers(failed.arguments), clause.part
+        raised = failed.outcome.trouble is not None and part not in REFUSED
+        most = -1 if raised else MANY  # few mistakes raise
         tried = [
             fault
             for fault in faults
-            if size <= (MOST if clause.name in fault.caught_by or fault in self.found else MANY)
-            and fault.touches(clause.part, failed.arguments)
-            and not self._contradicted(fault, ask=False)
+            if size <= (MOST if clause.name in fault.caught_by or fault in self.found else most)
+            and fault.touches(part, failed.arguments)
+            and False not in [self._known.get((fault, name)) for name in fault.caught_by]
         ]
-        fitting = [fault for fault in tried if fits(fault, clause.part, failed)]
-        right = expect(failed.arguments) if fitting else Expected()
-        fitting = [
-            f
-            for f in fitting
-            if judge(clause.part, right, _mistaken(f, clause.part, failed.arguments))
-        ]
-        small = [call for call in before if _numbers(call.arguments) <= MANY]
-        agreeing = [f for f in fitting if all(fits(f, clause.part, call) for call in small)]
-        left = [f for f in agreeing if not self._contradicted(f, ask=True)]
+        fitting = [f for f in tried if fits(f, part, failed) and _is_wrong(f, part, failed)]
+        left = [f for f in fitting if self._explains(f, clause) and self._explains_its_own(f)]
         left = [f for f in left if clause.name in f.caught_by] or left
         if len(left) < 2:
             return left
         alike = {f: _alike_parts(f, failed) for f in left}
         return [f for f in left if alike[f] == max(alike.values())]
 
-    def _contradicted(self, fault: type[Fault], ask: bool) -> bool:
-        """Whether a clause holds that must notice this mistake."""
-        return any(self.holds(name, ask) for name in fault.caught_by)
+    def _explains_its_own(self, fault: type[Fault]) -> bool:
+        """Whether it gives the answers to all clauses that must notice it."""
+        return all(self._explains(fault, by_name()[name]) for name in fault.caught_by)
+
+    def _explains(self, fault: type[Fault], clause: Clause) -> bool:
+        key = fault, clause.name
+        if key not in self._known and clause.part in LOOKED_AT:
+            small = (call for call in self.ask(clause) if _numbers(call.arguments) <= MANY)
+            self._known[key] = all(fits(fault, clause.part, call) for call in small)
+        return self._known.get(key, True)
+
+
+@functools.cache
+def by_name() -> dict[str, Clause]:
+    """Every clause of every version."""
+    return {clause.name: clause for clause in all_clauses()}
 
 
 def _numbers(arguments: Arguments) -> int:
@@ -102,8 +109,16 @@ def _numbers(arguments: Arguments) -> int:
 
 
 def fits(fault: type[Fault], part: str, call: Seen) -> bool:
-    """Whether a bag with this mistake gives this part of the outcome."""
-    return _same_answer(part, _mistaken(fault, part, call.arguments), call.outcome)
+    """Whether a bag with this mistake gives this part of the outcome, within rounding."""
+    mistaken = _mistaken(fault, part, call.arguments)
+    if _kind(mistaken) != _kind(call.outcome):
+        return False
+    sums = part in ("output", "grad_weight", "grad_psw") and call.expected.trouble is None
+    return _alike(part, mistaken, call.outcome, call.expected.tolerance(part) if sums else 0.0)
+
+
+def _is_wrong(fault: type[Fault], part: str, call: Seen) -> bool:
+    return bool(judge(part, call.expected, _mistaken(fault, part, call.arguments)))
 
 
 def _alike_parts(fault: type[Fault], call: Seen) -> int:
@@ -117,21 +132,21 @@ def _mistaken(fault: type[Fault], part: str, arguments: Arguments) -> Outcome:
     return run(Candidate(pair.forward, pair.backward, "numpy"), arguments, backward)
 
 
-def _same_answer(part: str, one: Outcome, other: Outcome) -> bool:
-    if part in REFUSED:
-        return _kind(one) == _kind(other) and _alike(part, one, other)
-    return one.trouble is None and other.trouble is None and _alike(part, one, other)
-
-
 def _kind(outcome: Outcome) -> str | None:
     return None if outcome.trouble is None else outcome.trouble.kinds[0]
 
 
-def _alike(part: str, one: Outcome, other: Outcome) -> bool:
+def _alike(part: str, one: Outcome, other: Outcome, tolerance: Any = 0.0) -> bool:
     a, b = (getattr(outcome, LOOKED_AT[part]) for outcome in (one, other))
     if isinstance(a, SparseGradient) and isinstance(b, tuple) and len(b) == 3:
-        return not difference(a.indices, b[0]) and not difference(a.values, b[1], rtol=1e-5)
+        return not difference(a.indices, b[0]) and _close(a.values, b[1], tolerance)
     if isinstance(a, np.ndarray):
-        rtol = {8: 1e-11, 4: 1e-5}.get(a.dtype.itemsize, 1e-2)
-        return not difference(a, b, rtol=rtol, atol=1e-12)
+        return _close(a, b, tolerance)
     return a is None and b is None
+
+
+def _close(a: np.ndarray, b: Any, tolerance: Any) -> bool:
+    if np.shape(tolerance) != a.shape:  # the mistake is one of shape
+        tolerance = np.max(tolerance, initial=0.0)
+    rtol = {8: 1e-11, 4: 1e-5}.get(a.dtype.itemsize, 1e-2)
+    return not difference(a, b, 2 * tolerance + 1e-12, rtol)

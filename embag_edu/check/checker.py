@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +17,7 @@ from embag_edu.check import ledger
 from embag_edu.check.candidate import Candidate, Outcome, run
 from embag_edu.check.cases import Arguments, Case
 from embag_edu.check.causes import Causes, Seen, fits
-from embag_edu.check.clauses import VERSION, Clause, all_clauses, find
+from embag_edu.check.clauses import VERSION, Clause, find
 from embag_edu.check.faults import Fault
 from embag_edu.check.known import apply, read
 from embag_edu.check.oracle import Expected, expect, judge, lack, other_class
@@ -226,8 +227,7 @@ class Trial:
         self.clauses = self.rules.clauses
         self.notes = list(notes)  # what is to be told beside the results
         self._outcomes: dict[tuple[int, bool], Outcome] = {}
-        self._tried: dict[str, ClauseResult] = {}
-        self._causes = Causes(self._holds)
+        self._causes = Causes(self._calls)
 
     def report(self, progress: Callable[..., Iterable[Clause]] = iter) -> Report:
         """Ask every clause, and close the runner."""
@@ -241,31 +241,18 @@ class Trial:
 
     def result(self, clause: Clause) -> ClauseResult:
         """Try one clause: all its cases, up to the first that fails."""
-        found = self._try(clause)
-        if found.status != FAILS or not self.rules.explain:
-            return found
-        return self.explained(found)
-
-    def _try(self, clause: Clause) -> ClauseResult:
-        if clause.name not in self._tried:
-            self._tried[clause.name] = self._result(clause)
-        return self._tried[clause.name]
-
-    def _holds(self, name: str, ask: bool) -> bool:
-        """Whether a clause holds; one that was not asked yet is asked, if nothing was lost yet."""
-        ask = ask and not self.runner.losses
-        asked = name in self._tried or not ask
-        found = self._tried.get(name) if asked else self._try(_by_name()[name])
-        return found is not None and found.held
+        found = self._result(clause)
+        silent = found.status != FAILS or not self.rules.explain or clause.name in self.rules.known
+        return found if silent else self.explained(found)
 
     def _result(self, clause: Clause) -> ClauseResult:
         reason = self._not_asked(clause)
         if reason:
             return ClauseResult(clause, NOT_ASKED, note=reason)
-        lacking = [self._lacking(clause, case) for case in clause.cases]
-        cases = [case for case, lacks in zip(clause.cases, lacking, strict=True) if not lacks]
+        cases = self._promised(clause)
         if not cases:
-            return ClauseResult(clause, NOT_PROMISED, note=f"needs {', '.join(lacking[0])}")
+            needed = ", ".join(self._lacking(clause, clause.cases[0]))
+            return ClauseResult(clause, NOT_PROMISED, note=f"needs {needed}")
         notes: dict[str, str] = {}  # what was found in one case or more, and the first words for it
         for tried, case in enumerate(cases, 1):
             try:
@@ -329,17 +316,35 @@ class Trial:
         """A failed clause again, with a call as small as it can be made and the likely cause."""
         clause, failure = found.clause, found.failure
         assert failure is not None
-        cases = [case for case in clause.cases if not self._lacking(clause, case)][: found.tried]
-        calls = [Seen(case.make(), self._outcome(clause, case)) for case in cases]
-        causes = self._causes.of(clause, [call for call in calls if not lack(None, call.outcome)])
+        case = self._promised(clause)[found.tried - 1]
+        seen = self._seen(clause, case)
+        causes = self._causes.of(clause, seen)
         arguments, message = failure.arguments, failure.message
-        if self.can_ask_more and cases[-1].shrinks and not _is_lost(calls[-1].outcome):
+        if self.can_ask_more and case.shrinks and not _is_lost(seen.outcome):
             arguments = shrink(arguments, lambda less: bool(self._complaint(clause, less, causes)))
             message = self._complaint(clause, arguments, causes) or message
         told = ", or where ".join(cause.mistake() for cause in causes)
         code = snippet(self.names, clause.part, arguments)
         failure = Failure(failure.case, arguments, message, told, code, len(causes) == 1)
         return replace(found, failure=failure)
+
+    def _seen(self, clause: Clause, case: Case) -> Seen:
+        expected = replace(expected_of(clause, case), ulps=self.rules.ulps)
+        return Seen(case.make(), self._outcome(clause, case), expected)
+
+    def _calls(self, clause: Clause) -> list[Seen]:
+        """Those of a clause, made now if they were not; if a process was lost, those that were."""
+        if self._not_asked(clause):
+            return []
+        cases = [case for case in self._promised(clause) if not case.large]
+        if self.runner.losses:
+            cases = [case for case in cases if self._key(clause, case) in self._outcomes]
+        with suppress(ImportError):
+            return [c for c in (self._seen(clause, x) for x in cases) if not lack(None, c.outcome)]
+        return []
+
+    def _promised(self, clause: Clause) -> list[Case]:
+        return [case for case in clause.cases if not self._lacking(clause, case)]
 
     def _complaint(self, clause: Clause, arguments: Arguments, causes: list[type[Fault]]) -> str:
         """What is wrong with a smaller call; '' where it is another kind of call, or of mistake."""
@@ -351,17 +356,13 @@ class Trial:
         outcome = self.runner.run(arguments, self._wants_backward(clause))
         if lack(expected, outcome) or _is_lost(outcome):
             return ""
-        alike = all(fits(cause, clause.part, Seen(arguments, outcome)) for cause in causes)
+        seen = Seen(arguments, outcome, expected)
+        alike = all(fits(cause, clause.part, seen) for cause in causes)
         return judge(clause.part, expected, outcome) if alike else ""
 
 
 def _is_lost(outcome: Outcome) -> bool:
     return outcome.trouble is not None and outcome.trouble.is_fatal
-
-
-@functools.cache
-def _by_name() -> dict[str, Clause]:
-    return {clause.name: clause for clause in all_clauses()}
 
 
 def expected_of(clause: Clause, case: Case) -> Expected:

@@ -331,7 +331,7 @@ def _layouts() -> list[Clause]:
             call("weight, turned", [3, 1, 2], [0, 2], mode="max", layout={"weight": "turned"}),
             call("input", [3, 1, 2], [0, 2], mode="mean", layout={"input": "every second"}),
             call("2-D input", [[3, 1, 2], [0, 4, 5]], mode="sum", layout={"input": "turned"}),
-            call("offsets", [3, 1, 2], [0, 2], mode="sum", layout={"offsets": "every second"}),
+            call("offsets", [3, 1, 2], [0, 1, 2], mode="sum", layout={"offsets": "every second"}),
             call(
                 "per_sample_weights",
                 [3, 1, 2],

@@ -803,17 +803,41 @@ class GradOutputDivided(Fault, caught_by="always.inputs_unchanged"):
         return gradients
 
 
+def _read_contiguous(arguments: Arguments, name: str) -> Arguments:
+    """The arguments with an array as its memory has it from its first number on."""
+    array = arguments.get(name)
+    if not isinstance(array, np.ndarray) or array.base is None or array.base.size < array.size:
+        return arguments
+    memory = np.lib.stride_tricks.as_strided(array, (array.size,), (array.itemsize,))
+    return arguments | {name: np.array(memory).reshape(array.shape)}
+
+
 class StridesIgnored(Fault, caught_by="bags.strides"):
     """weight is read as if it lay contiguous in memory"""
 
     def understand(self, arguments: Arguments) -> Call:
-        weight = arguments["weight"]
-        if isinstance(weight, np.ndarray) and weight.base is not None and weight.ndim == 2:
-            flat = np.lib.stride_tricks.as_strided(
-                weight, (weight.size,), (weight.itemsize,), writeable=False
-            )
-            arguments = arguments | {"weight": np.array(flat).reshape(weight.shape)}
-        return make_call(**arguments)
+        return make_call(**_read_contiguous(arguments, "weight"))
+
+
+class InputStridesIgnored(Fault, caught_by="bags.strides"):
+    """input is read as if it lay contiguous in memory"""
+
+    def understand(self, arguments: Arguments) -> Call:
+        return make_call(**_read_contiguous(arguments, "input"))
+
+
+class OffsetsStridesIgnored(Fault, caught_by="bags.strides"):
+    """offsets are read as if they lay contiguous in memory"""
+
+    def understand(self, arguments: Arguments) -> Call:
+        return make_call(**_read_contiguous(arguments, "offsets"))
+
+
+class WeightsStridesIgnored(Fault, caught_by="bags.strides"):
+    """per_sample_weights are read as if they lay contiguous in memory"""
+
+    def understand(self, arguments: Arguments) -> Call:
+        return make_call(**_read_contiguous(arguments, "per_sample_weights"))
 
 
 # ---- the backward ---------------------------------------------------------------------------

@@ -29,12 +29,13 @@ class WrongFile(Short, ValueError):
 
 
 def read(path: str | Path) -> Known:
-    """The clauses of a file, each with "reason" and perhaps "link".
-
-    Raises WrongFile, and OSError where there is no file.
-    """
+    """The clauses of a file, each with "reason" and perhaps "link"; WrongFile where it has none."""
     try:
         table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise WrongFile(
+            f"no such file: {path}. `python -m embag_edu check --update` writes it"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise WrongFile(f"{path} is no TOML: {error}") from error
     names = {clause.name for clause in find(None)}
