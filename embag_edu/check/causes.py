@@ -92,10 +92,12 @@ class Causes:
 
     def _explains(self, fault: type[Fault], clause: Clause) -> bool:
         key = fault, clause.name
-        if key not in self._known and clause.part in LOOKED_AT:
+        if clause.part not in LOOKED_AT:  # it tells its cause itself: "changed in place: input"
+            return False
+        if key not in self._known:
             small = (call for call in self.ask(clause) if _numbers(call.arguments) <= MANY)
             self._known[key] = all(fits(fault, clause.part, call) for call in small)
-        return self._known.get(key, True)
+        return self._known[key]
 
 
 @functools.cache

@@ -325,7 +325,8 @@ class LastPositionDropped(Fault, caught_by="bags.offsets forward.sum"):
     """the last position of the last bag is left out"""
 
     def members(self, call: Call, bag: int) -> Members:
-        return [i for i in super().members(call, bag) if i < call.num_positions - 1]
+        last = call.num_positions - (bag == call.num_bags - 1)
+        return [i for i in super().members(call, bag) if i < last]
 
 
 class FirstPositionDropped(Fault, caught_by="bags.offsets forward.sum"):
@@ -869,6 +870,13 @@ class GradientOfOnes(Fault, caught_by="backward.sum backward.mean backward.max")
 
     def upstream(self, call: Call, grad_output: np.ndarray) -> np.ndarray:
         return np.ones_like(grad_output)
+
+
+class SumsOfOnes(Fault, caught_by="backward.sum backward.mean"):
+    """in modes sum and mean, the upstream gradient is taken to be all ones"""
+
+    def entries(self, call: Call, upstream: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        return super().entries(call, upstream if call.mode == "max" else np.ones_like(upstream))
 
 
 class LastWriteWins(Fault, caught_by="backward.repeated_row"):
