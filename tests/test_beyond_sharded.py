@@ -165,6 +165,42 @@ def test_many_processes_equal_one(name, sharding):
         assert_bytes(found, case, sharding, steps)
 
 
+def any_case(random):
+    """Any mode with any options that go together, and 1 to 5 processes."""
+    mode, V = str(random.choice(["sum", "mean", "max"])), int(random.integers(1, 20))
+    options = {}
+    if random.random() < 0.5:
+        options["padding_idx"] = int(random.integers(-V, V))
+    if random.random() < 0.4:
+        p = random.choice([0.0, 0.5, 1.0, 2.0, 3.0, np.inf, -np.inf])
+        options |= {"max_norm": float(random.choice([0.3, 1, 2])), "norm_type": float(p)}
+    if mode != "max" and random.random() < 0.4:
+        options["scale_grad_by_freq"] = True
+    steps = [beyond.SGD, beyond.Adagrad, beyond.RowWiseAdagrad, beyond.Adam, None, None, None]
+    optimizer = None if mode == "max" else steps[random.integers(len(steps))]
+    special = (np.nan, np.inf, 1.0) if mode == "max" and "max_norm" not in options else ()
+    case = Case(
+        mode, mode == "sum" and random.random() < 0.5, V, int(random.integers(1, 9)), special,
+        optimizer and optimizer(0.1), options, lone=random.random() < 0.2,
+    )  # fmt: skip
+    return case, int(random.integers(1, 6)), str(random.choice(SHARDINGS))
+
+
+@pytest.mark.adversary
+@pytest.mark.parametrize("seed", range(4))
+def test_random_calls(seed):
+    random, worst = np.random.default_rng(seed), np.zeros(4)
+    for _ in range(150):
+        case, world, sharding = any_case(random)
+        steps = STEPS if case.optimizer else 1
+        found = in_threads(world, jobs.sharded, case, sharding, steps)
+        here = compare(found, case, steps)
+        assert (here <= 1e-10).all(), (world, sharding, case)
+        assert_bytes(found, case, sharding, steps)
+        worst = np.maximum(worst, here)
+    print("150 random calls: output, table, gradient, gradient of weights", worst)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("sharding", ["column", "table"])
 @pytest.mark.parametrize("name", ["a sum", "a mean with padding", "weights", "a maximum with NaN"])
