@@ -15,8 +15,9 @@ from embag_edu.beyond import rows_cuda, rows_loops, rows_numpy
 from embag_edu.beyond.rows import Rows, checked, error_bound, pack, unpack
 from embag_edu.beyond.rows_format import FORMATS, fma, gap, row_bytes
 from embag_edu.beyond.rows_training import sgd_step, stochastic_round
+from embag_edu.cuda import launcher
 from embag_edu.cuda.launcher import recording
-from embag_edu.cuda_on_cpu import settings
+from embag_edu.cuda_on_cpu import KernelFault, settings
 
 Q = torch.ops.quantized
 F = np.float32
@@ -188,9 +189,11 @@ def bag_padding(way):
 
 
 def bag_unaligned(way):
-    """Rows as torch has them, of 13 and 7 bytes: loads of one byte."""
+    """Rows as torch has them, of 13 and 7 bytes; and rows that end within a load of 16."""
     bags_are_right(way, "int8", features=5, align=1)
     bags_are_right(way, "int4", features=6, align=1)
+    bags_are_right(way, "int8", features=18)
+    bags_are_right(way, "int8", features=20)
 
 
 def bag_nothing(way):
@@ -712,6 +715,47 @@ def test_a_wrong_bound_is_refused(fault, monkeypatch):
 
 def the_rows_are_within(rows, table):
     assert (np.abs(unpack(rows) - table.astype(np.float64)) <= short.row_error(rows)).all()
+
+
+# ---- faults in the kernels: by hand, with the table ------------------------------------------
+
+KERNEL_FAULTS = [  # the case that must notice, a text of a .cu file, and what stands in its place
+    ("unpack_int8", "__fmaf_rn(float(bytes.element[k]), tail.scale, tail.bias)",
+     "float(bytes.element[k]) * tail.scale + tail.bias"),
+    ("unpack_int4", ">> (k % 2 * 4)", ">> ((k + 1) % 2 * 4)"),
+    ("unpack_float8", "* 256.0f *", "* 128.0f *"),
+    ("unpack_float8", "(q & 128) << 8 | (q & 127) << 7", "(q & 127) << 7"),
+    ("unpack_aligned", "tail_at<FORMAT, TAIL>(from + numbers)",
+     "tail_at<FORMAT, TAIL>(from + pitch - 8)"),
+    ("bag_sum", "(from + mine * LOAD)", "(from)"),
+    ("bag_mean", "KIND == MEAN && kept > 0 ?", "false ?"),
+    ("bag_padding", "&& row != padding_idx", ""),
+    ("bag_max", "kept == 0 || value > sum[k]", "value > sum[k]"),
+    ("bag_unaligned", "if (mine * N + k + j < D) to", "to"),
+    ("bag_sum", "first + u < end ? (long long)indices[first + u] : padding_idx",
+     "(long long)indices[first + u]"),
+    ("chance_counters", "__umulhi(0xCD9E8D57u, c)", "0xCD9E8D57u"),
+    ("chance_below_normal", "number == 0.0f || exponent - 1 < Kind<T>::LEAST", "number == 0.0f"),
+    ("chance_mean", "double(size - whole)", "0.5"),
+    ("step_small", "__fmul_rn(lr, gradient[i])", "__fmul_rn(lr, gradient[element])"),
+]  # fmt: skip
+
+
+@needs_compiler
+@pytest.mark.adversary
+@pytest.mark.parametrize("case, old, new", KERNEL_FAULTS, ids=[old for _, old, _ in KERNEL_FAULTS])
+def test_a_wrong_kernel_is_refused(case, old, new, monkeypatch):
+    """Cases launch both files; the change is made in the one that has the text."""
+    made = launcher.kernel_on_cpu
+
+    def changed(file, name, *parameters):
+        change = (old, new) if old in launcher.source(file) else None
+        return made(file, name, *parameters, change=change)
+
+    monkeypatch.setattr(rows_cuda, "kernel", changed)
+    with settings(mode="checked"), np.errstate(all="ignore"):
+        with pytest.raises((AssertionError, KernelFault)):
+            CASES[case](rows_cuda)
 
 
 # ---- the whole table, by hand: pytest -m adversary -s tests/test_beyond_rows.py ----------------
