@@ -2,6 +2,7 @@
 
 import copy
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -747,3 +748,23 @@ def test_dense_parameters_are_the_others():
     model = torch.nn.Sequential(bag(SGD(0.1)), torch.nn.Linear(4, 2))
     assert [tuple(p.shape) for p in beyond.dense_parameters(model)] == [(2, 4), (2,)]
     assert "optimizer=SGD(lr=0.1" in repr(model)
+
+
+@pytest.mark.skipif(
+    not (torch.cuda.is_available() and find_spec("cupy")),
+    reason="needs an NVIDIA GPU, torch's build for it, and CuPy",
+)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: type(o).__name__)
+def test_on_a_gpu_as_on_the_processor(optimizer):
+    weight, found = np.random.default_rng(5).standard_normal((20, 6)), []
+    for where in ("cpu", "cuda"):
+        options = {"mode": "mean", "include_last_offset": True, "padding_idx": 2}
+        table = torch.tensor(weight, device=where)
+        module = FusedEmbeddingBag.from_pretrained(table, False, optimizer=optimizer, **options)
+        for rows, offsets, _, G in batches(20, 6):
+            module.zero_grad()
+            module(*(torch.tensor(a, device=where) for a in (rows, offsets))).backward(
+                torch.tensor(G, device=where)
+            )
+        found.append(module.weight.detach().cpu())
+    assert (found[0] - found[1]).abs().max() < 1e-12
