@@ -1,6 +1,8 @@
 """Short rows: named cases against torch and bags in float64, and faults that they refuse."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import ml_dtypes
@@ -691,6 +693,15 @@ def test_torchs_bags_agree_where_they_are_right():
             per_sample_weights=weights, include_last_offset=True,
         ).numpy()  # fmt: skip
         assert np.abs(found - right).max() < 1e-5
+
+
+def test_the_example_of_the_page_runs():
+    page = (Path(__file__).parents[1] / "book" / "pages" / "uses.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"### From a table of few bits\n\n```python\n(.*?)```", page, re.S)
+    given = {"np": np, "words": np.array([0, 2, 2, 3]), "starts": np.array([0, 3])}
+    exec(example, given)
+    exact = [given["table"][rows].mean(axis=0) for rows in ([0, 2, 2], [3])]
+    assert (np.abs(given["output"] - exact) <= given["bound"]).all()
 
 
 # ---- faults of the bound ---------------------------------------------------------------------
