@@ -541,17 +541,20 @@ LEDGER: tuple[Entry, ...] = (
     ),
     Entry(
         "quantized bags ignore mode",
-        "torch.ops.quantized.embedding_bag_byte_rowwise_offsets and its 4-bit kin take a mode, and "
-        "return the sum whatever it says.",
+        "torch.ops.quantized.embedding_bag_byte_rowwise_offsets and its kin of 4 and 2 bits take a "
+        "mode, and return the sum whatever it says.",
         "embag_edu.beyond.rows.embedding_bag computes sum, mean and max.",
         "pytorch#106105 (a pull request that says so)",
         """
         Q = torch.ops.quantized
-        rows = Q.embedding_bag_byte_prepack(torch.tensor([[1.0, 2.0], [3.0, 6.0]]))
         ids, starts = torch.tensor([0, 1]), torch.tensor([0])
-        bags = [Q.embedding_bag_byte_rowwise_offsets(rows, ids, starts, mode=mode).tolist()
-                for mode in (0, 1, 2)]  # sum, mean, max
-        shown = bags == [[[4.0, 8.0]]] * 3
+        shown = True
+        for bits in ("byte", "4bit", "2bit"):
+            rows = getattr(Q, f"embedding_bag_{bits}_prepack")(W[:8].reshape(2, 4))
+            bag = getattr(Q, f"embedding_bag_{bits}_rowwise_offsets")
+            sums, means, largest = (bag(rows, ids, starts, mode=mode) for mode in (0, 1, 2))
+            shown &= torch.equal(sums, means) and torch.equal(sums, largest)
+            shown &= torch.allclose(sums, torch.tensor([[6.0, 8.0, 10.0, 12.0]]), atol=0.1)
         """,
     ),
     Entry(
