@@ -46,8 +46,8 @@ def bundles():
 BUNDLES = {bundle["name"]: bundle for bundle in bundles()}
 each = pytest.mark.parametrize("name", BUNDLES)
 CURVES = (  # matplotlib's: slow
-    "06-skew", "08-times", "10-contention", "11-balance", "13-rate", "14-bytes", "16-outlier",
-    "17-load",
+    "06-skew", "08-times", "10-contention", "11-balance", "13-rate", "14-bytes", "15-launches",
+    "16-outlier", "17-load",
 )  # fmt: skip
 
 
