@@ -154,8 +154,12 @@ D = 16
 
 
 def bags_are_right(way, format, features=D, align=16, **options):
-    """Against loops in float64 over the unpacked table; the arguments are left as they were."""
-    rows = pack(normal(6, features, scale=2) + 1, format, align=align)
+    """Against loops in float64 over the unpacked table; the arguments are left as they were.
+
+    Rows that nobody may look at, the last one and that of padding, hold NaN (as float8: 480).
+    """
+    rows = pack(normal(7, features, scale=2) + 1, format, align=align)
+    rows.packed[[6, options.get("padding_idx", 6)]] = 255
     psw = options.get("per_sample_weights")
     arguments = INPUT.copy(), rows, OFFSETS, options.get("mode", "sum"), psw, False
     call = checked(*arguments, options.get("padding_idx"))

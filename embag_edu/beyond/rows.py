@@ -6,14 +6,14 @@
 
 A packed row is its D numbers, and behind them what is needed to read them:
 
-    format           a number                                  behind the numbers    exact for
-    float16          IEEE's half                               nothing               itself
-    bfloat16         the upper half of a float32               nothing               itself
-    int8             bias + scale * q, q from 0 to 255         float32 scale, bias   the least
-    int4             the same, q from 0 to 15; the lower half  float16 scale, bias   -
-                     of a byte is the even feature
-    float8_e4m3fn    scale * q, q of 1 + 4 + 3 bits, -448      float32 scale         0
-                     to 448, without infinities
+    format           a number                                              behind them
+    float16          IEEE's half                                           nothing
+    bfloat16         the upper half of a float32                           nothing
+    int8             bias + scale * q, q from 0 to 255                     float32 scale, bias
+    int4             the same, q from 0 to 15; the lower half of a byte    float16 scale, bias
+                     is the even feature
+    float8_e4m3fn    scale * q, q of 1 + 4 + 3 bits, from -448 to 448,     float32 scale
+                     without infinities
 
 int8 and int4 are, bit by bit, what `torch.ops.quantized.embedding_bag_byte_prepack` and
 `embedding_bag_4bit_prepack` make, and bias + scale * q is rounded once, as there. The bags are
