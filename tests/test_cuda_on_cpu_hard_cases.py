@@ -146,6 +146,11 @@ RIGHT = [
      "int t = threadIdx.x; y[t] = pick(SQUARES, t % 8) + x[t] * 0;", 1, 32, lambda x: (np.arange(32) % 8) ** 2),
     ("structs of 12 bytes, copied whole",
      "struct P { float a, b, c; };\nint t = threadIdx.x; if (t < 10) ((P*)y)[t] = ((P*)x)[t];", 1, 32, lambda x: np.where(np.arange(32) < 30, x, 0)),
+    ("the same numbers that eight lanes copy to one place, 8, 12, 16 and 20 bytes at once",
+     "struct Five { float a, b, c, d, e; };\nint t = threadIdx.x;\n"
+     "((float2*)y)[t / 8 % 2] = ((float2*)x)[t / 8 % 2];\n((float3*)y)[t / 8 % 2 + 2] = ((float3*)x)[t / 8 % 2 + 2];\n"
+     "((float4*)y)[t / 8 % 2 + 3] = ((float4*)x)[t / 8 % 2 + 3];\n((Five*)y)[4 + t / 8 % 2] = ((Five*)x)[4 + t / 8 % 2];",
+     1, 32, lambda x: np.where((np.arange(32) < 4) | (np.abs(np.arange(32) - 17.5) < 12), x, 0)),
     ("float4 from fewer numbers",
      "float4 v = {1.0f}; float2 w = {2.0f};\ny[threadIdx.x] = v.x + v.w + w.x + w.y;", 1, 32, lambda x: np.full(32, 3)),
 ]  # fmt: skip

@@ -266,9 +266,12 @@ static void race(const Meeting& m) {
 // Two writes: a race where they write different values. The second value is known when the next call
 // of the compiler comes, but a read's: where a struct is copied, g++ announces what is written, then
 // what is read, and then copies. `stored_at_once` is false where what is announced is written later.
-static Meeting meetings[8];
+static Meeting meetings[40];
 static unsigned n_meetings;
 static bool stored_at_once = true;
+// Nobody else goes on while a copy is announced and not made: the read behind a write of as many bytes.
+static bool in_copy;
+static size_t announced;
 static void look_at_values() {
   for (unsigned i = 0; i < n_meetings; i++) {
     const Meeting& m = meetings[i];
@@ -280,7 +283,7 @@ static void look_at_values() {
   n_meetings = 0;
 }
 static void meet(const Meeting& m) {
-  if (!writes(m.kind) || !writes(m.before.kind()) || !stored_at_once || n_meetings == 8) { race(m); return; }
+  if (!writes(m.kind) || !writes(m.before.kind()) || !stored_at_once || n_meetings == 40) { race(m); return; }
   meetings[n_meetings] = m;
   memcpy(meetings[n_meetings++].old, (const void*)m.address, m.bytes);
 }
@@ -618,7 +621,7 @@ void launch_starts() {
   shared_shadow = (Cell*)zeros(SHARED_CELLS);
   written = (uint8_t*)calloc(3 * SHARED_BYTES, 1), pending = (uint8_t*)calloc(3 * SHARED_BYTES, 1);
   memset(core.shared, 0xff, 3 * SHARED_BYTES);
-  counts_cut = any_fence = in_atomic = false;
+  counts_cut = any_fence = in_atomic = in_copy = false, stored_at_once = true, announced = 0;
   now = 1, until = 4093, n_logged = guesses = n_acquired = first_acquired = n_meetings = n_guessed = n_accesses = 0;
   memset(synced, 0, sizeof synced);
 }
@@ -688,7 +691,7 @@ static int check_place(uint64_t a, unsigned bytes, Access access, Spot spot) {
 static void record_as(const volatile void* pointer, unsigned bytes, Kind kind, int told, const void* caller) {
   uint64_t a = (uint64_t)pointer;
   if (!here || in_atomic || !bytes || (a - watch.low >= watch.high - watch.low && on_stack(me(), a))) return;  // a local variable
-  if (core.order && !n_meetings && coin(watch.interrupt)) yield();
+  if (core.order && !n_meetings && !in_copy && coin(watch.interrupt)) yield();
   Access access = access_of(kind);
   if (kind == STORES && me().fence_time[IN_BLOCK]) kind = SETS_FLAG;
   unsigned pc = (unsigned)((uint64_t)caller - base);
@@ -810,22 +813,34 @@ static void pieces(const void* address, size_t bytes, Kind kind, const void* pc)
   for (uint64_t a = (uint64_t)address, end = a + bytes, size; a < end; a += size) {
     size = a % 4 == 0 && end - a >= 4 ? 4 : a % 2 == 0 && end - a >= 2 ? 2 : 1;
     record_as((const void*)a, (unsigned)size, kind, 0, pc);
+    in_copy = true;
   }
 }
-static void many(const void* address, size_t bytes, Kind kind, const void* pc) {  // more than `meetings` has room for
-  look_at_values();
-  stored_at_once = false;
+static void begin_access(size_t bytes, Kind kind) {
+  if (n_meetings && kind != READS) look_at_values();
+  in_copy = kind == READS && bytes == announced;
+}
+static void end_access(size_t bytes, Kind kind) {
+  in_copy = false;
+  announced = kind == WRITES && bytes >= 8 ? bytes : 0;
+}
+static void many(const void* address, size_t bytes, Kind kind, const void* pc) {
+  begin_access(bytes, kind);
+  stored_at_once = bytes <= 32;  // `meetings` has room for the five of each word
   pieces(address, bytes, kind, pc);
   stored_at_once = true;
+  end_access(bytes, kind);
 }
 #define CUDA_ON_CPU_HOOK(NAME, N, KIND)                                                                                         \
   CUDA_ON_CPU_EXPORT void __tsan_##NAME##N(void* a) {                                                                           \
-    if (n_meetings && KIND != READS) look_at_values();                                                                          \
+    begin_access(N, KIND);                                                                                                      \
     record_as(a, N, KIND, 0, __builtin_return_address(0));                                                                      \
+    end_access(N, KIND);                                                                                                        \
   }                                                                                                                             \
   CUDA_ON_CPU_EXPORT void __tsan_unaligned_##NAME##N(void* a) {                                                                 \
-    if (n_meetings && KIND != READS) look_at_values();                                                                          \
+    begin_access(N, KIND);                                                                                                      \
     pieces(a, N, KIND, __builtin_return_address(0));                                                                            \
+    end_access(N, KIND);                                                                                                        \
   }
 #define CUDA_ON_CPU_HOOKS(N)                                                                                                    \
   CUDA_ON_CPU_HOOK(read, N, READS) CUDA_ON_CPU_HOOK(write, N, WRITES)                                                           \
