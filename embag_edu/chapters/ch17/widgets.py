@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from embag_edu.chapters.ch17.figures import load_picture
-from embag_edu.chapters.control import Axis, Control, control, skews
+from embag_edu.chapters.control import Control, control, skews
 
 
 @control
-def load_control(skew: float = 1.0, world: int = 4) -> Control:
-    """A slider for the skew and one for the processes; below, the load of each owner."""
-    processes = Axis("processes", (2, 4, 8), world)
-    return Control("17-load", "Who has how much to do", [skews(skew), processes], load_picture)
+def load_control(skew: float = 1.0) -> Control:
+    """A slider for the skew, from 0 (all rows alike) to 2; below, the load of each owner."""
+    return Control("17-load", "Who has how much to do", [skews(skew)], load_picture)
