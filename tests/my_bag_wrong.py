@@ -141,8 +141,8 @@ WRONG = {
              "bags.empty", "an empty bag takes the next row, as np.add.reduceat does"),
         Edit(ARRAYS, "sizes = np.maximum(ends - starts, 1)", "sizes = ends - starts",
              "bags.empty", "0 / 0 = NaN in mode mean"),
-        Edit(ARRAYS, "/ sizes[:, None]", "/ len(indices)",
-             "forward.mean", "the number of all positions, not by the bag's"),
+        Edit(ARRAYS, "/ sizes[:, None]", "/ len(indices)",  # which may be 0, and then gives NaN
+             "forward.mean", "forward.mean"),
         Edit(ARRAYS, "    rows[np.isnan(rows) & later[:, None]] = -np.inf\n", "",
              "forward.max.nan_later", "any NaN wins a maximum"),
         Edit(ARRAYS, "    later[starts[filled]] = False\n", "",
@@ -191,8 +191,8 @@ WRONG = {
              "    grad[indices] += (grad_of_positions(",
              "backward.repeated_row", "a repeated row keeps its last gradient only"),
         Edit(ARRAYS, "return np.repeat(upstream, ends - starts, axis=0) * shares[:, None]",
-             "return np.repeat(upstream, ends - starts, axis=0)",
-             "backward.mean", "not divided by the number of positions"),
+             "return np.repeat(upstream, ends - starts, axis=0)",  # two mistakes at once
+             "backward.mean", "backward.mean"),
         Edit(ARRAYS, "equal = (rows == best) | (np.isnan(rows) & first[:, None])",
              "equal = rows == best",
              "backward.max.nan", "backward.max.nan"),

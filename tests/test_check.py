@@ -133,6 +133,16 @@ def test_a_likely_cause_is_the_right_one_and_mostly_named(names, whole_table):
     assert total["right"] >= 0.9 * total.total()
 
 
+def test_calls_that_raise_do_not_speak_against_a_cause():
+    """reduceat raises where the last bag is empty."""
+
+    def bag(input, weight, offsets, mode="sum"):
+        return np.add.reduceat(weight[input], offsets, axis=0)
+
+    (result,) = check(bag, "bags.empty", isolate=False, raises=False).failed
+    assert result.failure.likely and "as np.add.reduceat does" in result.failure.cause
+
+
 def test_a_mistake_that_is_not_known_has_no_likely_cause(monkeypatch):
     for fault in (fault for fault in FAULTS if fault.__name__ in SOME[:1] + SOME[3:]):
         others = [other for other in FAULTS if other is not fault]

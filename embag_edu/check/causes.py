@@ -95,8 +95,10 @@ class Causes:
         if clause.part not in LOOKED_AT:  # it tells its cause itself: "changed in place: input"
             return False
         if key not in self._known:
-            small = (call for call in self.ask(clause) if _numbers(call.arguments) <= MANY)
-            self._known[key] = all(fits(fault, clause.part, call) for call in small)
+            calls = [call for call in self.ask(clause) if _numbers(call.arguments) <= MANY]
+            if clause.part not in REFUSED:  # where it raises, more may be wrong
+                calls = [call for call in calls if call.outcome.trouble is None]
+            self._known[key] = all(fits(fault, clause.part, call) for call in calls)
         return self._known[key]
 
 

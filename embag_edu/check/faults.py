@@ -886,6 +886,19 @@ class LastWriteWins(Fault, caught_by="backward.repeated_row"):
         grad_weight[row] = share
 
 
+class MaximumsLastWriteWins(Fault, caught_by="backward.max.repeated_row"):
+    """in mode max, a repeated row keeps its last gradient only: = instead of +="""
+
+    def entries(self, call: Call, upstream: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        self._is_max = call.mode == "max"
+        return super().entries(call, upstream)
+
+    def scatter(self, grad_weight: np.ndarray, row: int, share: np.ndarray) -> None:
+        if not self._is_max:
+            return super().scatter(grad_weight, row, share)
+        grad_weight[row] = np.where(share == 0, grad_weight[row], share)
+
+
 class GradientOfFirst(Fault, caught_by="backward.sum backward.mean"):
     """only the first position of each bag gets a gradient"""
 
