@@ -817,12 +817,15 @@ def keyed(batch, names, weighted=False):
         keys=list(names),
         values=torch.cat([batch[n][0] for n in names]),
         lengths=torch.cat(lengths),
-        weights=torch.cat([batch[n][2] for n in names]).float() if weighted else None,
+        weights=(
+            torch.cat([batch[n][2] for n in names]).float().requires_grad_() if weighted else None
+        ),
     )
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("order", [NAMES, NAMES[::-1]])
-def test_outputs_and_gradients_are_those_of_torchrec(order):
+def test_outputs_and_gradients_are_those_of_torchrec(order, weighted):
     pytest.importorskip("torchrec", reason="needs pip install torchrec")
     from torchrec.modules.embedding_configs import EmbeddingBagConfig, PoolingType
     from torchrec.modules.embedding_modules import EmbeddingBagCollection
@@ -833,20 +836,24 @@ def test_outputs_and_gradients_are_those_of_torchrec(order):
             num_embeddings=table.num_embeddings,
             embedding_dim=table.embedding_dim,
             feature_names=list(table.feature_names),
-            pooling=PoolingType[table.mode.upper()],
+            pooling=PoolingType["SUM" if weighted else table.mode.upper()],
         )
         for table in THREE
     ]
-    theirs, mine = EmbeddingBagCollection(tables=configs), EmbeddingBags(configs)
-    mine.load_state_dict(theirs.state_dict(), strict=False)
-    kjt = keyed(features(3), order)
-    expected, found = theirs(kjt), mine(kjt)
+    theirs = EmbeddingBagCollection(tables=configs, is_weighted=weighted)
+    mine = EmbeddingBags(configs, is_weighted=weighted)
+    mine.load_state_dict(theirs.state_dict())
+    both = [keyed(features(3, weighted=weighted), order, weighted) for _ in range(2)]
+    expected, found = theirs(both[0]), mine(both[1])
     assert type(found) is type(expected) and found.keys() == expected.keys()
     assert (found.values() - expected.values()).abs().max() < 1e-6
     for one in (expected, found):
         (one.values() ** 2).sum().backward()
     for name, parameter in theirs.named_parameters():
         assert (mine.get_parameter(name).grad - parameter.grad).abs().max() < 1e-5
+    if weighted:
+        one, other = (kjt.weights().grad for kjt in both)
+        assert (one - other).abs().max() < 1e-5
 
 
 FUSED = [SGD(0.1), Adagrad(0.1, eps=1e-8), RowWiseAdagrad(0.1)]

@@ -37,7 +37,7 @@ class EmbeddingBags(torch.nn.Module):
     implementation: "loops", "vectorized", "cuda", or "auto": "cuda" on a GPU, else "vectorized".
 
     Weights begin as torchrec's: uniform between -1/sqrt(V) and 1/sqrt(V), or by a config's init_fn.
-    A state_dict of EmbeddingBagCollection with these tables can be loaded.
+    Without an optimizer, a state_dict is that of EmbeddingBagCollection.
     ValueError for tables, features and weights that do not fit.
     """
 
@@ -60,7 +60,8 @@ class EmbeddingBags(torch.nn.Module):
         resolved(implementation, on_gpu=False)
         self.configs, self._is_weighted = list(tables), is_weighted
         self.layout = Layout([as_table(one) for one in tables])
-        self.optimizer, self.implementation, self.steps = optimizer, implementation, 0
+        self.optimizer, self.implementation = optimizer, implementation
+        self.taken = Count() if optimizer else None
         self.embedding_bags = torch.nn.ModuleDict()
         for table in self.layout.tables:
             shape = table.num_embeddings, table.embedding_dim
@@ -162,17 +163,31 @@ class EmbeddingBags(torch.nn.Module):
                 state.arrays[name] = joined(width) if of == "element" else rows
         return found
 
+    @property
+    def steps(self) -> int:
+        """How many fused steps were taken."""
+        return self.taken.steps if self.taken else 0
+
+    def extra_repr(self) -> str:
+        """The tables, and what else is not the usual."""
+        return f"is_weighted={self._is_weighted}, optimizer={self.optimizer}"
+
+
+class Count(torch.nn.Module):
+    """The steps that were taken, in the state_dict; only of tables that take some.
+
+    So the state_dict of tables without an optimizer has the names of torchrec's, and no others.
+    """
+
+    steps = 0
+
     def get_extra_state(self) -> Tensor:
-        """How many steps were taken."""
+        """As a tensor."""
         return torch.tensor(self.steps)
 
     def set_extra_state(self, state: Tensor) -> None:
         """The reverse."""
         self.steps = int(state)
-
-    def extra_repr(self) -> str:
-        """The tables, and what else is not the usual."""
-        return f"is_weighted={self._is_weighted}, optimizer={self.optimizer}"
 
 
 class One(torch.nn.Module):
@@ -285,7 +300,8 @@ class Pooled(torch.autograd.Function):
                 grads = Tables(module.layout, flat=tables.gradient(bags, upstream, ctx.way))
                 of_tables = [to_tensor(grads.weight(t)) for t in range(len(weights))]
         if module.optimizer:
-            ctx.spent, module.steps = True, module.steps + 1
+            ctx.spent = True
+            module.taken.steps += 1
             for weight in weights:
                 torch.autograd.graph.increment_version(weight)
                 weight.grad = UsedUp(weight)
