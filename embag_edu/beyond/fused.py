@@ -115,7 +115,7 @@ class RowWiseAdagrad(Adagrad):
     arrays: ClassVar[dict[str, str]] = {"sum": "row"}
 
     def formula(self, w, g, h, step) -> None:  # type: ignore
-        h += np.mean(g * g, axis=1)
+        h += np.einsum("nd,nd->n", g, g) / g.shape[1]  # the mean of g * g, without a (n, D) of it
         w -= (self.lr / (np.sqrt(h) + self.eps))[:, None] * g
 
 

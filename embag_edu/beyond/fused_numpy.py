@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 
 from embag_edu.beyond.fused import Optimizer, State
 from embag_edu.spec import Call, Saved
-from embag_edu.vectorized import counted, divisors, weights_of
+from embag_edu.vectorized import counted, divisors, gather, weights_of
 
 BLOCK_BYTES = 1 << 19  # of the gradients of a block
 
@@ -38,8 +38,9 @@ def step(
     arrays, upstream = optimizer.slots(state), grad_output.astype(call.accumulator, copy=False)
     if call.mode == "mean":
         upstream = upstream / divisors(call, saved.bag_sizes)
+    block = np.empty((rows_of_block(upstream), call.embedding_dim), call.weight.dtype)
     for rows, gradient in sums(runs(call), upstream):
-        w = call.weight[rows].astype(call.accumulator, copy=False)
+        w = gather(call, rows, block)
         slots = [array[rows] for array in arrays]
         optimizer.update(w, gradient, slots, state.step)
         call.weight[rows] = w
@@ -77,9 +78,14 @@ def stable_order(rows: np.ndarray, V: int) -> np.ndarray:
     return both
 
 
+def rows_of_block(upstream: np.ndarray) -> int:
+    """How many rows are worked on at a time."""
+    return int(max(BLOCK_BYTES // max(upstream.shape[1] * upstream.itemsize, 1), 1))
+
+
 def sums(runs: Runs, upstream: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Rows (k,) and their gradients (k, D), block by block."""
-    size = max(BLOCK_BYTES // max(upstream[:1].nbytes, 1), 1)
+    size = rows_of_block(upstream)
     for first in range(0, len(runs.rows), size):
         rows = runs.rows[first : first + size]
         starts = runs.starts[first : first + size + 1]
