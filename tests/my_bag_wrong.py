@@ -287,8 +287,8 @@ WRONG = {
              "  atomicAdd(&grad[i * D + d], shares[i] * upstream[bags[i] * D + d]);",
              "backward.sum", "backward.sum"),
         Edit(CU, "  atomicAdd(&grad[indices[i] * D + d], shares[i] * upstream[bags[i] * D + d]);",
-             "  atomicAdd(&grad[indices[i] * D + d], upstream[bags[i] * D + d]);",
-             "backward.mean", "not divided by the number of positions"),
+             "  atomicAdd(&grad[indices[i] * D + d], upstream[bags[i] * D + d]);",  # two at once
+             "backward.mean", "backward.mean"),
         Edit(CU, "  values[element] = shares[i] * upstream[bags[i] * D + d];",
              "  values[element] = shares[i] * upstream[element];",
              "sparse.sum", "sparse.sum"),
