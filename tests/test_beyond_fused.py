@@ -720,6 +720,15 @@ def test_a_second_backward_of_one_graph_is_refused():
         loss.backward()
 
 
+def test_another_table_than_the_modules_own_is_refused():
+    module, other = bag(SGD(0.1)), torch.nn.Parameter(torch.ones(10, 4, dtype=torch.float64))
+    before = module.weight.detach().clone()
+    out = torch.func.functional_call(module, {"weight": other}, (IDS,))
+    with pytest.raises(RuntimeError, match="another table than the module's own"):
+        out.sum().backward()
+    assert torch.equal(module.weight, before) and (other == 1).all() and module.steps == 0
+
+
 def test_a_use_in_another_graph_is_no_second_use():
     module = bag(SGD(0.1))
     kept = module(IDS)  # never goes backward

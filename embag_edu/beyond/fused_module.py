@@ -198,6 +198,12 @@ def _refuse(ctx: Any, weight: Tensor) -> None:
         raise RuntimeError("create_graph=True: a fused step has no derivative of its own")
     if ctx.spent:
         raise RuntimeError("a second backward through the same graph would be a second step")
+    if ctx not in _uses.get(weight, ()):
+        raise RuntimeError(
+            "the forward read another table than the module's own (torch.func.functional_call, or "
+            "a weight that was replaced since): a fused step updates the module's.\n  To mend it: "
+            "embag_edu.nn.EmbeddingBag there."
+        )
     others = [node for node in _uses[weight] if node is not ctx and not node.spent]
     if any(torch._C._will_engine_execute_node(node) for node in others):
         raise RuntimeError(
