@@ -595,7 +595,8 @@ def test_tables_that_can_not_be(make, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"G": np.ones((2, 8))}, r"grad_output has shape \(2, 8\); the output has \(2, 12\)"),
+        ({"G": np.ones((2, 8), np.float32)}, r"shape \(2, 8\) .*; the output has \(2, 12\)"),
+        ({"G": np.ones((2, 12))}, "dtype float64; the output has .* float32"),
         ({"state": []}, "state has 0 parts; these tables have 1 widths"),
         ({"optimizer": Adam(0.1)}, "Adam of this table needs"),
     ],
@@ -603,7 +604,7 @@ def test_tables_that_can_not_be(make, message):
 def test_a_step_that_raises_has_changed_nothing(change, message):
     tables = Tables(TWO)
     state = tables.state(SGD(0.1))
-    words = {"G": np.ones((2, 12)), "optimizer": SGD(0.1), "state": state, **change}
+    words = {"G": np.ones((2, 12), np.float32), "optimizer": SGD(0.1), "state": state, **change}
     bags = Jagged(np.array([2, 1, 0, 4]), OFFSETS)
     with pytest.raises(ValueError, match=message):
         tables.step(bags, words["G"], words["optimizer"], words["state"])
@@ -767,6 +768,27 @@ def test_what_can_not_be_is_refused_aloud(what):
         act(many)
     assert many.steps == steps
     assert all(torch.equal(*both) for both in zip(many.weights, once.weights, strict=True))
+
+
+def test_frozen_tables_take_no_step():
+    many = module(optimizer=SGD(0.1), is_weighted=True, tables=[THREE[0], THREE[2]])
+    batch = features(1, weighted=True, tables=[THREE[0], THREE[2]])
+    before, psw = [w.detach().clone() for w in many.weights], batch["shop"][2].requires_grad_()
+    many.requires_grad_(False)
+    squares(many(batch).values()).backward()
+    assert psw.grad.abs().max() > 0 and many.steps == 0
+    assert all(torch.equal(*both) for both in zip(before, many.weights, strict=True))
+    many.weights[1].requires_grad_()
+    with pytest.raises(ValueError, match="table 'shop' has requires_grad=False"):
+        many(batch)
+
+
+@pytest.mark.filterwarnings("ignore:Using backward:UserWarning")
+@pytest.mark.parametrize("optimizer", [None, SGD(0.1)])
+def test_second_derivatives_are_refused(optimizer):
+    loss = squares(module(optimizer=optimizer)(features()).values())
+    with pytest.raises(RuntimeError, match="create_graph=True"):
+        loss.backward(create_graph=True)
 
 
 def test_dense_parameters_are_the_others():

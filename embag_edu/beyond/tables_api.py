@@ -100,11 +100,11 @@ class Tables(Stored):
             )
         self._check_rows(values, offsets)
         self._check_weights(weights, N)
-        B = (len(offsets) - 1) // F
-        if grad_output is not None and grad_output.shape != (B, int(self.layout.columns[-1])):
+        expected = ((len(offsets) - 1) // F, int(self.layout.columns[-1])), self.flat.dtype
+        if grad_output is not None and (grad_output.shape, grad_output.dtype) != expected:
             raise ValueError(
-                f"grad_output has shape {grad_output.shape}; the output has "
-                f"{(B, int(self.layout.columns[-1]))}"
+                f"grad_output has shape {grad_output.shape} and dtype {grad_output.dtype}; the "
+                f"output has {expected[0]} and {expected[1]}"
             )
         return Jagged(values, offsets, weights)
 

@@ -115,6 +115,12 @@ class EmbeddingBags(torch.nn.Module):
             values are what torch's EmbeddingBag takes: (B, L), or (input, offsets), or (input,
             offsets, per_sample_weights). More features than the tables read may be there.
         """
+        frozen = [n for n, one in self.embedding_bags.items() if not one.weight.requires_grad]
+        if self.optimizer and 0 < len(frozen) < len(self.embedding_bags):
+            raise ValueError(
+                f"table {frozen[0]!r} has requires_grad=False, others have not; a fused step is of "
+                "all tables, or of none.\n  To mend it: two EmbeddingBags."
+            )
         values, offsets, weights = jagged(features, self.layout.features, self._is_weighted)
         output = Pooled.apply(self, values, offsets, weights, *self.weights)
         dims = [int(self.layout.dims[t]) for t in self.layout.table_of]
@@ -273,11 +279,12 @@ class Pooled(torch.autograd.Function):
         ctx: Any, module: EmbeddingBags, values: Tensor, offsets: Tensor, psw: Any, *weights: Tensor
     ) -> Tensor:
         ctx.module, ctx.spent = module, False
+        ctx.fused = bool(module.optimizer) and weights[0].requires_grad
         ctx.way = resolved(module.implementation, weights[0].is_cuda)
         others = {"values": values, "offsets": offsets, "weights": psw}
         ctx.backend = backend_of(weights[0], others, ctx.way)
         ctx.save_for_backward(values, offsets, psw, *(weights if ctx.needs_input_grad[3] else ()))
-        if module.optimizer:
+        if ctx.fused:
             _uses.setdefault(weights[0], weakref.WeakSet()).add(ctx)
         with ctx.backend.session(weights[0]):
             return to_tensor(module.tables().output(_arrays(values, offsets, psw), ctx.way))
@@ -286,20 +293,25 @@ class Pooled(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
         module, (values, offsets, psw, *_) = ctx.module, ctx.saved_tensors
         weights, of_psw, of_tables = module.weights, None, [None] * len(module.weights)
-        if module.optimizer:
+        if ctx.fused:
             _refuse(ctx, weights[0])
+        elif torch.is_grad_enabled():
+            raise RuntimeError(
+                "create_graph=True: EmbeddingBags has no second derivative.\n  To mend it: an "
+                "embag_edu.nn.EmbeddingBag for each table."
+            )
         with ctx.backend.session(weights[0]):
             tables, bags = module.tables(), _arrays(values, offsets, psw)
             upstream = to_array(g.contiguous())
             if ctx.needs_input_grad[3]:  # first of all: it reads the tables before the step
                 of_psw = to_tensor(tables.grad_weights(bags, upstream, ctx.way))
-            if module.optimizer:
+            if ctx.fused:
                 state = module.state()
                 tables.step(bags, upstream, module.optimizer, state, ctx.way)
             else:
                 grads = Tables(module.layout, flat=tables.gradient(bags, upstream, ctx.way))
                 of_tables = [to_tensor(grads.weight(t)) for t in range(len(weights))]
-        if module.optimizer:
+        if ctx.fused:
             ctx.spent = True
             module.taken.steps += 1
             for weight in weights:
