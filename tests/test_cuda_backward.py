@@ -13,7 +13,7 @@ import pytest
 from embag_edu import loops, spec
 from embag_edu.cuda import launch_backward as backward
 from embag_edu.cuda import source
-from embag_edu.cuda.launcher import kernel
+from embag_edu.cuda.launcher import kernel, recording
 from embag_edu.cuda_on_cpu import Device, device, settings
 from embag_edu.spec import Gradients
 
@@ -442,6 +442,28 @@ def test_counts_of_atomics():
         writes = [line for line in report.lines if line.kind == "write"]
         assert not writes
     assert expected["add_joined"][1] < N * D / 2 and expected["add_joined"][2] <= N // 32
+
+
+@pytest.mark.parametrize(
+    "dtype, atomic, requests",
+    [
+        (np.float32, "atomicAdd((float4*)to", 32),
+        (ml_dtypes.bfloat16, "atomicAdd((float4*)to", 32),
+        (np.float64, "atomicAdd(&to[k]", 4 * 32),
+    ],
+)
+def test_atomics_of_packs_lie_side_by_side(dtype, atomic, requests):
+    """A request of all lanes has 512 bytes of sums, or 256 in float64: no sector is touched twice.
+
+    By the kernel that the host takes: 16-bit numbers are loaded eight at a time elsewhere. (Where
+    the table begins in the middle of a sector, each request touches one more.)
+    """
+    case = make_case("uniform", N=32, V=32, B=8, D=128, dtype=dtype, mode="sum")
+    with recording() as reports:
+        run(case, "add_packs")
+    line = next(r for r in reports if "add_packs" in r.launched.kernel).line(atomic)
+    assert line.requests == requests
+    assert 0 <= line.sectors - 32 * 128 * case.call.accumulator.itemsize // 32 <= requests
 
 
 def test_the_hot_row_is_seen_in_one_request():

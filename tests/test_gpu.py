@@ -120,6 +120,22 @@ def test_times_are_those_of_both_in_one_run(cupy, tmp_path, monkeypatch, capsys)
     assert "GB/s, read and written" in out and "torch 0." in out
 
 
+@pytest.mark.parametrize("reads", [True, False])
+def test_before_a_run_the_cache_is_written_then_read(cupy, monkeypatch, reads):
+    """What was written last is read out of the cache before the GPU is kept waiting."""
+    clock, done = stopwatch.OnGpu(Gpu(cupy), reads), []
+    sized = {"fill": clock.buffer, "sum": clock.other}
+    assert clock.buffer.nbytes >= stopwatch.FLUSH and clock.other.nbytes == reads * 4 * (1 << 20)
+    for name, array in sized.items():
+        monkeypatch.setattr(array, name, lambda *given, n=name: done.append(n))
+    monkeypatch.setattr(clock, "spin", lambda *given: done.append("spin"))
+    monkeypatch.setattr(
+        cupy.cuda.Event, "record", lambda self: done.append("event") or setattr(self, "at", 0.0)
+    )
+    clock.once(lambda: done.append("job"), 0.0)
+    assert done == ["fill", *["sum"] * reads, "spin", "event", "job", "event"]
+
+
 def test_the_numbers_of_a_implementation():
     found = first_kernel.numbers([4.0, 1.0, 2.0], [4.0], logical=6_000_000, rate=6e6)
     assert found["median_ms"] == 2000 and found["least_ms"] == 1000 and found["of_torch"] == 0.5
@@ -396,6 +412,7 @@ def test_on_a_cpu_the_command_itself_is_tried(tmp_path):
         "large": "skipped",
         "resources": "skipped",
         "times": "skipped",
+        "stopwatch": "skipped",
         "ladder": "skipped",
         "sweep": "skipped",
         "check": "skipped",

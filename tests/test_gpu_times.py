@@ -112,6 +112,19 @@ def test_who_is_wrong_has_no_time_and_fails_the_result(monkeypatch, clock):
     assert "version 3" not in found.data["implementations"]
 
 
+def test_both_stopwatches_time_the_same_jobs(monkeypatch, clock):
+    on_cpu = times.load
+    monkeypatch.setattr(times, "load", lambda work, torch: on_cpu(work, torch, "cpu"))
+    monkeypatch.setattr(times.first_kernel, "copy_rate", lambda clock: 1e9)
+    found = times.both_ways({"reads": clock, "does not read": clock}, WORK, torch)
+    assert found.status == "passed"
+    for name, ours in (("reads", 1), ("does not read", 3)):  # the stand-in counts its jobs
+        told = found.data[name]
+        assert told["ours"]["median_ms"] == pytest.approx(ours)
+        assert told["torch"]["median_ms"] == pytest.approx(ours + 1)
+        assert told["copy_bytes_per_second"] == 1e9
+
+
 def test_other_bits_in_another_run_are_found():
     class Here:
         is_gpu, gpu = False, type("gpu", (), {"kind": "cpu"})

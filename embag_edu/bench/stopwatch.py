@@ -22,7 +22,8 @@ Run = Callable[[], float]
 """One run of a job; returns its seconds."""
 
 MOST = 500  # turns
-FLUSH = 256 << 20  # bytes written before each run on a GPU, at least
+FLUSH = 256 << 20  # bytes written, and others read, before each run on a GPU, at least
+CACHE = "flushed before every run, with nothing left in it to be written back"
 LONGEST_HIDDEN = 0.02  # seconds of the host that a GPU is kept waiting for
 SPIN = """
 extern "C" __global__ void spin(long long cycles) {
@@ -94,15 +95,19 @@ class OnGpu:
     """Records an event before a job and one after it, on the default stream of CuPy and torch.
 
     Before that a buffer larger than the L2 cache is written, so that nothing of the last run is in
-    the cache; and a kernel keeps the GPU waiting for as long as the host needs to queue the job, so
-    that the host's time does not count.
+    the cache; then another is read, so that nothing waits there to be written back while the job
+    runs; and a kernel keeps the GPU waiting for as long as the host needs to queue the job, so that
+    the host's time does not count.
+
+    reads: False leaves the second buffer out, as in records that were made before it was there.
     """
 
-    def __init__(self, gpu: Any) -> None:
-        self.cupy = gpu.xp
+    def __init__(self, gpu: Any, reads: bool = True) -> None:
+        self.cupy, self.reads = gpu.xp, reads
         about = self.cupy.cuda.runtime.getDeviceProperties(self.cupy.cuda.Device().id)
         size = max(4 * int(about["l2CacheSize"]), FLUSH)
         self.buffer = self.cupy.empty((size // 4,), np.float32)
+        self.other = self.cupy.full((size // 4 if reads else 0,), 1.0, np.float32)
         self.spin = gpu.RawKernel(SPIN, "spin")
 
     def __call__(self, job: Job) -> Run:
@@ -114,6 +119,8 @@ class OnGpu:
         """The seconds of one run; hidden: seconds that the host may take to queue it."""
         start, end = self.cupy.cuda.Event(), self.cupy.cuda.Event()
         self.buffer.fill(1.0)
+        if self.reads:
+            self.other.sum()
         self.spin((1,), (1,), (np.int64(2e9 * hidden),))  # at 2 GHz
         start.record()
         job()

@@ -16,6 +16,7 @@ from embag_edu.cuda.launch_backward import (
     PIECE,
     Entries,
     Work,
+    counted,
     lanes_for,
     room_for_partials,
     sorted_entries,
@@ -109,6 +110,7 @@ def parts_of(table: Table, rows: Any) -> int | None:
 
 def by_runs(work: Work, rows: Any, entries: Entries, table: Table) -> None:
     """1: a warp for each run. Waits for the number of runs."""
+    entries = counted(work, entries)
     starts = starts_of_runs(entries.keys)
     ends = device().xp.append(starts, len(entries.keys)).astype(np.int64)
     args = (rows, *entries, ends, *table.arrays, len(starts), rows.shape[1], *table.numbers)

@@ -21,7 +21,7 @@
 // J: in every 32 neighboring positions the different rows, added up. None of them is
 // deterministic. 2 fixes the repeated reads of 1, 3 the number of atomics (PACK neighbors in one,
 // on sm_90), 4 the queue before the hot row: equal rows of a warp are added up before anybody goes
-// to memory.
+// to memory. PACK is no more than one atomic adds: 4 floats, 1 double.
 //
 // instances: bags_and_shares<float, float, int>, bags_and_shares<__half, float, long long>
 // instances: bags_and_shares<double, double, long long>
@@ -34,8 +34,8 @@
 // instances: add_rows<double, double, long long>, add_rows<__half, float, int>
 // instances: add_packs<float, float, int, 4>, add_packs<float, float, long long, 4>
 // instances: add_packs<float, float, int, 2>, add_packs<float, float, int, 1>
-// instances: add_packs<double, double, long long, 2>, add_packs<__half, float, int, 8>
-// instances: add_packs<__nv_bfloat16, float, int, 8>
+// instances: add_packs<double, double, long long, 1>, add_packs<__half, float, int, 4>
+// instances: add_packs<__nv_bfloat16, float, int, 4>
 // instances: add_pairs<__half, __half2, int>, add_pairs<__nv_bfloat16, __nv_bfloat162, int>
 // instances: add_joined<float, float, int>, add_joined<float, float, long long>
 // instances: add_joined<double, double, long long>, add_joined<__half, float, int>

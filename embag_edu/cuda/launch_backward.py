@@ -34,6 +34,7 @@ from embag_edu.spec import Call, SparseGradient
 PIECE = 32  # as in segments.cu: entries of a piece
 FEW = 2048  # as in segments.cu: entries that one block can sort
 PAIRS = {"float16": "__half2", "bfloat16": "__nv_bfloat162"}
+ADDED_AT_ONCE = {"float32": 4, "float64": 1}  # sums that one atomic of an sm_90 adds to
 
 
 def choose(call: Call) -> str:
@@ -107,13 +108,6 @@ class Work(NamedTuple):
 # ---- What each entry reads, and what it multiplies that with -------------------------------------
 
 
-def counted(call: Call) -> Any:
-    """The positions that are not padding, or None where all are. (Waits for their number.)"""
-    if call.padding_idx is None:
-        return None
-    return device().xp.flatnonzero(upload(call.indices) != call.padding_idx)
-
-
 def bags_and_shares(work: Work, positions: Any, dtype: Any) -> tuple[Any, Any]:
     """The bag, and the share of the bag's gradient, of each position; (n,) and (n,).
 
@@ -135,7 +129,11 @@ def bags_and_shares(work: Work, positions: Any, dtype: Any) -> tuple[Any, Any]:
 
 
 class Entries(NamedTuple):
-    """What is to be added: for each key, the sum of shares * rows[sources]. Sorted by key, (n,)."""
+    """What is to be added: for each key, the sum of shares * rows[sources]. Sorted by key, (n,).
+
+    What does not count, padding for instance, comes last with the key -1, and kernels skip it. To
+    leave it out would be to wait: how many are left only the device knows.
+    """
 
     keys: Any  # int32 where the numbers fit, else int64
     sources: Any  # of the keys' dtype
@@ -154,16 +152,31 @@ def smallest_dtype(*sizes: int) -> type:
 
 
 def sorted_entries(work: Work) -> Entries:
-    """The positions that count, sorted by row; positions of one row keep their order."""
-    call = work.call
-    dtype = smallest_dtype(call.num_embeddings, call.num_bags, 2 * call.num_positions)
-    positions, rows = counted(call), upload(call.indices)
-    keys = (rows if positions is None else rows[positions]).astype(dtype, copy=False)
-    keys, bags, shares = sorted_by_key(work, keys, *bags_and_shares(work, positions, dtype))
+    """All positions, sorted by row; positions of one row keep their order."""
+    call, xp = work.call, device().xp
+    V, padded = call.num_embeddings, call.padding_idx is not None
+    dtype = smallest_dtype(V + 1, call.num_bags, 2 * call.num_positions)
+    keys = upload(call.indices).astype(dtype, copy=False)
+    if padded:  # V comes last in every sort, and is a run of its own
+        keys = xp.where(keys == call.padding_idx, dtype(V), keys)
+    keys, bags, shares = sorted_by_key(work, keys, *bags_and_shares(work, None, dtype))
     if call.scale_grad_by_freq:
         n, types = len(keys), (shares.dtype, keys.dtype)
         work.launch("segments", "divide_by_run_length", types, n, (keys, shares, n))
-    return Entries(keys, bags, shares)
+    return Entries(skipped_from(keys, V) if padded else keys, bags, shares)
+
+
+def skipped_from(keys: Any, end: int) -> Any:
+    """The keys, with -1 in place of those that are `end` or more: these count for nothing."""
+    return device().xp.where(keys < end, keys, keys.dtype.type(-1))
+
+
+def counted(work: Work, entries: Entries) -> Entries:
+    """The entries that count alone. Waits for their number, if there is padding."""
+    if work.call.padding_idx is None:
+        return entries
+    n = int((entries.keys >= 0).sum())
+    return Entries(*(array[:n] for array in entries))
 
 
 def sorted_by_key(work: Work, keys: Any, sources: Any, shares: Any) -> tuple[Any, Any, Any]:
@@ -251,9 +264,15 @@ def add_rows(work: Work) -> Any:
 
 
 def add_packs(work: Work) -> Any:
-    """3: neighbors in one atomic."""
+    """3: neighbors in one atomic.
+
+    A lane takes no more numbers than one atomic adds. With more it would send several, and the
+    lanes' addresses in each of them would lie apart: in 16 bits, where a load brings 8 numbers,
+    twice the requests and twice the sectors (chapter 10 counts them).
+    """
     sums = work.zeros(work.call.accumulator)
-    parameters = (*work.types, work.call.indices.dtype, pack_of(work.upstream))
+    pack = min(pack_of(work.upstream), ADDED_AT_ONCE[sums.dtype.name])
+    parameters = (*work.types, work.call.indices.dtype, pack)
     return rounded(work, by_bag(work, "add_packs", sums, parameters))
 
 
@@ -279,7 +298,8 @@ def add_joined(work: Work) -> Any:
 
 def run_sums(work: Work) -> Any:
     """5: a warp for each run. Waits for the number of runs."""
-    grad_weight, entries = work.zeros(work.call.weight.dtype), sorted_entries(work)
+    grad_weight = work.zeros(work.call.weight.dtype)
+    entries = counted(work, sorted_entries(work))
     starts = starts_of_runs(entries.keys)
     ends = device().xp.append(starts, len(entries.keys)).astype(np.int64)
     args = (work.upstream, *entries, ends, grad_weight, len(starts), grad_weight.shape[1])
@@ -289,7 +309,8 @@ def run_sums(work: Work) -> Any:
 
 def piece_sums(work: Work) -> Any:
     """6: a warp for each piece of PIECE entries; a second pass joins what was cut."""
-    grad_weight, entries = work.zeros(work.call.weight.dtype), sorted_entries(work)
+    grad_weight = work.zeros(work.call.weight.dtype)
+    entries = counted(work, sorted_entries(work))
     n, D = len(entries.keys), grad_weight.shape[1]
     pieces = ceil_div(n, PIECE)
     partial, partial_keys = room_for_partials(work, pieces, D, entries.dtype)
@@ -376,15 +397,18 @@ def add_winners(work: Work) -> Any:
 def sorted_winners(work: Work) -> Any:
     """Mode max by sorting: a sum, too, of single numbers. The key of a winner is row * D + d.
 
-    grad_output and the gradient are taken as tables of one feature. Waits for the winners' number.
+    grad_output and the gradient are taken as tables of one feature. Where nobody won, the key is
+    one that comes after all others.
     """
     xp, grad_weight = device().xp, work.zeros(work.call.weight.dtype)
     winners, D = upload(work.saved.winners).reshape(-1), grad_weight.shape[1]
-    dtype = smallest_dtype(grad_weight.size, 2 * winners.size)
-    places = xp.flatnonzero(winners >= 0)
-    keys = (winners[places].astype(np.int64) * D + places % D).astype(dtype)
+    end = grad_weight.size
+    dtype = smallest_dtype(end + 1, 2 * winners.size)
+    places = xp.arange(winners.size, dtype=dtype)
+    keys = xp.where(winners < 0, dtype(end), winners.astype(dtype) * dtype(D) + places % dtype(D))
     ones = xp.ones(len(keys), work.call.accumulator)
-    entries = Entries(*sorted_by_key(work, keys, places.astype(dtype), ones))
+    keys, sources, ones = sorted_by_key(work, keys, places, ones)
+    entries = Entries(skipped_from(keys, end), sources, ones)
     add_by_pieces(work, work.upstream.reshape(-1, 1), entries, grad_weight.reshape(-1, 1))
     return grad_weight
 
@@ -393,10 +417,14 @@ def sorted_winners(work: Work) -> Any:
 
 
 def entry_rows(work: Work) -> tuple[Any, Any, Any, Any]:
-    """rows, sources, shares and room for the values of all entries, in the order of positions."""
-    call, positions = work.call, counted(work.call)
-    rows = upload(call.indices)
-    rows = rows if positions is None else rows[positions]
+    """rows, sources, shares and room for the values of all entries, in the order of positions.
+
+    With padding_idx it waits for the number of entries, which is the shape of the result.
+    """
+    call, rows, positions = work.call, upload(work.call.indices), None
+    if call.padding_idx is not None:
+        positions = device().xp.flatnonzero(rows != call.padding_idx)
+        rows = rows[positions]
     if call.embedding_dim == 0:
         rows = rows[:0]  # torch keeps no entry where there is no feature
     values = device().empty((len(rows), call.embedding_dim), call.weight.dtype)
@@ -432,7 +460,7 @@ def coalesced(work: Work) -> tuple[Any, Any]:
     The dense kernel, with the number of the run in place of the row. Waits for the number U.
     """
     D, xp = work.call.embedding_dim, device().xp
-    entries = sorted_entries(work)
+    entries = counted(work, sorted_entries(work))
     starts = starts_of_runs(entries.keys) if D else entries.keys[:0].astype(np.int64)
     values = device().empty((len(starts), D), work.call.weight.dtype)
     if len(starts):

@@ -37,6 +37,7 @@ STEPS = [
     Step("large", "a table of more than 2**31 numbers", operator.large, True),
     Step("resources", "registers and memory, as the driver sees them", conformance.resources, True),
     Step("times", "bag_sum beside torch's EmbeddingBag, and a copy", first_kernel.times, True),
+    Step("stopwatch", "a forward by two stopwatches", times.stopwatches, True),
     Step("ladder", "every version beside torch's, shapes A and B", times.ladder, True),
     Step("sweep", "ours beside torch's over D and L", times.sweep, True),
     Step("check", "what the check of indices costs", times.check_costs, True),

@@ -14,7 +14,7 @@ import numpy as np
 
 from embag_edu import cuda
 from embag_edu.arrays import to_tensor
-from embag_edu.bench.stopwatch import Job, OnGpu, median_of, summary, take_turns
+from embag_edu.bench.stopwatch import CACHE, Job, OnGpu, median_of, summary, take_turns
 from embag_edu.bench.workloads import Workload, inputs, table
 from embag_edu.check import rounding
 from embag_edu.cuda_on_cpu import Device
@@ -203,7 +203,7 @@ def timed(probe: Probe, clock: OnGpu, work: Workload, torch: Any, rate: float | 
             "workload": asdict(work),
             "step": "forward",
             "dtype": work.dtype,
-            "cache": "flushed before every launch",
+            "cache": CACHE,
             "logical_bytes": bags.logical_bytes,
             "copy_bytes_per_second": rate,
             "implementations": {

@@ -15,7 +15,15 @@ import numpy as np
 
 from embag_edu.arrays import to_array, to_tensor
 from embag_edu.bench.recorded import DTYPES, SHAPES
-from embag_edu.bench.stopwatch import Job, OnGpu, median_of, on_host, take_turns
+from embag_edu.bench.stopwatch import (
+    CACHE,
+    Job,
+    OnGpu,
+    median_of,
+    on_host,
+    summary,
+    take_turns,
+)
 from embag_edu.bench.workloads import Workload, inputs
 from embag_edu.check import rounding
 from embag_edu.cuda import trusted
@@ -261,7 +269,7 @@ def compared(
         "workload": asdict(work),
         "step": step,
         "dtype": work.dtype,
-        "cache": "flushed before every run",
+        "cache": CACHE,
         "distinct_rows": int(loaded.indices.unique().numel()),
         "logical_bytes": logical,
         "implementations": implementations,
@@ -315,6 +323,37 @@ def ladder(probe: Probe) -> Iterator[Attempt]:
                 give_memory_back(probe, torch)
 
     return with_torch(probe, act)
+
+
+def stopwatches(probe: Probe) -> Iterator[Attempt]:
+    """The stopwatch of all other steps, and the one of older records, which reads no buffer.
+
+    Both in one run: the difference of a forward is what it costs to write back what the cache held.
+    """
+
+    def act(torch: Any) -> Iterator[Attempt]:
+        clocks = {"reads": OnGpu(probe.gpu), "does not read": OnGpu(probe.gpu, reads=False)}
+        for shape in SHAPES.values():
+            work = Workload(*shape)
+            yield probe.attempt(f"stopwatch {work.name}", partial(both_ways, clocks, work, torch))
+            give_memory_back(probe, torch)
+
+    return with_torch(probe, act)
+
+
+def both_ways(clocks: dict[str, OnGpu], work: Workload, torch: Any) -> Attempt:
+    """Ours, torch's and a copy, by each clock."""
+    loaded = load(work, torch)
+    jobs: dict[str, Job] = {
+        "ours": partial(summed, loaded.call),
+        TORCH: partial(torch_forward, loaded),
+    }
+    data: dict[str, Any] = {"workload": asdict(work), "logical_bytes": loaded.forward_bytes}
+    for name, clock in clocks.items():
+        times = turns_of(jobs, clock)
+        data[name] = {who: summary(times[who], times[TORCH]) for who in jobs}
+        data[name]["copy_bytes_per_second"] = first_kernel.copy_rate(clock)
+    return Attempt(f"stopwatch {work.name}", data=data)
 
 
 def give_memory_back(probe: Probe, torch: Any) -> None:

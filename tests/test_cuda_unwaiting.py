@@ -1,0 +1,118 @@
+"""Nothing waits: forward and backward of every mode and option, on a device that allows no wait."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+from unwaiting import Unwaiting, Waited, in_numpy, on_device, on_host
+
+from embag_edu import cuda, spec
+from embag_edu.cuda import launch_backward, launch_forward, launcher
+from embag_edu.cuda_on_cpu import device, settings
+
+pytestmark = pytest.mark.skipif(device().kind != "cpu", reason="a device that stands in for a GPU")
+
+V, D, N, B = 40, 12, 150, 17
+HOW = [("sum", False), ("sum", True), ("mean", False), ("max", False)]  # mode, weighted?
+PADDED, BY_FREQUENCY, SPARSE = {"padding_idx": 1}, {"scale_grad_by_freq": True}, {"sparse": True}
+OPTIONS = [
+    {**padding, **other}
+    for padding, other in itertools.product(({}, PADDED), ({}, BY_FREQUENCY, SPARSE))
+]
+
+
+STAND_IN = Unwaiting()  # one for all tests: kernels are looked up by device
+
+
+@pytest.fixture
+def unwaiting(monkeypatch):
+    monkeypatch.setattr(launcher, "device_of_this_machine", lambda: STAND_IN)
+    for module in (launcher, launch_forward):
+        monkeypatch.setattr(module, "on_host", on_host)
+
+
+def drawn(mode, weighted, max_norm=None, **options):
+    """A call and an upstream gradient, both of NumPy. Bags of all sizes, some of padding alone."""
+    random = np.random.default_rng(3)
+    indices, offsets = random.integers(0, V, N), np.sort(random.integers(0, N, B))
+    indices[: offsets[2]], offsets[0] = 1, 0
+    call = spec.make_call(
+        indices,
+        random.standard_normal((V, D)).astype(np.float32),
+        offsets,
+        mode=mode,
+        max_norm=max_norm,
+        per_sample_weights=random.standard_normal(N).astype(np.float32) if weighted else None,
+        **options,
+    )
+    return call, random.standard_normal((B, D)).astype(np.float32)
+
+
+def moved(call):
+    """The call with its arrays on the device."""
+    arrays = {k: v.copy() for k, v in vars(call).items() if isinstance(v, np.ndarray)}
+    return dataclasses.replace(call, **{k: on_device(v) for k, v in arrays.items()})
+
+
+def results(call, upstream, read=lambda array: array):
+    """Output and gradients, as a list of arrays of NumPy, each by `read`."""
+    output, saved = launch_forward.forward(call)
+    found = launch_backward.grad_weight(call, saved, upstream)
+    arrays = [output, *((found.indices, found.values) if call.sparse else (found,))]
+    if call.per_sample_weights is not None:
+        arrays.append(launch_backward.grad_per_sample_weights(call, saved, upstream))
+    return [read(array) for array in arrays]
+
+
+def allowed(mode, weighted, options):
+    """Whether the call is one: max knows no sparse gradient and no weights or frequencies."""
+    return mode != "max" or not {"sparse", "scale_grad_by_freq"} & set(options)
+
+
+CASES = [(*how, options) for how in HOW for options in OPTIONS if allowed(*how, options)]
+
+
+@pytest.mark.parametrize("mode, weighted, options", CASES)
+@pytest.mark.parametrize("few", [launch_backward.FEW, 0])
+def test_no_mode_or_option_waits(unwaiting, monkeypatch, mode, weighted, options, few):
+    monkeypatch.setattr(launch_backward, "FEW", few)  # 0: many entries, which argsort puts in order
+    call, upstream = drawn(mode, weighted, **options)
+    given = moved(call), on_device(upstream)
+    with settings(mode="fast"), cuda.trusted():
+        if "sparse" in options and "padding_idx" in options:
+            with pytest.raises(Waited, match=r"xp\.flatnonzero"):  # for the shape of the result
+                results(*given)
+            return
+        found = results(*given, in_numpy)
+    monkeypatch.undo()
+    with settings(mode="fast"):
+        expected = results(call, upstream)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype and one.tobytes() == other.tobytes()
+
+
+def test_max_norm_does_not_wait(unwaiting):
+    call, _ = drawn("sum", False, max_norm=0.5)
+    given = moved(call)
+    with settings(mode="fast"), cuda.trusted():
+        launch_forward.forward(given)
+    assert not np.array_equal(in_numpy(given.weight), call.weight)
+
+
+def test_the_stand_in_sees_a_wait(unwaiting):
+    call, upstream = drawn("mean", False, padding_idx=1)
+    given = moved(call)
+    with settings(mode="fast"):
+        with pytest.raises(Waited):  # the check of indices
+            launch_forward.forward(given)
+        with cuda.trusted():
+            _, saved = launch_forward.forward(given)
+            for algorithm in ("run_sums", "piece_sums", "coalesced"):
+                with pytest.raises(Waited):
+                    launch_backward.grad_weight(given, saved, on_device(upstream), algorithm)
+    array = on_device(np.arange(3))
+    for ask in (lambda: bool(array[0]), lambda: int(array.sum()), lambda: array[array > 1]):
+        with pytest.raises(Waited):
+            ask()
+    assert len(array) == 3 and in_numpy(array[1:]).tolist() == [1, 2]
