@@ -100,6 +100,23 @@ def test_max_norm_does_not_wait(unwaiting):
     assert not np.array_equal(in_numpy(given.weight), call.weight)
 
 
+def test_a_call_looks_up_its_device_once(monkeypatch):
+    """And the next call does so again, even after an error: EMBAG_DEVICE may have changed."""
+    found, here = [], device()
+    monkeypatch.setattr(launcher, "device_of_this_machine", lambda: found.append(1) or here)
+    call, upstream = drawn("sum", True)
+    with settings(mode="fast"):
+        _, saved = launch_forward.forward(call)
+        assert len(found) == 1
+        launch_backward.grad_weight(call, saved, upstream)
+        assert len(found) == 2
+        launch_backward.grad_per_sample_weights(call, saved, upstream)
+        assert len(found) == 3
+        with pytest.raises(ValueError, match="algorithm is 'none'"):
+            launch_backward.grad_weight(call, saved, upstream, "none")
+    assert launcher.device() is here and len(found) == 5
+
+
 def test_the_stand_in_sees_a_wait(unwaiting):
     call, upstream = drawn("mean", False, padding_idx=1)
     given = moved(call)

@@ -26,6 +26,7 @@ from embag_edu.cuda.launcher import (
     kernel,
     launch,
     nothing,
+    on_one_device,
     pack_of,
     upload,
 )
@@ -51,6 +52,7 @@ def choose(call: Call) -> str:
     return "piece_packs"
 
 
+@on_one_device
 def grad_weight(
     call: Call, saved: Any, grad_output: Any, algorithm: str | None = None, block: int = BLOCK
 ) -> Any:
@@ -496,6 +498,7 @@ SPARSE_ALGORITHMS: dict[str, Algorithm] = {
 # ---- per_sample_weights: weights.cu --------------------------------------------------------------
 
 
+@on_one_device
 def grad_per_sample_weights(
     call: Call, saved: Any, grad_output: Any, algorithm: str = "dot_packs", block: int = BLOCK
 ) -> Any:

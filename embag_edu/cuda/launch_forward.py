@@ -26,6 +26,7 @@ from embag_edu.cuda.launcher import (
     launch,
     nothing,
     on_host,
+    on_one_device,
     pack_of,
     upload,
 )
@@ -67,6 +68,7 @@ def lanes_of(D: int, pack: int) -> int:
     return next((lanes for lanes in (4, 8, 16) if lanes * pack >= D), 32)
 
 
+@on_one_device
 def forward(call: Call) -> tuple[Any, Saved]:
     """The output, (B, D) in weight's dtype, and what the backward needs.
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -37,6 +37,8 @@ C_TYPES = {
 BLOCK = 256  # threads of a block, where a kernel does not ask for another number
 WIDEST = 16  # bytes: the most that one thread loads at once
 CPU = Device("here launches are recorded")
+P = ParamSpec("P")
+R = TypeVar("R")
 Many = tuple[Any, ...]  # arguments of a kernel, or of its template
 Change = tuple[str, str]  # a text of a .cu file, and what is to stand in its place
 
@@ -146,9 +148,29 @@ def recording(order: int = 0, change: Change | None = None) -> Iterator[list[Rep
         _recorder.reset(token)
 
 
+_device: ContextVar[Device | None] = ContextVar("device", default=None)
+
+
 def device() -> Device:
     """Where the kernels are launched: this machine's device, or within `recording` its CPU."""
-    return CPU if _recorder.get() else device_of_this_machine()
+    return CPU if _recorder.get() else _device.get() or device_of_this_machine()
+
+
+def on_one_device(function: Callable[P, R]) -> Callable[P, R]:
+    """A function in which `device()` is looked up once, for all that it does.
+
+    To look it up is to read the environment: a microsecond or two, ten times in a forward.
+    """
+
+    @functools.wraps(function)
+    def called(*arguments: P.args, **others: P.kwargs) -> R:
+        token = _device.set(device())
+        try:
+            return function(*arguments, **others)
+        finally:
+            _device.reset(token)
+
+    return called
 
 
 def launch(kernel: Any, threads: int, args: Sequence[Any], block: int = BLOCK) -> None:
