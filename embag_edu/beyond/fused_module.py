@@ -14,16 +14,15 @@ says why.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from embag_edu import nn
 from embag_edu.arrays import to_array, to_tensor
+from embag_edu.beyond import used_up
 from embag_edu.beyond.fused import OPTIMIZERS, Optimizer, State
 from embag_edu.beyond.fused_api import backward
 from embag_edu.nn.bags import Bags
@@ -162,16 +161,16 @@ class _Step(torch.autograd.Function):
     ) -> Tensor:
         input, offsets = bags
         output = module.output_of(input, offsets, psw)
-        ctx.module, ctx.spent = module, False
+        ctx.module = module
         ctx.save_for_backward(psw, input, offsets, weight if ctx.needs_input_grad[1] else None)
-        _uses.setdefault(weight, weakref.WeakSet()).add(ctx)
+        used_up.note_use(ctx, weight)
         return output
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
         module, weight = ctx.module, ctx.module.weight
         psw, input, offsets, _ = ctx.saved_tensors
-        _refuse(ctx, weight)
+        used_up.check_step(ctx, weight)
         bags = Bags(
             input, offsets, module.include_last_offset, module.padding_idx, module.mode,
             module.scale_grad_by_freq, False, resolved(module.implementation, weight.is_cuda),
@@ -183,68 +182,6 @@ class _Step(torch.autograd.Function):
             saved, state = Saved(bag_sizes=bag_sizes(call)), module.state
             words = (module.optimizer, state, bags.implementation)
             of_psw = backward(call, saved, upstream, *words)
-        ctx.spent, module.steps = True, state.step
-        torch.autograd.graph.increment_version(weight)
-        weight.grad = UsedUp(weight)
+        module.steps = state.step
+        used_up.note_step(ctx, weight)
         return None, None if of_psw is None else to_tensor(of_psw), None, None, None
-
-
-_uses: Any = WeakTensorKeyDictionary()  # a table -> the nodes of graphs that read it, while alive
-
-
-def _refuse(ctx: Any, weight: Tensor) -> None:
-    """Raise RuntimeError where one step would not be the step of the whole gradient."""
-    if torch.is_grad_enabled():
-        raise RuntimeError("create_graph=True: a fused step has no derivative of its own")
-    if ctx.spent:
-        raise RuntimeError("a second backward through the same graph would be a second step")
-    if ctx not in _uses.get(weight, ()):
-        raise RuntimeError(
-            "the forward read another table than the module's own (torch.func.functional_call, or "
-            "a weight that was replaced since): a fused step updates the module's.\n  To mend it: "
-            "embag_edu.nn.EmbeddingBag there."
-        )
-    others = [node for node in _uses[weight] if node is not ctx and not node.spent]
-    if any(torch._C._will_engine_execute_node(node) for node in others):
-        raise RuntimeError(
-            "the table has several uses in one graph, and the step of the first would come before "
-            "the gradient of the next.\n  To mend it: one call with the bags of all uses."
-        )
-    if weight.grad is not None:
-        raise RuntimeError(
-            "the table has taken a step, and zero_grad has not been called since: a fused step "
-            "can't accumulate gradients.\n  To mend it: model.zero_grad() before each backward (no "
-            "optimizer's: none of torch's has the table); one call for a larger batch."
-        )
-
-
-class UsedUp(Tensor):
-    """`weight.grad` after a fused step: a shape without numbers. Whatever reads it, raises."""
-
-    @staticmethod
-    def __new__(cls, weight: Tensor) -> UsedUp:
-        """In the form of weight."""
-        made: UsedUp = Tensor._make_wrapper_subclass(
-            cls, weight.shape, dtype=weight.dtype, device=weight.device
-        )
-        return made
-
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
-        return f"UsedUp(shape={tuple(self.shape)})"
-
-    @classmethod
-    def __torch_function__(
-        cls, function: Any, types: Any, args: Any = (), given: Any = None
-    ) -> Any:
-        """As of any tensor; but an optimizer's first question is answered by the error."""
-        if function == Tensor.is_sparse.__get__:
-            cls.__torch_dispatch__("an optimizer", types)
-        return super().__torch_function__(function, types, args, given or {})
-
-    @classmethod
-    def __torch_dispatch__(cls, function: Any, types: Any, *_: Any) -> NoReturn:
-        raise RuntimeError(
-            "the gradient of a fused table was used up in the backward: it can't be clipped, "
-            "scaled or given to another optimizer.\n  To mend it: dense_parameters(model) are all "
-            "others; zero_grad() sets this gradient to None."
-        )

@@ -11,7 +11,6 @@ memory of one tensor: a call of all tables is one call.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,8 +18,8 @@ import torch
 from torch import Tensor
 
 from embag_edu.arrays import to_array, to_tensor
+from embag_edu.beyond import used_up
 from embag_edu.beyond.fused import Optimizer, State
-from embag_edu.beyond.fused_module import UsedUp, _refuse, _uses
 from embag_edu.beyond.tables import Jagged, Layout, Table
 from embag_edu.beyond.tables_api import Tables
 from embag_edu.nn.implementations import backend_of, resolved
@@ -278,14 +277,14 @@ class Pooled(torch.autograd.Function):
     def forward(
         ctx: Any, module: EmbeddingBags, values: Tensor, offsets: Tensor, psw: Any, *weights: Tensor
     ) -> Tensor:
-        ctx.module, ctx.spent = module, False
+        ctx.module = module
         ctx.fused = bool(module.optimizer) and weights[0].requires_grad
         ctx.way = resolved(module.implementation, weights[0].is_cuda)
         others = {"values": values, "offsets": offsets, "weights": psw}
         ctx.backend = backend_of(weights[0], others, ctx.way)
         ctx.save_for_backward(values, offsets, psw, *(weights if ctx.needs_input_grad[3] else ()))
         if ctx.fused:
-            _uses.setdefault(weights[0], weakref.WeakSet()).add(ctx)
+            used_up.note_use(ctx, weights[0])
         with ctx.backend.session(weights[0]):
             return to_tensor(module.tables().output(_arrays(values, offsets, psw), ctx.way))
 
@@ -294,7 +293,7 @@ class Pooled(torch.autograd.Function):
         module, (values, offsets, psw, *_) = ctx.module, ctx.saved_tensors
         weights, of_psw, of_tables = module.weights, None, [None] * len(module.weights)
         if ctx.fused:
-            _refuse(ctx, weights[0])
+            used_up.check_step(ctx, weights[0])
         elif torch.is_grad_enabled():
             raise RuntimeError(
                 "create_graph=True: EmbeddingBags has no second derivative.\n  To mend it: an "
@@ -312,11 +311,8 @@ class Pooled(torch.autograd.Function):
                 grads = Tables(module.layout, flat=tables.gradient(bags, upstream, ctx.way))
                 of_tables = [to_tensor(grads.weight(t)) for t in range(len(weights))]
         if ctx.fused:
-            ctx.spent = True
             module.taken.steps += 1
-            for weight in weights:
-                torch.autograd.graph.increment_version(weight)
-                weight.grad = UsedUp(weight)
+            used_up.note_step(ctx, *weights)
         return None, None, None, of_psw, *of_tables
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import weakref
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,8 @@ import torch
 from torch import Tensor
 
 from embag_edu.arrays import to_array
+from embag_edu.beyond import used_up
 from embag_edu.beyond.fused import Optimizer, RowWiseAdagrad, State
-from embag_edu.beyond.fused_module import UsedUp, _refuse, _uses
 from embag_edu.beyond.sharded import table
 from embag_edu.beyond.sharded.shards import cut
 from embag_edu.beyond.sharded.wire import Wire
@@ -203,8 +202,6 @@ class ShardedEmbeddingBag(torch.nn.Module):
             weight[rows] = w
             for array, slot in zip(state.arrays.values(), slots, strict=True):
                 array[rows] = slot
-        torch.autograd.graph.increment_version(self.weight)
-        self.weight.grad = UsedUp(self.weight)
 
     def agree_on_backward(self, ctx: Any) -> None:
         """Open the call; or tell all others that this process can't take a step, and raise."""
@@ -214,7 +211,7 @@ class ShardedEmbeddingBag(torch.nn.Module):
                 raise RuntimeError("create_graph=True: a sharded backward has no derivative")
             if self.optimizer is not None:
                 self.optimizer.check()
-                _refuse(ctx, self.weight)
+                used_up.check_step(ctx, self.weight)
         except (RuntimeError, ValueError) as error:
             refused = error
         words = f"backward of {self.options.words(self.weight.dtype)}"
@@ -240,10 +237,10 @@ class _Bag(torch.autograd.Function):
         if weights is not None:
             home = home._replace(weights=weights.detach())
         output, ctx.trip = table.forward(module.options, weight.detach(), module.wire, home)
-        ctx.module, ctx.spent = module, False
+        ctx.module = module
         ctx.save_for_backward(weight)
         if module.optimizer is not None:
-            _uses.setdefault(weight, weakref.WeakSet()).add(ctx)
+            used_up.note_use(ctx, weight)
         return output
 
     @staticmethod
@@ -253,9 +250,9 @@ class _Bag(torch.autograd.Function):
         gradient, grad_weights = table.backward(
             module.options, weight.detach(), module.wire, ctx.trip, grad_output.detach()
         )
-        ctx.spent = True
         if module.optimizer is not None:
             module.step(gradient)
+            used_up.note_step(ctx, module.weight)
             return None, grad_weights, None, None
         grad = torch.zeros_like(weight)
         grad[gradient.rows] = gradient.sums
