@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -34,6 +35,12 @@ WORKS = (
     Workload(300, 40, 64, 50, "one hot row", lengths="heavy-tailed"),
     Workload(50, 7, 40, 6, "zipf", 1.15, lengths="uniform"),  # so few that one block sorts them
 )
+UNWAITED: dict[tuple[tuple[str, Any], ...], str] = {  # what a call is changed by
+    (): "",
+    (("padding_idx", 0),): ", padding",
+    (("padding_idx", 0), ("scale_grad_by_freq", True)): ", padding and frequencies",
+    (("mode", "max"), ("padding_idx", 0)): ", max",
+}
 BLOCKS = (256, 128, 64, 32)
 ATOMIC = ("add_elements", "add_rows", "add_packs", "add_joined")
 SORTED = ("run_sums", "piece_sums", "piece_packs")
@@ -186,7 +193,10 @@ def streams(probe: Probe) -> Iterator[Attempt]:
         given = probe, call, upstream
         yield probe.attempt("a stream of CuPy", partial(on_another, *given, expected))
         yield probe.attempt("the stream of torch", partial(on_torchs, *given, expected))
-        yield probe.attempt("nothing is waited for", partial(unwaited, *given))
+        for options, what in UNWAITED.items():
+            one = replace(call, **dict(options))
+            name = f"nothing is waited for{what}"
+            yield probe.attempt(name, partial(unwaited, name, probe, one, upstream))
         yield probe.attempt("memory after many calls", partial(kept, *given))
 
 
@@ -219,7 +229,7 @@ def on_torchs(probe: Probe, call: Call, upstream: Any, expected: tuple[Any, Any]
     return "" if actual == expected else "other bits than on the default stream"
 
 
-def unwaited(probe: Probe, call: Call, upstream: Any) -> Attempt:
+def unwaited(name: str, probe: Probe, call: Call, upstream: Any) -> Attempt:
     """A forward and a backward are queued while the GPU is kept busy: the host is back first."""
     spin = probe.gpu.RawKernel(SPIN, "spin")
     spin((1,), (1,), (np.int64(1),))  # compiled
@@ -236,7 +246,7 @@ def unwaited(probe: Probe, call: Call, upstream: Any) -> Attempt:
     waits = queued > 0.5 * done
     note = "the host waited for the GPU" if waits else ""
     data = {"queued_ms": queued, "done_ms": done}
-    return Attempt("nothing is waited for", FAILED if waits else PASSED, note, data)
+    return Attempt(name, FAILED if waits else PASSED, note, data)
 
 
 def kept(probe: Probe, call: Call, upstream: Any) -> Attempt:
