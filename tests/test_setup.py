@@ -355,6 +355,7 @@ def test_the_extra_book_has_what_the_notebooks_import():
     needed = {name for path in (ROOT / "book").rglob("*.ipynb") for name in imported_by(path)}
     needed -= {*sys.stdlib_module_names, "embag_edu"}
     needed -= {"IPython"}  # comes with Jupyter, as its kernel
+    needed -= {"torchrec"}  # in a branch of chapter 15, for those who have it
     needed -= {"cupy"}  # in a function that chapter 12 shows: for tensors on a GPU only
     packages = PROJECT["project"]["dependencies"] + extras("book")
     assert {"numpy", "torch", "ml_dtypes"} <= needed

@@ -1102,6 +1102,9 @@ def _reduce_counts(report: Report, launch: Launch, code: str) -> str:
         return NOT_TOGETHER
     if any(a.kind == "atomic" for a in own):
         return QUEUE_FOR_ONE
+    writers = {(a.block, a.thread) for a in report.accesses if a.array == _names(report)[1]}
+    if len(writers) > report.launched.grid[0]:
+        return ALL_WRITE
     reads = Counter((a.block, a.thread) for a in own if a.kind == "read")
     rounds = report.launched.block[0].bit_length() - 1
     return ONE_ADDS_ALL if max(reads.values(), default=0) > 4 * rounds + 4 else ""
