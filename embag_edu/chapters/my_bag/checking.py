@@ -175,7 +175,7 @@ def compile_kernels(code: str) -> None:
 def _worker(source: tuple[str, ...], stage: Stage) -> Worker:
     limit = limit_of(stage)
     try:
-        return Worker(source, stage.arrays, limit, max(limit, 60.0))
+        return Worker(source, stage.arrays, limit, 2 * limit)  # the first call may import more
     except NotLoadable as error:
         raise StageFailed(f"my_bag could not be loaded. {error}") from None
 
