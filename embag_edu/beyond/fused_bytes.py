@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from embag_edu import vectorized
 from embag_edu.beyond.fused import Optimizer
 from embag_edu.beyond.fused_cuda import step
 from embag_edu.cuda.launch_backward import PIECE
@@ -33,8 +34,7 @@ class Shape(NamedTuple):
 
 def shape_of(call: Call) -> Shape:
     """Count a call."""
-    rows = call.indices[call.indices != call.padding_idx] if call.padding_idx is not None else None
-    rows = call.indices if rows is None else rows
+    _, rows, _ = vectorized.counted(call)
     V, D = call.weight.shape
     sizes = call.weight.dtype.itemsize, call.accumulator.itemsize
     return Shape(V, D, len(rows), len(np.unique(rows)), *sizes)
@@ -81,9 +81,7 @@ class Moved(NamedTuple):
 def modelled(call: Call, optimizer: Optimizer) -> Moved:
     """By the formulas; what is cut, by the sorted rows."""
     V, D, n, U, w, a = shape_of(call)
-    rows = (
-        call.indices if call.padding_idx is None else call.indices[call.indices != call.padding_idx]
-    )
+    _, rows, _ = vectorized.counted(call)
     state = 2 * a * state_numbers(optimizer, U, D)
     return Moved(n * D * w, 2 * U * D * w, state, 2 * D * a * partials(np.sort(rows)))
 
@@ -116,13 +114,14 @@ def counted(call: Call, grad_output: Any, optimizer: Optimizer) -> Moved:
         step(call, Saved(bag_sizes=bag_sizes(call)), grad_output, optimizer, state)
     launches = [r for r in reports if r.launched.kernel.startswith("fused_pieces")]
     return Moved(
-        _wanted(launches[:1], "grad_output"),
-        _wanted(launches, "weight"),
-        _wanted(launches, "first", "second"),
-        _wanted(launches, "partial") + _wanted(launches[1:], "grad_output"),
+        wanted(launches[:1], "grad_output"),
+        wanted(launches, "weight"),
+        wanted(launches, "first", "second"),
+        wanted(launches, "partial") + wanted(launches[1:], "grad_output"),
     )
 
 
-def _wanted(reports: Any, *arrays: str) -> int:
+def wanted(reports: Any, *arrays: str) -> int:
+    """The bytes that launches asked of these arrays: `wanted` of their lines."""
     lines = [line for report in reports for line in report.lines]
     return sum(line.wanted for line in lines if line.array in arrays and not line.shared)

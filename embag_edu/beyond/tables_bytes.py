@@ -83,7 +83,7 @@ def counted(tables: Stored, bags: Jagged, grad_output: Any, optimizer: Optimizer
     with recording() as step:
         tables_cuda.step(copy, bags, grad_output, optimizer, state)
     pieces = [r for r in step if r.launched.kernel.startswith("fused_pieces")]
-    wanted = fused_bytes._wanted
+    wanted = fused_bytes.wanted
     return Counts(
         Launches(len(forward), len(step), sorts(step)),
         wanted(forward, "flat"),
