@@ -30,7 +30,7 @@ from embag_edu.nn.implementations import backend_of, resolved
 from embag_edu.spec import Saved, bag_sizes
 
 
-class FusedEmbeddingBag(nn.EmbeddingBag):
+class FusedEmbeddingBag(used_up.CountsSteps, nn.EmbeddingBag):
     """`EmbeddingBag` in modes sum and mean, with an optimizer that steps in the backward.
 
     optimizer: what `embag_edu.beyond` has; its lr is read at the backward, so a schedule is
@@ -131,14 +131,6 @@ class FusedEmbeddingBag(nn.EmbeddingBag):
         module = cls(rows, dim, _weight=embeddings, **options)
         module.weight.requires_grad_(not freeze)
         return module
-
-    def get_extra_state(self) -> Tensor:
-        """How many steps were taken."""
-        return torch.tensor(self.steps)
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """The reverse."""
-        self.steps = int(state)
 
     def extra_repr(self) -> str:
         """As `EmbeddingBag`'s, with the optimizer."""

@@ -60,7 +60,8 @@ class EmbeddingBags(torch.nn.Module):
         self.configs, self._is_weighted = list(tables), is_weighted
         self.layout = Layout([as_table(one) for one in tables])
         self.optimizer, self.implementation = optimizer, implementation
-        self.taken = Count() if optimizer else None
+        # Without an optimizer the state_dict has the names of torchrec's, and no others.
+        self.taken = used_up.CountsSteps() if optimizer else None
         self.embedding_bags = torch.nn.ModuleDict()
         for table in self.layout.tables:
             shape = table.num_embeddings, table.embedding_dim
@@ -176,23 +177,6 @@ class EmbeddingBags(torch.nn.Module):
     def extra_repr(self) -> str:
         """The tables, and what else is not the usual."""
         return f"is_weighted={self._is_weighted}, optimizer={self.optimizer}"
-
-
-class Count(torch.nn.Module):
-    """The steps that were taken, in the state_dict; only of tables that take some.
-
-    So the state_dict of tables without an optimizer has the names of torchrec's, and no others.
-    """
-
-    steps = 0
-
-    def get_extra_state(self) -> Tensor:
-        """As a tensor."""
-        return torch.tensor(self.steps)
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """The reverse."""
-        self.steps = int(state)
 
 
 class One(torch.nn.Module):

@@ -13,6 +13,21 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+
+class CountsSteps(torch.nn.Module):
+    """A module whose count of steps is in its state_dict: Adam's corrections go by it."""
+
+    steps = 0
+
+    def get_extra_state(self) -> Tensor:
+        """How many steps were taken."""
+        return torch.tensor(self.steps)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """The reverse."""
+        self.steps = int(state)
+
+
 _uses: Any = WeakTensorKeyDictionary()  # a table -> the nodes of graphs that read it, while alive
 
 

@@ -20,7 +20,7 @@ from embag_edu.spec import Call, bag_sizes, make_call
 DTYPES = {torch.float32: np.float32, torch.float64: np.float64}
 
 
-class ShardedEmbeddingBag(torch.nn.Module):
+class ShardedEmbeddingBag(used_up.CountsSteps):
     """EmbeddingBag whose table is cut over all processes of a `Wire`.
 
     Every process makes it with the same arguments, and calls it with bags of its own, as many as it
@@ -110,14 +110,6 @@ class ShardedEmbeddingBag(torch.nn.Module):
         """The optimizer's state, on the memory of the buffers."""
         names = self.optimizer.arrays if self.optimizer else {}
         return State({n: to_array(getattr(self, f"optimizer_{n}")) for n in names}, self.steps)
-
-    def get_extra_state(self) -> Tensor:
-        """How many steps were taken."""
-        return torch.tensor(self.steps)
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """The reverse."""
-        self.steps = int(state)
 
     def _check_table(self, weight: Tensor | None) -> None:
         V, D = self.num_embeddings, self.embedding_dim
