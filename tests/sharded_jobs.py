@@ -215,6 +215,7 @@ def trouble(event, timeout):
         bag(INPUT)
     except RuntimeError as error:
         told, seconds = error, time.monotonic() - begin
+    wire.timeout = 1.5  # after a refusal nothing is broken: the next call waits for who has left
     try:
         bag(INPUT)
     except PeerError as error:
