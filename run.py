@@ -217,7 +217,7 @@ def quiet_lab():
 
 def pip_install(words):
     """Run pip; its output goes to the log, and a short form of it to the screen."""
-    command = [str(venv_python()), "-m", "pip", "install", "--no-input", "--progress-bar=off"]
+    command = [str(venv_python()), "-m", "pip", "install", "--no-input", "--no-compile", "--progress-bar=off"]
     process = subprocess.Popen(
         [*command, *words],
         cwd=str(ROOT),
