@@ -91,6 +91,24 @@ extern "C" __global__ void atomics(int* y, float* f) {
   y[6] = cuda::std::is_trivially_copyable_v<cuda::std::make_unsigned_t<signed char>> && cuda::std::make_unsigned_t<int>(-1) > 0;
   y[3] = cuda::std::numeric_limits<int>::max(), y[4] = cuda::std::numeric_limits<short>::lowest();
 }
+// Each block's sums in its own shared memory; then, behind a barrier of the grid, those of all blocks.
+extern "C" __global__ void whole_grid(const int* x, int* part, int* y) {
+  extern __shared__ int doubled[];
+  __shared__ int sum;
+  cg::grid_group grid = cg::this_grid();
+  if (threadIdx.x == 0) sum = 0;
+  __syncthreads();
+  atomicAdd(&sum, x[grid.thread_rank()]), doubled[threadIdx.x] = 2 * x[grid.thread_rank()];
+  __syncthreads();
+  if (threadIdx.x == 0) part[blockIdx.x] = sum;
+  grid.sync();
+  int all = 0;
+  for (int b = 0; b < gridDim.x; b++) all += part[b];
+  cg::sync(grid);
+  part[blockIdx.x] = doubled[7] + sum;
+  cg::this_grid().sync();
+  y[grid.thread_rank()] = all * 1000 + part[(blockIdx.x + 1) % gridDim.x];
+}
 """
 )
 X = np.random.default_rng(0).permutation(64).astype(np.int32)
@@ -99,7 +117,7 @@ BOTH = pytest.mark.parametrize("mode", ["checked", "fast"])
 
 @pytest.fixture(scope="module")
 def module():
-    return RawModule(code=RIGHT)
+    return RawModule(code=RIGHT, enable_cooperative_groups=True)
 
 
 @BOTH
@@ -143,6 +161,23 @@ def test_cooperative_groups(module, mode):
         np.testing.assert_array_equal(y[:, column], wanted, str(column))
 
 
+@pytest.mark.parametrize("chosen", [{"mode": "fast"}, {"order": 0}, {"order": 3}])
+def test_the_whole_grid_waits(module, chosen):
+    part, y = np.zeros(8, np.int32), np.zeros(64, np.int32)
+    kernel = module.get_function("whole_grid")
+    with settings(**chosen):
+        kernel((8,), (8,), (X, part, y), shared_mem=32)
+        blocks = X.reshape(8, 8)
+        wanted = blocks.sum(1) + 2 * blocks[:, 7]
+        np.testing.assert_array_equal(part, wanted)
+        np.testing.assert_array_equal(y, X.sum() * 1000 + np.repeat(np.roll(wanted, -1), 8))
+        with pytest.raises(KernelFault, match="(?s)not cooperative.*_groups=True"):
+            alone = RawModule(code=RIGHT).get_function("whole_grid")
+            alone((8,), (8,), (X, part, y), shared_mem=32)
+        with pytest.raises(ValueError, match=r"grid is \(9, 1, 1\), 9216 threads.* up to 8192"):
+            kernel((9,), (1024,), (X, part, y))
+
+
 @BOTH
 def test_cub(module, mode):
     y, f = np.full((64, 16), -1, np.int32), np.zeros(64, np.float32)
@@ -181,6 +216,15 @@ def test_atomic_ref(module, mode):
 
 
 WRONG = {  # kernels with one fault each, and what it is called
+    "grid_early": (
+        "race",
+        "if (t == 0) y[blockIdx.x] = 1; int other = y[1 - blockIdx.x]; cg::this_grid().sync(); y[t] = other;",
+    ),
+    "grid_in_time": (
+        "",
+        "if (t == 0) y[blockIdx.x] = 1; cg::this_grid().sync(); if (t == 0) y[2 + blockIdx.x] = y[1 - blockIdx.x];",
+    ),
+    "grid_without_one": ("grid barrier", "if (blockIdx.x == 0) cg::this_grid().sync();"),
     "tile_sync": (
         "race",
         """auto tile = cg::tiled_partition<8>(cg::this_thread_block());
@@ -224,7 +268,10 @@ WRONG = {  # kernels with one fault each, and what it is called
 @pytest.fixture(scope="module")
 def wrong():
     head = 'extern "C" __global__ void {}(const int* x, int* y) {{ __shared__ int s[64]; s[threadIdx.x] = 0; __syncthreads(); int t = threadIdx.x;\n{}\n}}'
-    return RawModule(code=HEAD + "\n".join(head.format(k, v[1]) for k, v in WRONG.items()))
+    return RawModule(
+        code=HEAD + "\n".join(head.format(k, v[1]) for k, v in WRONG.items()),
+        enable_cooperative_groups=True,
+    )
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -235,7 +282,7 @@ def test_no_group_hides_a_fault(wrong, name):
     for order in range(3):
         with settings(order=order):
             try:
-                wrong.get_function(name)((1,), (64,), (X, y))
+                wrong.get_function(name)((1 + name.startswith("grid"),), (64,), (X, y))
             except KernelFault as fault:
                 found.add(str(fault).split(": ")[1])
     assert found == ({kind} if kind else set())

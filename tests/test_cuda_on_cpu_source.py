@@ -347,10 +347,7 @@ def test_shared_that_cuda_refuses_too(code, line, says):
 REFUSED = [
     ('\nasm volatile("mov.u32 %0, %smid;" : "=r"(x));', 2, "PTX"),
     ("f<<<1, 2>>>();", 1, "launch it from Python"),
-    ("auto grid = cg::this_grid();\ngrid.sync();", 2, "barrier of the whole grid"),
-    ("auto g = cooperative_groups::this_grid();\n\n  cg::sync(g);", 3, "launch both parts"),
-    ("void f(cg::grid_group all) {\n all.sync(); }", 2, "barrier of the whole grid"),
-    ("cg::this_grid().sync();", 1, "barrier of the whole grid"),
+    ("\nauto all = cg::this_multi_grid();", 2, "cooperative groups"),
     ("__shared__ cg::block_tile_memory<128> m;", 1, "cooperative groups"),
     ("#include <cooperative_groups/memcpy_async.h>", 1, "__pipeline_memcpy_async"),
     ("float r = __fma_rz(a, b, c);", 1, "__fma_rn"),
@@ -390,7 +387,7 @@ ALLOWED = [
     "thrust::complex<float> z; cub::BlockReduce<int, 32> r; cg::tiled_partition<32>(block);",
     "float curand_like(int s) { return s; } float f() { return curand_like(3); }",
     "int cudaProcess(int x) { return cudaProcess(x); }",
-    "auto grid = cg::this_grid(); block.sync(); grid.thread_rank(); warp.sync();",
+    "auto grid = cg::this_grid(); grid.sync(); grid.thread_rank(); warp.sync();",
     "float* p = new float[3]; malloc(3); int texture = 1; cuda_on_cpu::x(); a << b;",
 ]
 

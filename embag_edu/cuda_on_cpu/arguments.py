@@ -8,6 +8,7 @@ CuPy alike, so it asks an array only for what NumPy's and CuPy's have in common.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ _SIXTEEN = {"float16", "bfloat16"}  # may be passed as uint16: their bits
 
 GRID, BLOCK = (2**31 - 1, 65535, 65535), (1024, 1024, 64)  # the most along x, y, z
 SHARED_DEFAULT = 48 * 1024  # bytes of a block's shared memory, where nothing else is asked
+RESIDENT = 8192  # threads of a cooperative launch: runtime.h's MAX_RESIDENT
 SHARED_MOST = 227 * 1024  # and the most that may be asked for (compute capability 9.0)
 
 
@@ -58,6 +60,19 @@ def check_shape(
             f"valid: 0 to {most}" + (f". {fix}" if can_grow else "")
         )
     return full_grid, full_block
+
+
+def check_together(name: str, grid: Sequence[int], block: Sequence[int]) -> bool:
+    """True. Raises ValueError where a cooperative launch has more threads than run together."""
+    threads = math.prod((*grid, *block))
+    if threads > RESIDENT:
+        raise ValueError(
+            f"kernel {name}: grid is {tuple(grid)}, {threads} threads in all; valid with "
+            f"enable_cooperative_groups, which runs all blocks together: up to {RESIDENT}. Take "
+            "fewer blocks, and let each thread take several elements (CUDA's error would be "
+            "cudaErrorCooperativeLaunchTooLarge)"
+        )
+    return True
 
 
 def _sizes(name: str, which: str, given: tuple, limits: tuple[int, ...]) -> tuple[int, ...]:

@@ -152,6 +152,7 @@ def run(
             "block": launched.block,
             "shared": shared,
             "order": now.order,
+            "cooperative": launched.cooperative,
             "spans": [(s.start, s.start + s.size, s.writable) for s in layout.spans],
             "args": [_argument(i, v, layout) for i, v in enumerate(launched.values)],
             "variables": variables,

@@ -97,6 +97,7 @@ class Device:
             kernel.code,
             options=kernel.options,
             name_expressions=[kernel.name],
+            enable_cooperative_groups=getattr(kernel, "enable_cooperative_groups", False),
         ).get_function(kernel.name)
         limit = kernel.max_dynamic_shared_size_bytes
         if getattr(kernel, "shared_limit", None) is not None or limit > SHARED_DEFAULT:

@@ -209,7 +209,8 @@ def _times(n: int) -> str:
 def _order(f: dict, launched: Launched) -> str:
     """What would put the two accesses of a race in order."""
     if f["block"] != f["other_block"]:
-        return "blocks run in any order: use an atomic, or let one block own the element"
+        apart = "put grid.sync() between the two, " if launched.cooperative else ""
+        return f"blocks run in any order: {apart}use an atomic, or let one block own the element"
     touches: Sequence[Touch] = f.get("studied", ())
     writers = [t for t in touches if t.access != READ]
     if any(_together(a, b) for a in writers for b in writers):
@@ -294,6 +295,20 @@ def _deadlock(f, launched):
     return (
         f"{what}, {ended} have ended: nobody can go on.",
         "let all threads that are waited for reach the same barrier or warp operation",
+    )
+
+
+def _grid_barrier(f, launched):
+    what = f"{_who(f, launched)} waits for the whole grid"
+    if f["text"] == "launch":
+        return (
+            f"{what}, but this launch is not cooperative: its blocks need not run together.",
+            "RawKernel(..., enable_cooperative_groups=True), or split the kernel there",
+        )
+    other = unravel(f["other_block"], launched.grid)
+    return (
+        f"{what}, but block {other} has ended: nobody can go on.",
+        "let all blocks come to every grid.sync(), those without work too",
     )
 
 
@@ -450,6 +465,7 @@ SENTENCES: dict[str, Callable[[dict, Launched], tuple[str, str]]] = {
     "race": _race,
     "divergent barrier": _divergent,
     "deadlock": _deadlock,
+    "grid barrier": _grid_barrier,
     "warp mask": _mask,
     "shuffle source": _shuffle,
     "array index": _index,

@@ -31,6 +31,7 @@ from embag_edu.cuda_on_cpu.arguments import (
     SHARED_MOST,
     check_arguments,
     check_shape,
+    check_together,
     quick,
 )
 from embag_edu.cuda_on_cpu.checked import run
@@ -57,7 +58,8 @@ class RawModule:
     code:             the source. name_expressions: the instances of templates, "scale<float>".
     options:          -D, -U and -I as for a compiler; options that tune GPU code change nothing.
     translate_cucomplex: what cuComplex.h declares is CuPy's complex<T>, with operators.
-    enable_cooperative_groups, jitify: change nothing. path is refused.
+    enable_cooperative_groups: threads may wait for the whole grid: `cg::this_grid().sync()`.
+    jitify: changes nothing. path is refused.
     """
 
     _kernel_class: type[RawKernel]
@@ -274,7 +276,7 @@ class RawKernel:
 
     @property
     def enable_cooperative_groups(self) -> bool:
-        """What was asked for; it changes nothing."""
+        """Whether a launch is cooperative: its threads may wait for the whole grid."""
         return self._module.enable_cooperative_groups
 
     @property
@@ -379,10 +381,11 @@ class RawKernel:
         most = self.max_threads_per_block
         with told_in_short():
             shape = check_shape(self.name, grid, block, shared_mem, most, self.shared_limit)
+            together = self.enable_cooperative_groups and check_together(self.name, *shape)
             values = self._usual(args) or check_arguments(self.name, self.parameters, args)
         now = current()
         shared = int(shared_mem), SHARED_DEFAULT if self.shared_limit is None else SHARED_MOST
-        launched = Launched(self.code, self.name, self.parameters, values, *shape)
+        launched = Launched(self.code, self.name, self.parameters, values, *shape, together)
         self.report = None
         if now.mode == "fast":
             self._run_fast(launched, now, shared)
@@ -409,9 +412,10 @@ class RawKernel:
 
     def _run_fast(self, launched: Launched, now: Settings, shared: tuple[int, int]) -> None:
         module, total = self._module, int(np.prod(launched.grid, dtype=np.int64))
-        writes = any(not v.constant for v in module._variables)  # one copy for the whole launch
+        writes = any(not v.constant for v in module._variables)  # one copy for all
         threads = math.prod(launched.block)
-        cores = 1 if writes else max(min(now.cores, total, MOST_STACKS // threads), 1)
+        most = 1 if writes or launched.cooperative else min(now.cores, total)
+        cores = max(min(most, MOST_STACKS // threads), 1)
         pointers, _keep = _pointers(launched.values)
         with module._lock:
             libraries, places = zip(*module._libraries(cores), strict=True)
@@ -426,6 +430,7 @@ class RawKernel:
                     total * (k + 1) // cores,
                     shared,
                     now.order,
+                    launched.cooperative,
                     pointers,
                     control,
                 )

@@ -23,6 +23,7 @@ class Launched:
     values: Sequence[Any]
     grid: tuple[int, ...]
     block: tuple[int, ...]
+    cooperative: bool = False
     spans: list[list[int]] = field(default_factory=list)  # the arguments in each piece of memory
     variables: list[str] = field(default_factory=list)
     shared_arrays: list[list] = field(default_factory=list)  # [names, bytes, line]

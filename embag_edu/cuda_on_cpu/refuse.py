@@ -22,7 +22,6 @@ _TENSOR = "tensor cores are not modeled: multiply with plain loops over shared m
 _GROUPS = (
     "of cooperative groups only blocks, and tiles and coalesced threads of one warp are modeled"
 )
-_GRID = "a barrier of the whole grid is not modeled: split the kernel there, and launch both parts"
 _COPIES = "cooperative copies are not modeled: use __pipeline_memcpy_async, or load and store"
 _HALVES = "a barrier in two halves, arrive and wait, is not modeled: write sync(), __syncthreads()"
 _CURAND = "cuRAND is not modeled: draw the numbers with NumPy and pass an array"
@@ -103,25 +102,6 @@ def refuse(code: str, options: Sequence[str] | None = None) -> None:
             sentence = _GROUPS
         if sentence:
             raise NotModeled(token.line, sentence)
-    if {"this_grid", "grid_group"} & {t.text for t in found} and (line := _grid_barrier(found)):
-        raise NotModeled(line, _GRID)
-
-
-def _grid_barrier(found: Sequence[Token]) -> int:
-    """The line in which the whole grid waits: `grid.sync()`, `cg::sync(grid)`; else 0."""
-    texts = [t.text for t in found]
-    names = {"this_grid"}
-    for i, text in enumerate(texts):
-        if text == "grid_group" and WORD.fullmatch(texts[min(i + 1, len(texts) - 1)]):
-            names.add(texts[i + 1])
-        elif text == "this_grid" and "=" in texts[max(0, i - 5) : i]:
-            names.add(texts[i - 1 - texts[max(0, i - 5) : i][::-1].index("=") - 1])
-    waits = {f"{name}.sync" for name in names}  # a name with its member is one token
-    for i, text in enumerate(texts):
-        direct = text == "sync" and texts[max(0, i - 4) : i] == ["this_grid", "(", ")", "."]
-        if text in waits or direct or (text == "sync" and names & set(texts[i + 2 : i + 3])):
-            return found[i].line
-    return 0
 
 
 def _own_functions(found: Sequence[Token]) -> set[str]:

@@ -72,17 +72,19 @@ class Launch(ctypes.Structure):
         ("dynamic_bytes", ctypes.c_ulonglong),
         ("shared_most", ctypes.c_ulonglong),
         ("order", ctypes.c_uint),
+        ("cooperative", ctypes.c_uint),
         ("control", ctypes.POINTER(Control)),
     ]
 
 
-def prepare(launch, grid, block, first, last, shared, order, args, control):
+def prepare(launch, grid, block, first, last, shared, order, cooperative, args, control):
     """Fill a Launch; shared: dynamic bytes, and the most with static arrays; args: pointers."""
     launch.control = ctypes.pointer(control)
     launch.args = ctypes.addressof(args)
     launch.grid[:], launch.block[:] = grid, block
     launch.first, launch.last = first, last
     (launch.dynamic_bytes, launch.shared_most), launch.order = shared, order
+    launch.cooperative = cooperative
     return launch
 
 
@@ -178,6 +180,7 @@ class Worker:
             total,
             request["shared"],
             request["order"],
+            request["cooperative"],
             pointers,
             self.control,
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from embag_edu.cuda_on_cpu.arguments import BLOCK, GRID, SHARED_DEFAULT, SHARED_MOST
+from embag_edu.cuda_on_cpu.arguments import BLOCK, GRID, RESIDENT, SHARED_DEFAULT, SHARED_MOST
 from embag_edu.cuda_on_cpu.launch import NotFound as CUDADriverError
 from embag_edu.cuda_on_cpu.settings import current
 from embag_edu.cuda_on_cpu.toolchain import CompileError as CompileException
@@ -213,7 +213,8 @@ def getDeviceProperties(device: int = 0) -> dict[str, Any]:
     return dict(
         name=b"no GPU: embag_edu.cuda_on_cpu", major=major, minor=minor, totalGlobalMem=MEMORY,
         sharedMemPerBlock=SHARED_DEFAULT, sharedMemPerBlockOptin=SHARED_MOST, warpSize=32,
-        maxThreadsPerBlock=BLOCK[0], maxThreadsDim=BLOCK, maxGridSize=GRID, multiProcessorCount=1,
+        maxThreadsPerBlock=BLOCK[0], maxThreadsDim=BLOCK, maxGridSize=GRID, multiProcessorCount=4,
+        maxThreadsPerMultiProcessor=RESIDENT // 4,
     )  # fmt: skip
 
 

@@ -181,9 +181,10 @@ CUDA_ON_CPU_UNSEEN char* dynamic_shared() { return here->dynamic_shared; }
 
 // ---- barriers -------------------------------------------------------------------------------------
 namespace cuda_on_cpu {
-enum Vote { COUNT, AND, OR, NONE };
+enum Vote { COUNT, AND, OR, NONE, GRID };  // GRID: and of all other blocks
 enum Scope { IN_BLOCK, ON_DEVICE };
 int barrier(Vote vote, int predicate, int line, int place = 0);
+bool cooperative();  // the launch may wait for all its blocks
 inline void barrier_at(int line, int place) { barrier(NONE, 0, line, place); }
 void fence(Scope scope);
 void yield();  // let the other threads run
@@ -575,6 +576,7 @@ struct Launch {
   unsigned long long first, last;  // the blocks to run, counted x first
   unsigned long long dynamic_bytes, shared_most;  // shared_most: of static and dynamic memory together
   unsigned order;                  // 0: threads in order, else the seed of an order
+  unsigned cooperative;            // whether threads may wait for the whole grid
   Control* control;
 };
 int run_blocks(const Launch& launch);

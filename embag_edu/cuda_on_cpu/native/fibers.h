@@ -25,6 +25,7 @@ inline void prepare(Fiber& f, char*&) {
   f.handle = CreateFiberEx(1 << 14, STACK, 0, start, nullptr);
 }
 inline void give_back(char*) {}
+inline void drop_stack(char*&) {}
 inline void prepare_root(Fiber& f) { f.handle = IsThreadAFiber() ? GetCurrentFiber() : ConvertThreadToFiber(nullptr); }
 inline void jump(Fiber&, Fiber& to) { SwitchToFiber(to.handle); }
 #else  // save the registers that a called function must keep, swap the stack pointer, restore them
@@ -70,6 +71,9 @@ inline void prepare(Fiber& f, char*& stack) {
 }
 inline void give_back(char* stack) {  // the memory, all but the piece that most kernels use
   if (stack) madvise(stack, STACK - KEPT_STACK, MADV_DONTNEED);
+}
+inline void drop_stack(char*& stack) {
+  if (stack) munmap(stack - GUARD, GUARD + STACK), stack = nullptr;
 }
 inline void prepare_root(Fiber&) {}
 inline void jump(Fiber& from, Fiber& to) { cuda_on_cpu_jump(&from.sp, to.sp); }

@@ -97,6 +97,7 @@ struct Who {
 const int KEPT = 5;
 struct Cell { Who by[KEPT]; };  // of 4 bytes: some of those who touched them
 static unsigned now, barrier_time, block_fenced;  // block_fenced: a barrier before which all had fenced
+static unsigned grid_time;                 // of the last barrier of the whole grid
 static unsigned synced[WARPS][32][32];     // [warp][lane a][lane b]: a knows what b did before this time
 // A release stands for what its thread did before its fence (own), what its block did before a barrier
 // (all), what the lanes of its warp did before a __syncwarp (lanes), and what was acquired by then.
@@ -162,7 +163,7 @@ static void acquire(SyncVariable* v) {
   acquired[n_acquired++] = {v, v->n, thread, now};
 }
 static bool ordered(const Who& who, uint64_t address) {
-  if (who.block == core.block && in_block_order(who.thread(), who.time)) return true;
+  if (who.time < grid_time || (who.block == core.block && in_block_order(who.thread(), who.time))) return true;
   if (!any_fence) return false;
   return released_to_me(who) || (access_of(who.kind()) == ATOMIC && counted_before_me(who, address));
 }
@@ -622,7 +623,7 @@ void launch_starts() {
   written = (uint8_t*)calloc(3 * SHARED_BYTES, 1), pending = (uint8_t*)calloc(3 * SHARED_BYTES, 1);
   memset(core.shared, 0xff, 3 * SHARED_BYTES);
   counts_cut = any_fence = in_atomic = in_copy = false, stored_at_once = true, announced = 0;
-  now = 1, until = 4093, n_logged = guesses = n_acquired = first_acquired = n_meetings = n_guessed = n_accesses = 0;
+  now = 1, grid_time = 0, until = 4093, n_logged = guesses = n_acquired = first_acquired = n_meetings = n_guessed = n_accesses = 0;
   memset(synced, 0, sizeof synced);
 }
 void block_starts() {
@@ -650,6 +651,18 @@ void block_ends() {
   merge_all();
   watch.progress[3]++;
 }
+// A barrier of the whole grid: what a block has in shared memory, and the notes on it, are kept until it goes on.
+void block_parks(char* kept) {
+  look_at_values();
+  merge_all();
+  kept = keep_shared((char*)written, kept, core.static_bytes, false);
+  keep_shared((char*)pending, kept, core.static_bytes, false);
+}
+void block_goes_on(char* kept, unsigned static_bytes) {
+  kept = keep_shared((char*)written, kept, static_bytes, true);
+  keep_shared((char*)pending, kept, static_bytes, true);
+}
+void grid_passed() { grid_time = ++now; }
 // Every kernel has its own library, and each of them this memory: kept, 300 kernels took 11 GiB.
 void launch_ends() {
   drop((void*)shared_shadow, SHARED_CELLS), free(written), free(pending);

@@ -17,7 +17,8 @@
 #undef printf
 
 namespace cuda_on_cpu {
-const unsigned MAX_THREADS = 1024, WARPS = MAX_THREADS / 32, MAX_FAULTS = 32, MAX_NOTES = 16;
+const unsigned MAX_THREADS = 1024, MAX_RESIDENT = 8192;  // of a block; of all blocks of a cooperative launch (arguments.py)
+const unsigned WARPS = MAX_THREADS / 32, MAX_FAULTS = 32, MAX_NOTES = 16;
 const unsigned SHARED_BYTES = 228 * 1024, STATIC_SHARED_BYTES = 48 * 1024;  // room for either kind; the most of static arrays
 
 struct Fiber;
@@ -61,6 +62,7 @@ struct Core {
   unsigned order, block, dynamic_bytes, shared_most, static_bytes, static_wanted;
   uint64_t random, steps;
   bool failed, quick;  // quick: in order, and no thread of the block has waited yet
+  bool cooperative, parked;                            // parked: all threads of the block wait for the grid
   char* shared;
   SharedArray arrays[64];
   unsigned n_arrays;
@@ -73,6 +75,13 @@ inline Thread& me() { return *static_cast<Thread*>(here); }
 inline unsigned lanes_of(unsigned warp) {  // which lanes of a warp exist: the last may be partial
   unsigned left = core.n_threads - 32 * warp;
   return left < 32 ? (1u << left) - 1 : ~0u;
+}
+// The parts of a block's shared memory that are in use, or the notes on them, to where they are kept, or back.
+inline char* keep_shared(char* memory, char* kept, unsigned static_bytes, bool back) {
+  char* parts[] = {memory, memory + SHARED_BYTES / 256 * 256};
+  size_t bytes[] = {static_bytes, core.dynamic_bytes};
+  for (int i = 0; i < 2; kept += bytes[i++]) memcpy(back ? parts[i] : kept, back ? kept : parts[i], bytes[i]);
+  return kept;
 }
 bool on_stack(const Thread& thread, uint64_t address);
 bool coin(unsigned sides);                                      // true once in so many times, when order > 0
@@ -99,6 +108,9 @@ void lanes_synced(unsigned warp, unsigned lanes);
 void fenced(Scope scope);
 void copy_pending(const void* shared, unsigned bytes, bool pending);
 void block_ends();
+void block_parks(char* kept);
+void block_goes_on(char* kept, unsigned static_bytes);
+void grid_passed();
 void launch_ends();
 void write_counts(Text& json);
 const bool CHECKED = true;
@@ -112,6 +124,9 @@ inline void lanes_synced(unsigned, unsigned) {}
 inline void fenced(Scope) {}
 inline void copy_pending(const void*, unsigned, bool) {}
 inline void block_ends() {}
+inline void block_parks(char*) {}
+inline void block_goes_on(char*, unsigned) {}
+inline void grid_passed() {}
 inline void launch_ends() {}
 inline void write_counts(Text&) {}
 const bool CHECKED = false;

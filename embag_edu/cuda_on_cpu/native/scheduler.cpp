@@ -15,8 +15,9 @@ Core core;
 unsigned launch_number;
 Queue unwaited;
 uint16_t atomics_in_a_row;
-static Fiber root, fibers[MAX_THREADS], *starting;
-static Fiber* idle[MAX_THREADS];
+static Fiber root, fibers[MAX_RESIDENT], *starting;
+static Fiber* idle[MAX_RESIDENT];
+static char* more_stacks[MAX_RESIDENT];  // of cooperative launches: those of Control are for one block
 static unsigned n_idle, n_fibers;
 static Text printed;
 static Control* control;
@@ -121,7 +122,7 @@ static Fiber* resume_one() {
 }
 static Fiber* start_one() {
   if (n_idle) return starting = idle[--n_idle];
-  prepare(fibers[n_fibers], control->stacks[n_fibers]);
+  prepare(fibers[n_fibers], n_fibers < MAX_THREADS ? control->stacks[n_fibers] : more_stacks[n_fibers]);
   return starting = &fibers[n_fibers++];
 }
 // The fiber to run now: one that starts the next thread, or that of a thread that can go on, or the
@@ -186,6 +187,8 @@ static void check_barrier() {
 static bool release_barrier_if_complete(bool last_goes_on) {
   if (!core.waiting || core.waiting + core.done < core.n_threads) return false;
   if (CHECKED) check_barrier();
+  for (unsigned i = 0; i < core.n_threads; i++) core.parked |= core.threads[i].state == AT_BARRIER && core.threads[i].vote == GRID;
+  if (core.parked) return false;  // go_on() lets them
   unsigned yes = 0, all = core.waiting, self = me().index;
   for (unsigned i = 0; i < core.n_threads; i++) yes += core.threads[i].state == AT_BARRIER && core.threads[i].in;
   core.waiting = 0;
@@ -201,6 +204,7 @@ static bool release_barrier_if_complete(bool last_goes_on) {
 }
 int barrier(Vote vote, int predicate, int line, int place) {
   settle();
+  if (vote == GRID && !core.cooperative) stop("grid barrier", line, "launch");
   Thread& t = me();
   t.vote = vote, t.in = predicate != 0, t.line = line, t.place = place, t.state = AT_BARRIER;
   core.waiting++;
@@ -208,6 +212,8 @@ int barrier(Vote vote, int predicate, int line, int place) {
   if (!release_barrier_if_complete(last_goes_on) || !last_goes_on) wait_here();
   return (int)t.out;
 }
+
+bool cooperative() { return core.cooperative; }
 
 // ---- warps --------------------------------------------------------------------------------------------
 unsigned lane() { return me().index % 32; }
@@ -415,7 +421,7 @@ static void run_block() {
   in_kernel = true;
   jump(root, *first);
   in_kernel = false;
-  if (core.failed || core.done == core.n_threads) return;
+  if (core.failed || core.done == core.n_threads || core.parked) return;
   explain_deadlock();
   core.failed = true;
 }
@@ -450,7 +456,8 @@ static void start_block(const Launch& l, unsigned long long b) {
   memset(core.lanes_done, 0, sizeof core.lanes_done);
   core.quick = !CHECKED && !core.order;
   core.next = core.done = core.waiting = core.n_ready = core.ready_first = core.asking = core.patience = 0;
-  n_idle = n_fibers = 0;
+  core.parked = false;
+  if (!core.cooperative) n_idle = n_fibers = 0;
   block_starts();
 }
 static void start_launch(const Launch& l) {
@@ -463,6 +470,7 @@ static void start_launch(const Launch& l) {
   core.static_bytes = core.static_wanted = core.n_arrays = 0, core.shared = shared;
   core.dynamic_bytes = (unsigned)l.dynamic_bytes, core.shared_most = (unsigned)l.shared_most;
   call = l.call, args = l.args, printed.used = 0;
+  core.cooperative = l.cooperative, n_idle = n_fibers = 0;
   launch_number++;
   for (unsigned i = 0; i < core.n_threads; i++) {
     Thread& t = core.threads[i];
@@ -482,6 +490,71 @@ static unsigned long long permuted(unsigned long long i, unsigned long long n) {
     if (!b && a != 1) step += 2, a = step, b = n;
   }
   return (i * (step % n) + core.order) % n;
+}
+// ---- a barrier of the whole grid: one block after another comes to it, then one after another goes on -----------
+struct Parked { bool waits; unsigned block, done, static_bytes, lanes_done[WARPS]; Thread* threads; char* shared; };
+static Parked* blocks;
+static void park(Parked& p) {
+  p.waits = true, p.block = core.block, p.done = core.done, p.static_bytes = core.static_bytes;
+  memcpy(p.lanes_done, core.lanes_done, sizeof p.lanes_done);
+  p.threads = (Thread*)malloc(core.n_threads * sizeof(Thread));
+  memcpy((void*)p.threads, (void*)core.threads, core.n_threads * sizeof(Thread));
+  for (unsigned i = 0; i < core.n_threads; i++) core.threads[i].copies = nullptr, core.threads[i].copies_room = 0;
+  p.shared = (char*)malloc(3 * (core.static_bytes + core.dynamic_bytes) + 1);
+  block_parks(keep_shared(core.shared, p.shared, p.static_bytes, false));
+}
+static void drop(Parked& p) {
+  free((void*)p.threads), free(p.shared);
+  p = {};
+}
+static void go_on(Parked& p) {
+  core.block = p.block, core.done = p.done, core.waiting = 0, core.parked = false;
+  memcpy(core.lanes_done, p.lanes_done, sizeof p.lanes_done);
+  for (unsigned i = 0; i < core.n_threads; i++) free((void*)core.threads[i].copies);
+  memcpy((void*)core.threads, (void*)p.threads, core.n_threads * sizeof(Thread));
+  block_starts();
+  block_goes_on(keep_shared(core.shared, p.shared, p.static_bytes, true), p.static_bytes);
+  drop(p);
+  for (unsigned i = 0; i < core.n_threads; i++)
+    if (core.threads[i].state == AT_BARRIER) make_ready(i);
+}
+static void run_block_to_barrier(Parked& p) {
+  run_block();
+  if (core.parked && !core.failed) park(p);
+  else block_ends();
+}
+static bool all_wait(unsigned n) {  // false: all have ended, or the launch has failed
+  unsigned one = 0, other = 0, thread = 0;
+  while (one < n && !blocks[one].waits) one++;
+  while (other < n && blocks[other].waits) other++;
+  if (core.failed || one == n || other == n) return !core.failed && one < n;
+  while (blocks[one].threads[thread].state != AT_BARRIER) thread++;
+  Fault& fault = new_fault("grid barrier", blocks[one].threads[thread].line);
+  fault.thread = thread, fault.block = blocks[one].block, fault.other_block = (unsigned)permuted(other, n);
+  snprintf(fault.text, sizeof fault.text, "ended");
+  core.failed = true;
+  return false;
+}
+static bool may_go_on(unsigned block) {
+  if (to_leave) core.block = block, new_fault("endless", 0), core.failed = true;
+  return !core.failed;
+}
+static void run_grid(const Launch& l) {
+  unsigned n = (unsigned)l.last;
+  blocks = (Parked*)calloc(n, sizeof(Parked));
+  for (unsigned i = 0; i < n && may_go_on(i); i++) {
+    start_block(l, permuted(i, n));
+    run_block_to_barrier(blocks[i]);
+  }
+  for (unsigned i = 0; (i || all_wait(n)) && may_go_on(i); i = (i + 1) % n) {
+    if (!i) grid_passed();
+    Parked& p = blocks[permuted(i, n)];
+    go_on(p);
+    run_block_to_barrier(p);
+  }
+  for (unsigned i = 0; i < n; i++) drop(blocks[i]);
+  free((void*)blocks);
+  for (unsigned i = MAX_THREADS; i < n_fibers; i++) drop_stack(more_stacks[i]);
 }
 static void leave_now() {
   if (!CHECKED) new_fault("endless", 0);
@@ -544,8 +617,8 @@ int run_blocks(const Launch& l) {
   if (!CHECKED) take_signals();
   start_launch(l);
   launch_starts();
-  for (unsigned long long i = l.first; i < l.last && !core.failed; i++) {
-    if (to_leave) { core.block = (unsigned)i, new_fault("endless", 0), core.failed = true; break; }
+  if (core.cooperative) run_grid(l);
+  else for (unsigned long long i = l.first; i < l.last && may_go_on((unsigned)i); i++) {
     start_block(l, l.first + permuted(i - l.first, l.last - l.first));
     run_block();
     block_ends();

@@ -1,7 +1,6 @@
 // cooperative_groups.h: groups of threads as objects. A block waits in __syncthreads(), a part of a warp in
 // __syncwarp(mask), and they shuffle and vote by the functions of a warp: what checked mode asks of those,
-// it asks of these. Not here, and refused by name (refuse.py): a barrier of the whole grid, clusters, tiles
-// of more than a warp.
+// it asks of these. Not here, and refused by name (refuse.py): clusters, tiles of more than a warp.
 #pragma once
 #pragma GCC system_header
 #define CUDA_ON_CPU_GROUP CUDA_ON_CPU_HERE inline
@@ -67,7 +66,8 @@ class grid_group {
   static dim3 group_dim() { return gridDim; }
   static dim3 dim_blocks() { return gridDim; }
   static dim3 block_index() { return dim3(blockIdx); }
-  static bool is_valid() { return true; }
+  static bool is_valid() { return cuda_on_cpu::cooperative(); }
+  CUDA_ON_CPU_HERE static void sync(line_now) { cuda_on_cpu::barrier(cuda_on_cpu::GRID, 0, line); }
 };
 inline grid_group this_grid() { return grid_group(); }
 
