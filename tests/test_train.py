@@ -221,14 +221,10 @@ def test_the_order_of_the_batches_is_the_seeds(small):
 # ---- how well it does -----------------------------------------------------------------------
 
 
-def test_department_and_recommended_reach_their_marks():
-    department = train(Plan("department"))
-    majority = np.bincount(department.data.held_out.labels).max() / len(department.data.held_out)
-    assert 0.40 < majority < 0.48 and department.accuracy >= 0.80
-    recommended = train(Plan("recommended", sparse=False))
-    assert recommended.auc >= 0.93
+def test_only_a_recommender_has_an_auc(small):
+    """(What accuracy and AUC the two tasks reach is asserted in chapter 13.)"""
     with pytest.raises(ValueError, match="take task 'recommended'"):
-        _ = department.auc
+        _ = train(SMALL, small, progress=False).auc
 
 
 def by_pairs(scores, truth):
@@ -412,9 +408,10 @@ def test_ctrl_c_is_told_in_one_line_and_leaves_no_file(tmp_path, capsys, monkeyp
     assert not path.exists()
 
 
-def test_compare_writes_a_record_that_is_read_again(tmp_path, capsys):
+def test_compare_writes_a_record_that_is_read_again(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("embag_edu.train.fitting.reviews", lambda: FEW)  # the loops are loops
     path = tmp_path / "train.json"
-    words = [*QUICK, "--limit", "60", "--batch-size", "30"]  # the loops take most of the time
+    words = [*QUICK, "--limit", "60", "--batch-size", "30"]
     assert embag_edu_command.main(["train", "--compare", "--json", str(path), *words]) == 0
     record = recorded(path)
     assert table(record) in capsys.readouterr().out
