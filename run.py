@@ -217,7 +217,9 @@ def quiet_lab():
 
 def pip_install(words):
     """Run pip; its output goes to the log, and a short form of it to the screen."""
-    command = [str(venv_python()), "-m", "pip", "install", "--no-input", "--no-compile", "--progress-bar=off"]
+    # Not compiled: that would be all modules of all packages, 45 s; a reader imports a few of them.
+    options = ["--no-input", "--no-compile", "--progress-bar=off"]
+    command = [str(venv_python()), "-m", "pip", "install", *options]
     process = subprocess.Popen(
         [*command, *words],
         cwd=str(ROOT),

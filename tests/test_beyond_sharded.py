@@ -590,7 +590,7 @@ USUAL = ("is killed", "has another shape")
     "event", [e if e in USUAL else pytest.param(e, marks=adversary) for e in TOLD]
 )
 def test_survivors_get_one_clear_error_in_time(event):
-    """At once, without a clock: a survivor that waited for its wire would outlast the run's limit."""
+    """At once, without a clock: who waits for the wire's limit outlasts the run's."""
     words, late = TOLD[event]
     timeout = 1.5 if late else 100.0
     outcomes = run(jobs.trouble, 4, event, timeout, timeout=25)

@@ -23,7 +23,7 @@ from torch import Tensor
 from embag_edu import nn
 from embag_edu.arrays import to_array, to_tensor
 from embag_edu.beyond import used_up
-from embag_edu.beyond.fused import OPTIMIZERS, Optimizer, State
+from embag_edu.beyond.fused import OPTIMIZERS, Optimizer
 from embag_edu.beyond.fused_api import backward
 from embag_edu.nn.bags import Bags
 from embag_edu.nn.implementations import backend_of, resolved
@@ -81,11 +81,7 @@ class FusedEmbeddingBag(used_up.CountsSteps, nn.EmbeddingBag):
             _weight, include_last_offset, padding_idx, device, dtype, implementation=implementation,
         )  # fmt: skip
         self.optimizer, self.steps = optimizer, 0
-        wide = torch.float64 if self.weight.dtype == torch.float64 else torch.float32
-        for name, of in optimizer.arrays.items():
-            shape = self.weight.shape[: 2 if of == "element" else 1]
-            zeros = torch.zeros(shape, dtype=wide, device=self.weight.device)
-            self.register_buffer(f"optimizer_{name}", zeros)
+        used_up.hold_state(self, optimizer)
 
     @torch.compiler.disable
     def forward(
@@ -111,13 +107,6 @@ class FusedEmbeddingBag(used_up.CountsSteps, nn.EmbeddingBag):
     def fused_tables(self) -> list[torch.nn.Parameter]:
         """What no optimizer of torch's has to update."""
         return [self.weight]
-
-    @property
-    def state(self) -> State:
-        """The optimizer's state, on the memory of the buffers."""
-        names = self.optimizer.arrays
-        arrays = {name: to_array(getattr(self, f"optimizer_{name}")) for name in names}
-        return State(arrays, self.steps)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]

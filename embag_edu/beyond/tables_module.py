@@ -185,11 +185,8 @@ class One(torch.nn.Module):
     def __init__(self, weight: Tensor, optimizer: Optimizer | None) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(weight)
-        wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
-        for name, of in optimizer.arrays.items() if optimizer else ():
-            shape = weight.shape[: 2 if of == "element" else 1]
-            zeros = torch.zeros(shape, dtype=wide, device=weight.device)
-            self.register_buffer(f"optimizer_{name}", zeros)
+        if optimizer:
+            used_up.hold_state(self, optimizer)
 
     def extra_repr(self) -> str:
         """Its shape."""

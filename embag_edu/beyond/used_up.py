@@ -13,11 +13,32 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from embag_edu.arrays import to_array
+from embag_edu.beyond.fused import Optimizer, State
+
+
+def hold_state(module: Any, optimizer: Optimizer) -> None:
+    """Give a module with a `weight` its optimizer's arrays, zeros, as buffers optimizer_sum, ..."""
+    weight = module.weight
+    wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
+    for name, of in optimizer.arrays.items():
+        shape = weight.shape[: 2 if of == "element" else 1]
+        zeros = torch.zeros(shape, dtype=wide, device=weight.device)
+        module.register_buffer(f"optimizer_{name}", zeros)
+
 
 class CountsSteps(torch.nn.Module):
     """A module whose count of steps is in its state_dict: Adam's corrections go by it."""
 
     steps = 0
+    optimizer: Optimizer | None = None
+
+    @property
+    def state(self) -> State:
+        """The optimizer's state, on the memory of the buffers that `hold_state` made."""
+        names = self.optimizer.arrays if self.optimizer else ()
+        arrays = {name: to_array(getattr(self, f"optimizer_{name}")) for name in names}
+        return State(arrays, self.steps)
 
     def get_extra_state(self) -> Tensor:
         """How many steps were taken."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from embag_edu.arrays import to_array
 from embag_edu.beyond import used_up
-from embag_edu.beyond.fused import Optimizer, RowWiseAdagrad, State
+from embag_edu.beyond.fused import Optimizer, RowWiseAdagrad
 from embag_edu.beyond.sharded import table
 from embag_edu.beyond.sharded.shards import cut
 from embag_edu.beyond.sharded.wire import Wire
@@ -102,14 +102,7 @@ class ShardedEmbeddingBag(used_up.CountsSteps):
             optimizer = across_columns(optimizer, self.options, self.wire)
         self.optimizer, self.steps = optimizer, 0
         if optimizer is not None:
-            for name, array in optimizer.state(to_array(self.weight)).arrays.items():
-                self.register_buffer(f"optimizer_{name}", torch.from_numpy(array))
-
-    @property
-    def state(self) -> State:
-        """The optimizer's state, on the memory of the buffers."""
-        names = self.optimizer.arrays if self.optimizer else {}
-        return State({n: to_array(getattr(self, f"optimizer_{n}")) for n in names}, self.steps)
+            used_up.hold_state(self, optimizer)
 
     def _check_table(self, weight: Tensor | None) -> None:
         V, D = self.num_embeddings, self.embedding_dim
