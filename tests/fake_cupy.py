@@ -89,6 +89,7 @@ class Array:
     def __init__(self, host, state):
         self._host, self._state = host, state
         self.shape, self.dtype, self.ndim, self.size = host.shape, host.dtype, host.ndim, host.size
+        self.strides = host.strides
         self.nbytes, self.flags, self.data = host.nbytes, Flags(host), Pointer(host, state)
 
     def __array__(self, *args, **others):

@@ -108,6 +108,7 @@ RAISED = [
     ("float* x", np.asfortranarray(F), ValueError, "with Fortran order", ".copy(order='C')"),
     ("float* x", np.asfortranarray(F), ValueError, "with Fortran order", "x.T, the same memory"),
     ("void* x", F[:, ::2], ValueError, "with strides", ".copy(order='C')"),
+    ("void* x", F[:, ::2], ValueError, "with strides", "a parameter's name says `stride`"),
     ("float* x", readonly(F), ValueError, "read-only", "`const`"),
     ("float* x", np.array([None, 1]), TypeError, "object", "numbers"),
     ("Pair* x", np.array([None, 1]), TypeError, "object", "numbers"),

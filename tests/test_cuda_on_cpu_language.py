@@ -26,6 +26,10 @@ template <class T> __constant__ T none[2];
 extern __shared__ float dynamic[];
 __shared__ float fixed[32];
 __device__ float seen(int i) { return dynamic[i] + fixed[i]; }
+extern "C" __global__ void told_strides(const float* x, float* y, float* mid, int columns, int stride0, long long stride1) {
+  y[threadIdx.x] = x[threadIdx.x / columns * stride0 + threadIdx.x % columns * stride1];
+  if (mid && threadIdx.x == 0) mid[1] = 7;
+}
 typedef float (*Change)(float);
 __device__ float twice(float x) { return 2 * x; }
 __device__ float minus(float x) { return -x; }
@@ -153,6 +157,31 @@ def test_the_language(module, mode):
         module.get_function("swaps")((1,), (1,), (y,))
         assert y[:3].tolist() == [2, 21, 1 + 3 - 4 + 10 - 12 + 2 * 255 + 3 * 9]
         assert y[3:].tolist() == [2, 1, -2, 4, 1 + 8, -(2**31)]
+
+
+@BOTH
+def test_arrays_of_any_strides_and_addresses(module, mode):
+    """As they lie in memory, where the kernel is told strides; bounds are those of the memory."""
+    kernel, base = (
+        module.get_function("told_strides"),
+        np.arange(24, dtype=np.float32).reshape(4, 6),
+    )
+    with settings(mode=mode):
+        for x in (np.asfortranarray(base), base.T, base[:, ::2], base[1:3, 2:5]):
+            y, strides = np.zeros(x.shape, np.float32), [n // 4 for n in x.strides]
+            middle = y.ctypes.data + 4 if x is base.T else None
+            kernel((1,), (x.size,), (x, y, middle, x.shape[1], *strides))
+            np.testing.assert_array_equal(y, x)
+        y = np.zeros(8, np.float32)
+        kernel((1,), (4,), (base[:, 2:4], y, y.ctypes.data + 20, 1, 6, 1))
+        assert y.tolist() == [2, 8, 14, 20, 0, 0, 7, 0]
+        with pytest.raises(ValueError, match="with strides was given"):
+            kernel((1,), (4,), (base[::-1], y, None, 6, 6, 1))
+    if mode == "checked":
+        with pytest.raises(KernelFault, match="element 24 of `x`, which has 20 elements"):
+            kernel((1,), (2,), (base[:, 2:4], y, None, 2, 6, 24))
+        with pytest.raises(KernelFault, match="writes element 8 of `y`, which has 8"):
+            kernel((1,), (1,), (base, y, y.ctypes.data + 28, 6, 6, 1))
 
 
 def test_a_pointer_in_a_variable_is_that_of_its_own_library():

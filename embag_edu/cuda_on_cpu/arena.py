@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from embag_edu.cuda_on_cpu.arguments import owner_of
 from embag_edu.cuda_on_cpu.launched import Launched
 
 PAGE = 1 << 16  # recorder.cpp's PAGE: no page holds parts of two arrays
@@ -59,10 +60,7 @@ def _start(array: np.ndarray) -> int:
 
 
 def _within_owner(array: np.ndarray) -> int:
-    owner = array
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
-    return (_start(array) - _start(owner)) % 256
+    return (_start(array) - _start(owner_of(array))) % 256
 
 
 def _overlapping(arrays: list[tuple[int, np.ndarray]]) -> list[list[tuple[int, np.ndarray]]]:

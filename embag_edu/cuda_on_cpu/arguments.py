@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from embag_edu.cuda_on_cpu.source import Parameter
 _BYTES = {"bool", "int8", "uint8"}  # one byte each, and used for one another in C
 _COMPLEX = {"float32": "complex64", "float64": "complex128"}  # a float2 is one of these
 _SIXTEEN = {"float16", "bfloat16"}  # may be passed as uint16: their bits
+# What a kernel calls the strides that it is told: lda, x_stride, pitch, incx, s0.
+_STRIDE = re.compile(r"(?i)strid|pitch|(^|_)ld[a-z]?(_|$)|^inc[a-z]$|^s[0-9xyzij]$")
 
 
 GRID, BLOCK = (2**31 - 1, 65535, 65535), (1024, 1024, 64)  # the most along x, y, z
@@ -96,8 +99,9 @@ def _sizes(name: str, which: str, given: tuple, limits: tuple[int, ...]) -> tupl
 class _Place:
     """Where an argument stands, for the messages."""
 
-    def __init__(self, kernel: str, index: int, count: int, parameter: Parameter):
+    def __init__(self, kernel: str, index: int, count: int, parameter: Parameter, strides: bool):
         self.kernel, self.index, self.count, self.parameter = kernel, index, count, parameter
+        self.strides = strides  # whether the kernel is told strides
 
     @property
     def name(self) -> str:
@@ -116,8 +120,10 @@ def check_arguments(
 
     name:       of the kernel, for messages.
     parameters: of the kernel, from signature.parameters.
-    args:       NumPy or CuPy arrays (C-contiguous) for pointers, None or 0 for null; NumPy
-                scalars, Python ints, bools and (for a double) floats for values.
+    args:       NumPy or CuPy arrays for pointers, C-contiguous unless a parameter's name tells
+                that the kernel is given strides; None or 0 for null, or an address in another of
+                the launch's NumPy arrays; NumPy scalars, Python ints, bools and (for a double)
+                floats for values.
     bf16_ok:    whether ml_dtypes' bfloat16 is accepted; without it, only uint16 bits are.
     Raises TypeError for a wrong number, kind or dtype; ValueError for a value that does not fit, a
     wrong size, and an array that is strided or read-only.
@@ -129,8 +135,43 @@ def check_arguments(
             f"kernel {name}: {len(args)} arguments were given, but it takes {len(parameters)}: "
             f"({listed}). Pass one argument for each, in this order."
         )
-    places = (_Place(name, i, len(args), parameter) for i, parameter in enumerate(parameters))
+    strides = any(_STRIDE.search(p.name) and str(p.dtype)[-2:] in ("32", "64") for p in parameters)
+    places = [_Place(name, i, len(args), p, strides) for i, p in enumerate(parameters)]
+    args = [_at_address(p, arg, args) for p, arg in zip(parameters, args, strict=True)]
     return [_checked(place, arg, bf16_ok) for place, arg in zip(places, args, strict=True)]
+
+
+def _at_address(parameter: Parameter, arg: Any, args: Sequence[Any]) -> Any:
+    """For an address within an array of the launch, the array from there to its end."""
+    if parameter.pointer and isinstance(arg, (int, np.integer)):
+        for whole in (owner_of(a) for a in args if isinstance(a, np.ndarray)):
+            if 0 <= int(arg) - whole.ctypes.data < whole.nbytes:
+                return as_it_lies(whole, int(arg) - whole.ctypes.data)
+    return arg
+
+
+def owner_of(array: np.ndarray) -> np.ndarray:
+    """The array that an array is a view of, however many views lie between."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def as_it_lies(array: np.ndarray, start: int = 0) -> np.ndarray:
+    """The memory of an array, of any strides that are not negative, from a byte on; one row."""
+    memory, size = bytes_of(array)[start:], array.itemsize
+    return memory[: len(memory) // size * size].view(array.dtype)
+
+
+def bytes_of(host: np.ndarray) -> np.ndarray:
+    """The bytes from the first element of an array to its last. ValueError for negative strides."""
+    if host.flags.c_contiguous:
+        return host.reshape(-1).view(np.uint8)
+    if min(host.strides) < 0:
+        raise ValueError(f"an array with strides {host.strides} begins at its end: pass a copy")
+    last = sum((n - 1) * step for n, step in zip(host.shape, host.strides, strict=True))
+    first = np.lib.stride_tricks.as_strided(host, (1,), (host.itemsize,)).view(np.uint8)
+    return np.lib.stride_tricks.as_strided(first, (last + host.itemsize,), (1,))
 
 
 def _checked(place: _Place, arg: Any, bf16_ok: bool) -> Any:
@@ -146,7 +187,7 @@ def _checked(place: _Place, arg: Any, bf16_ok: bool) -> Any:
             _check_elements(place, arg, bf16_ok)
         elif arg.dtype.fields:
             _check_members(place, arg, arg.dtype)
-        return arg
+        return arg if arg.flags.c_contiguous or not place.strides else as_it_lies(arg)
     if parameter.pointer:
         if arg is None or (type(arg) is int and arg == 0):
             return np.uint64(0)  # the null pointer
@@ -227,7 +268,7 @@ def _check_memory(place: _Place, array: Any) -> None:
     if array.dtype.kind == "O":
         fix = "Its elements are Python objects: make it an array of numbers by .astype."
         raise place.error(TypeError, _array(array), wanted, fix)
-    if not array.flags.c_contiguous:
+    if not array.flags.c_contiguous and not (place.strides and min(array.strides) >= 0):
         order = "Fortran order" if array.flags.f_contiguous else "strides"
         fix = (
             f"Pass a copy, {place.name}.copy(order='C') or np.ascontiguousarray({place.name}): "
@@ -235,6 +276,10 @@ def _check_memory(place: _Place, array: Any) -> None:
         )
         if array.flags.f_contiguous:
             fix += f" Or {place.name}.T, the same memory, where the kernel counts columns first."
+        elif min(array.strides) >= 0:
+            fix += (
+                " A kernel that is told strides takes it, where a parameter's name says `stride`."
+            )
         raise place.error(ValueError, f"{_array(array)} with {order}", "a C-contiguous array", fix)
     if not getattr(array.flags, "writeable", True) and not place.parameter.const:
         fix = f"Pass {place.name}.copy(), or write `const` in the kernel if it only reads."

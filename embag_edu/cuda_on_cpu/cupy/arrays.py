@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from embag_edu.cuda_on_cpu.cupy.cuda import Device, MemoryPointer, bytes_of, missing
+from embag_edu.cuda_on_cpu.arguments import bytes_of
+from embag_edu.cuda_on_cpu.cupy.cuda import Device, MemoryPointer, missing
 
 # Functions that look at an array's shape or type only: CuPy gives them one of NumPy as well.
 _ANY_ARRAY = {"empty_like", "full_like", "ones_like", "zeros_like", "ndim", "shape", "size", "take"}

@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from embag_edu.cuda_on_cpu.arguments import BLOCK, GRID, RESIDENT, SHARED_DEFAULT, SHARED_MOST
+from embag_edu.cuda_on_cpu.arguments import (
+    BLOCK,
+    GRID,
+    RESIDENT,
+    SHARED_DEFAULT,
+    SHARED_MOST,
+    bytes_of,
+    owner_of,
+)
 from embag_edu.cuda_on_cpu.launch import NotFound as CUDADriverError
 from embag_edu.cuda_on_cpu.settings import current
 from embag_edu.cuda_on_cpu.toolchain import CompileError as CompileException
@@ -50,9 +58,7 @@ class MemoryPointer:
     @property
     def ptr(self) -> int:
         """Its address, which a kernel may be passed."""
-        owner = self.bytes
-        while isinstance(owner.base, np.ndarray):
-            owner = owner.base
+        owner = owner_of(self.bytes)
         _asked[owner.ctypes.data] = owner
         return self.bytes.ctypes.data
 
@@ -82,17 +88,6 @@ def _bytes(place: Any, size: int) -> np.ndarray:
         return place.bytes[:size]
     there = (ctypes.c_uint8 * size).from_address(getattr(place, "value", place))
     return np.ctypeslib.as_array(there)
-
-
-def bytes_of(host: np.ndarray) -> np.ndarray:
-    """The bytes from the first element of an array to its last. ValueError for negative strides."""
-    if host.flags.c_contiguous:
-        return host.reshape(-1).view(np.uint8)
-    if min(host.strides) < 0:
-        raise ValueError(f"an array with strides {host.strides} begins at its end: pass a copy")
-    last = sum((n - 1) * step for n, step in zip(host.shape, host.strides, strict=True))
-    first = np.lib.stride_tricks.as_strided(host, (1,), (host.itemsize,)).view(np.uint8)
-    return np.lib.stride_tricks.as_strided(first, (last + host.itemsize,), (1,))
 
 
 def bytes_at(address: int) -> np.ndarray | None:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from embag_edu.cuda_on_cpu import launch
+from embag_edu.cuda_on_cpu.arguments import bytes_of
 from embag_edu.cuda_on_cpu.cupy.arrays import ndarray
-from embag_edu.cuda_on_cpu.cupy.cuda import MemoryPointer, bytes_at, bytes_of
+from embag_edu.cuda_on_cpu.cupy.cuda import MemoryPointer, bytes_at
 from embag_edu.cuda_on_cpu.source import Parameter
 
 
