@@ -3,6 +3,7 @@
 import pytest
 
 from embag_edu.cuda import resources
+from embag_edu.cuda.launcher import source
 from embag_edu.cuda_on_cpu import nvrtc
 
 needs_nvrtc = pytest.mark.skipif(bool(nvrtc.available()), reason=nvrtc.available())
@@ -79,3 +80,17 @@ def test_every_kernel_of_the_project_needs_what_is_stored(architectures):
 def test_the_command_without_the_wheels(monkeypatch, capsys):
     monkeypatch.setattr(nvrtc, "available", lambda: "pip install it")
     assert resources.main([]) == 2 and "pip install it" in capsys.readouterr().out
+
+
+@needs_nvrtc
+@pytest.mark.parametrize(
+    "file, kernel",
+    [
+        ("cuda/segments", "piece_packs<float, float, float, int, 4>"),
+        ("cuda/segments", "piece_packs<__half, __half, float, int, 8>"),
+    ],
+)
+def test_partial_sums_are_stored_16_bytes_at_once(file, kernel):
+    code = source(str(resources.PACKAGE / file))
+    ptx = nvrtc.compile_check(code, [kernel], "compute_90").ptx
+    assert "st.global.v4.f32" in ptx and "st.global.f32" not in ptx

@@ -229,12 +229,17 @@ __global__ void join_pieces(const A* partial, const K* partial_keys, T* grad_wei
 
 // ---- 7: packs, several pieces to a warp, four reads in flight -----------------------------------
 
+// 16 bytes at once: of a larger pack the compiler would write each element by itself.
 template <class T, int PACK, class A>
 __device__ void write_pack(T* to, const A* sum) {
-  Pack<T, PACK> pack;
+  constexpr int MOST = 16 / sizeof(T), WIDTH = PACK < MOST ? PACK : MOST;
 #pragma unroll
-  for (int k = 0; k < PACK; k++) pack.element[k] = T(sum[k]);
-  *(Pack<T, PACK>*)to = pack;
+  for (int k = 0; k < PACK; k += WIDTH) {
+    Pack<T, WIDTH> pack;
+#pragma unroll
+    for (int j = 0; j < WIDTH; j++) pack.element[j] = T(sum[k + j]);
+    *(Pack<T, WIDTH>*)(to + k) = pack;
+  }
 }
 
 // What an entry does with the sum when it has been added: nothing (-1), or the run ends here, and
@@ -289,7 +294,8 @@ piece_packs(const S* grad_output, const K* keys, const K* sources, const A* shar
         if (to >= 0) {
           write_pack<T, PACK>(&grad_weight[(long long)to * D + d], sum);
         } else {
-          write_pack<A, PACK>(head + (to == -2 ? 0 : D), sum);
+          // (Written as head + (to == -2 ? 0 : D), this became four stores of 4 bytes each.)
+          write_pack<A, PACK>(partial + (2 * piece.number + (to == -3)) * D + d, sum);
         }
 #pragma unroll
         for (int k = 0; k < PACK; k++) sum[k] = 0;
