@@ -27,7 +27,7 @@ _STRIDE = re.compile(r"(?i)strid|pitch|(^|_)ld[a-z]?(_|$)|^inc[a-z]$|^s[0-9xyzij
 
 GRID, BLOCK = (2**31 - 1, 65535, 65535), (1024, 1024, 64)  # the most along x, y, z
 SHARED_DEFAULT = 48 * 1024  # bytes of a block's shared memory, where nothing else is asked
-RESIDENT = 8192  # threads of a cooperative launch: runtime.h's MAX_RESIDENT
+RESIDENT = 12_288  # threads of a cooperative launch: runtime.h's MAX_RESIDENT
 SHARED_MOST = 227 * 1024  # and the most that may be asked for (compute capability 9.0)
 
 
@@ -157,10 +157,10 @@ def owner_of(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def as_it_lies(array: np.ndarray, start: int = 0) -> np.ndarray:
-    """The memory of an array, of any strides that are not negative, from a byte on; one row."""
-    memory, size = bytes_of(array)[start:], array.itemsize
-    return memory[: len(memory) // size * size].view(array.dtype)
+def as_it_lies(array: np.ndarray, start: int = 0, dtype: Any = None) -> np.ndarray:
+    """The memory of an array from a byte on, as one row: see bytes_of. dtype: another than its."""
+    memory, wanted = bytes_of(array)[start:], np.dtype(dtype or array.dtype)
+    return memory[: len(memory) // wanted.itemsize * wanted.itemsize].view(wanted)
 
 
 def bytes_of(host: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ COMMON = (
     "-fno-delete-null-pointer-checks -UNDEBUG"
 ).split()
 # Of the warnings those that tell of a wrong result, and of what is no CUDA.
-WARNINGS = "-Wvla -Wunused-value -Wuninitialized -Wno-narrowing".split()
+WARNINGS = "-Wvla -Wunused-value -Wunused-variable -Wuninitialized -Wno-narrowing".split()
 FAST = ["-O2", "-funroll-loops"]  # unrolled, the first kernel of the book takes 0.86 of the time
 # -O1 without what would merge, split or move the reader's accesses: counts stand for lines.
 CHECKED = (

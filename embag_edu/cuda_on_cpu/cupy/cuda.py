@@ -127,7 +127,7 @@ class Device:
     mem_info = MEMORY, MEMORY
     attributes = {
         "MaxThreadsPerBlock": BLOCK[0], "MaxGridDimX": GRID[0], "MaxGridDimY": GRID[1],
-        "MaxSharedMemoryPerBlock": SHARED_DEFAULT, "MultiProcessorCount": 1, "WarpSize": 32,
+        "MaxSharedMemoryPerBlock": SHARED_DEFAULT, "MultiProcessorCount": 6, "WarpSize": 32,
     }  # fmt: skip
     use = synchronize = __exit__ = nothing
     compute_capability = property(lambda self: current().arch[3:])
@@ -208,8 +208,8 @@ def getDeviceProperties(device: int = 0) -> dict[str, Any]:
     return dict(
         name=b"no GPU: embag_edu.cuda_on_cpu", major=major, minor=minor, totalGlobalMem=MEMORY,
         sharedMemPerBlock=SHARED_DEFAULT, sharedMemPerBlockOptin=SHARED_MOST, warpSize=32,
-        maxThreadsPerBlock=BLOCK[0], maxThreadsDim=BLOCK, maxGridSize=GRID, multiProcessorCount=4,
-        maxThreadsPerMultiProcessor=RESIDENT // 4,
+        maxThreadsPerBlock=BLOCK[0], maxThreadsDim=BLOCK, maxGridSize=GRID, multiProcessorCount=6,
+        maxThreadsPerMultiProcessor=RESIDENT // 6,
     )  # fmt: skip
 
 
@@ -217,7 +217,7 @@ def _always(value: Any) -> Callable[[], Any]:
     return lambda: value
 
 
-is_hip = False
+is_hip, JitifyException = False, CompileException
 is_available, getDevice, getDeviceCount = _always(True), _always(0), _always(1)
 setDevice, memGetInfo = Device, _always(Device.mem_info)
 runtimeGetVersion = driverGetVersion = get_build_version = _always(VERSION)

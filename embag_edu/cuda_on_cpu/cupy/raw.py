@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu.cuda_on_cpu import launch
-from embag_edu.cuda_on_cpu.arguments import bytes_of
+from embag_edu.cuda_on_cpu.arguments import as_it_lies
 from embag_edu.cuda_on_cpu.cupy.arrays import ndarray
 from embag_edu.cuda_on_cpu.cupy.cuda import MemoryPointer, bytes_at
 from embag_edu.cuda_on_cpu.source import Parameter
@@ -94,5 +94,4 @@ def _read_as(host: np.ndarray, parameter: Parameter) -> np.ndarray:
     fits |= kinds == {"c", "f"} and sizes in ({4, 8}, {8, 16})
     if host.flags.c_contiguous and wanted == host.dtype:
         return host
-    memory, wanted = bytes_of(host), wanted if fits or 1 in sizes else host.dtype
-    return memory[: len(memory) // wanted.itemsize * wanted.itemsize].view(wanted)
+    return as_it_lies(host, dtype=wanted if fits or 1 in sizes else host.dtype)

@@ -17,7 +17,7 @@
 #undef printf
 
 namespace cuda_on_cpu {
-const unsigned MAX_THREADS = 1024, MAX_RESIDENT = 8192;  // of a block; of all blocks of a cooperative launch (arguments.py)
+const unsigned MAX_THREADS = 1024, MAX_RESIDENT = 12288;  // of a block; of all blocks of a cooperative launch (arguments.py)
 const unsigned WARPS = MAX_THREADS / 32, MAX_FAULTS = 32, MAX_NOTES = 16;
 const unsigned SHARED_BYTES = 228 * 1024, STATIC_SHARED_BYTES = 48 * 1024;  // room for either kind; the most of static arrays
 
