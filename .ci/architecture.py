@@ -72,7 +72,7 @@ ROOMS = {
         "library",
         "the one command for a machine with a GPU",
         "spec arrays text cuda_on_cpu cuda api nn beyond check bench",
-        "torch cupy ml_dtypes",
+        "torch cupy ml_dtypes triton",
     ),
     "train": Room(
         "library",

@@ -414,6 +414,7 @@ def test_on_a_cpu_the_command_itself_is_tried(tmp_path):
         "times": "skipped",
         "stopwatch": "skipped",
         "ladder": "skipped",
+        "peers": "skipped",
         "sweep": "skipped",
         "check": "skipped",
     }

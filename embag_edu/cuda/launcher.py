@@ -122,8 +122,8 @@ class Recorder(NamedTuple):
     def recorded(self, instance: Any) -> Any:
         """The kernel, which puts the report of each launch in the list."""
 
-        def launched(grid: tuple[int, ...], block: tuple[int, ...], args: Many) -> None:
-            instance(grid, block, args)
+        def launched(grid: Many, block: Many, args: Many, *, shared_mem: int = 0) -> None:
+            instance(grid, block, args, shared_mem=shared_mem)
             self.reports.append(instance.report)
 
         return launched

@@ -6,6 +6,8 @@ conformance   the small kernels with one answer each, launched on a GPU and on t
 first_kernel  chapter 07's kernel against torch's, and its times
 operator      the whole operator: every clause, the same bits, streams, memory, large tables
 times         every version of the ladder beside torch's kernels
+peers         ours beside cuEmbed, Triton and torch.compile, where these are installed
+cuembed       NVIDIA's cuEmbed, launched from its own header files
 command       the command itself, and the list of its steps
 
 It needs NumPy and CuPy. torch is compared with where it is installed and sees the GPU.

@@ -19,7 +19,7 @@ from typing import Any
 from embag_edu.bench import recorded
 from embag_edu.cuda_on_cpu import Device, device, settings
 from embag_edu.cuda_on_cpu.device import Gpu, usable_cupy
-from embag_edu.gpu import conformance, first_kernel, operator, times
+from embag_edu.gpu import conformance, first_kernel, operator, peers, times
 from embag_edu.gpu.facts import device_facts, versions
 from embag_edu.gpu.steps import FAILED, NOT_REACHED, PASSED, Probe, Step, blank, run
 from embag_edu.text import aligned
@@ -39,6 +39,7 @@ STEPS = [
     Step("times", "bag_sum beside torch's EmbeddingBag, and a copy", first_kernel.times, True),
     Step("stopwatch", "a forward by two stopwatches", times.stopwatches, True),
     Step("ladder", "every version beside torch's, shapes A and B", times.ladder, True),
+    Step("peers", "ours beside cuEmbed, Triton and torch.compile", peers.peers, True),
     Step("sweep", "ours beside torch's over D and L", times.sweep, True),
     Step("check", "what the check of indices costs", times.check_costs, True),
 ]

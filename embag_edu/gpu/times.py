@@ -36,6 +36,7 @@ from embag_edu.gpu.steps import FAILED, PASSED, SKIPPED, Attempt, Probe
 from embag_edu.spec import Call
 
 TORCH, TURNS, SAMPLE = "torch", 11, 12
+THEIRS = (TORCH, "index_add_", "cuEmbed", "Triton")  # how names of peers begin
 SLOW = 0.02  # seconds: who takes longer has few turns
 SKEWS = (("uniform", 1.0), ("zipf", 1.05), ("zipf", 1.15))
 ALGORITHMS = (
@@ -50,6 +51,10 @@ ALGORITHMS = (
 SWEEP_D, SWEEP_L = (4, 16, 64, 128, 256, 1024), (1, 4, 16, 64, 256, 1024, 4096)
 SWEEP_N = 1 << 18  # positions of each call of the sweep
 SMALL = (Workload(100_000, 4, 1_024, 1), Workload(100_000, 64, 1_024, 20))  # launches are all
+
+
+Judge = Callable[["Loaded", str], tuple[dict[str, Job], list[str]]]
+"""The jobs of a step whose results are correct, and the names of the others."""
 
 
 @dataclass
@@ -183,10 +188,14 @@ def sparse_steps(loaded: Loaded) -> dict[str, Job]:
 # ---- is it correct? ------------------------------------------------------------------------------
 
 
-def within(loaded: Loaded, actual: Any, parts: Any) -> bool:
-    """Whether `actual` (D,) is the sum of parts (n, D) float64, as far as rounding lets it."""
+def within(loaded: Loaded, actual: Any, parts: Any, narrow: bool = False) -> bool:
+    """Whether `actual` (D,) is the sum of parts (n, D) float64, as far as rounding lets it.
+
+    narrow: sums are kept in the dtype of weight, so every addition may round to it.
+    """
     exact, scale = (sums.cpu().numpy() for sums in (parts.sum(0), parts.abs().sum(0)))
-    bound = rounding.bound(loaded.work.dtype, len(parts), scale, exact)
+    each = len(parts) * rounding.units(loaded.work.dtype).stored if narrow else 0.0
+    bound = rounding.bound(loaded.work.dtype, len(parts), scale, exact, each)
     return first_kernel.within(actual.double().cpu().numpy(), exact, bound)
 
 
@@ -195,25 +204,25 @@ def as_tensor(result: Any) -> Any:
     return result.detach() if hasattr(result, "detach") else to_tensor(result)
 
 
-def wrong_forward(loaded: Loaded, array: Any) -> bool:
+def wrong_forward(loaded: Loaded, array: Any, narrow: bool = False) -> bool:
     """Whether some of a sample of bags is wrong."""
     actual = as_tensor(array)
     for b in np.linspace(0, loaded.work.bags - 1, SAMPLE).astype(int):
         begin, end = loaded.offsets[b : b + 2].tolist()
         rows = loaded.weight[loaded.indices[begin:end]].double()
-        if not within(loaded, actual[b], rows):
+        if not within(loaded, actual[b], rows, narrow):
             return True
     return False
 
 
-def wrong_backward(loaded: Loaded, array: Any) -> bool:
+def wrong_backward(loaded: Loaded, array: Any, narrow: bool = False) -> bool:
     """Whether some row of a sample, with the hottest, is wrong, or a row too many is there."""
     actual = as_tensor(array)
     hottest = int(loaded.indices.mode().values)
     sample = loaded.indices[:: max(len(loaded.indices) // SAMPLE, 1)][:SAMPLE].tolist()
     for row in [hottest, *sample]:
         parts = loaded.upstream[loaded.positions_of(row)].double()
-        if not within(loaded, actual[row], parts):
+        if not within(loaded, actual[row], parts, narrow):
             return True
     return bool((actual.any(1)).sum() > len(loaded.indices.unique()))
 
@@ -254,11 +263,16 @@ def workloads() -> Iterator[Workload]:
 
 
 def compared(
-    clock: OnGpu, step: str, work: Workload, torch: Any, rates: dict[str, float]
+    clock: OnGpu,
+    step: str,
+    work: Workload,
+    torch: Any,
+    rates: dict[str, float],
+    judge: Judge | None = None,
 ) -> Attempt:
     """All implementations of one step at one workload. Who is wrong has no time."""
     loaded = load(work, torch)
-    jobs, wrong = correct_ones(loaded, step)
+    jobs, wrong = (judge or correct_ones)(loaded, step)
     times = turns_of(jobs, clock)
     logical = loaded.forward_bytes if step == "forward" else None
     implementations = {
@@ -276,7 +290,7 @@ def compared(
     }
     note = f"wrong results: {', '.join(wrong)}" if wrong else ""
     # (torch's own 16-bit gradient may lose bits on a hot row: that is no fault of ours)
-    ours = [name for name in wrong if name not in (TORCH, "index_add_")]
+    ours = [name for name in wrong if not name.startswith(THEIRS)]
     return Attempt(f"{step} {work.name}", FAILED if ours else PASSED, note, data)
 
 
