@@ -93,6 +93,12 @@ class Call:
         return int(self.weight.shape[1])
 
     @property
+    def dtype(self) -> np.dtype:
+        """Of weight, and so of the output."""
+        dtype: np.dtype = self.weight.dtype
+        return dtype
+
+    @property
     def accumulator(self) -> np.dtype:
         """The dtype that sums are kept in: float64 for float64, float32 for everything narrower."""
         return np.dtype(np.float64 if self.weight.dtype.itemsize == 8 else np.float32)

@@ -9,6 +9,8 @@ Letters: V rows in weight, D features, N positions, B bags.
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,15 +21,17 @@ import numpy as np
 from embag_edu import spec
 from embag_edu.cuda.launcher import (
     BLOCK,
+    Launch,
+    Many,
+    Plan,
     ceil_div,
     device,
     download,
-    kernel,
-    launch,
     nothing,
     on_host,
     on_one_device,
     pack_of,
+    prepared,
     upload,
 )
 from embag_edu.spec import Call, Saved
@@ -46,19 +50,19 @@ class Choice(NamedTuple):
     why: str
 
 
-def choose(call: Call) -> Choice:
+def choose(call: Call | Form) -> Choice:
     """The version of forward.cu for a sum or mean.
 
     It looks at shapes only. To look at the offsets would be to wait for the GPU.
     """
-    if call.weight.dtype.itemsize == 2 and call.embedding_dim % 2:
+    if call.dtype.itemsize == 2 and call.embedding_dim % 2:
         return Choice(7, "rows can only be loaded by 2 bytes: too few for an asynchronous copy")
     return Choice(8, "rows come by asynchronous copies; long bags, if there can be any, are cut")
 
 
-def warps_of(call: Call) -> int:
+def warps_of(call: Call | Form) -> int:
     """How many warps work if each bag has one team for each tile of its row."""
-    pack = max(16 // call.weight.dtype.itemsize, 1)
+    pack = max(16 // call.dtype.itemsize, 1)
     lanes = lanes_of(call.embedding_dim, pack)
     return ceil_div(call.num_bags * ceil_div(call.embedding_dim, lanes * pack) * lanes, 32)
 
@@ -107,37 +111,91 @@ def trusted() -> Iterator[None]:
         _checked.reset(token)
 
 
-class Work:
-    """A call with its arrays on the device, and what the kernels' templates ask for."""
+class Form(NamedTuple):
+    """All of a call that its launches depend on, beside the arrays; `form_of` makes it.
 
-    def __init__(self, call: Call) -> None:
-        self.call = call
-        self.weight, self.indices = upload(call.weight), upload(call.indices)
-        self.offsets = upload(call.offsets)
-        self.B, self.D, self.N = call.num_bags, call.embedding_dim, call.num_positions
-        psw = call.per_sample_weights
-        self.psw = nothing(self.weight.dtype) if psw is None else upload(psw)
-        self.kind = "MEAN" if call.mode == "mean" else "SUM" if psw is None else "WEIGHTED"
-        self.wide = call.accumulator
-        self.padded = call.padding_idx is not None
-        self.padding = call.padding_idx if self.padded else 0
-        self.types = (self.weight.dtype, self.indices.dtype)
-        self.output = device().empty((self.B, self.D), self.weight.dtype)
-        self.pack = pack_of(self.weight, self.output)
-        self.lanes = lanes_of(self.D, self.pack)
+    It has the names of a Call, so that `choose`, `cut_of` and their like take either.
+    """
+
+    num_bags: int
+    num_embeddings: int
+    embedding_dim: int
+    input_shape: tuple[int, ...]
+    dtype: np.dtype  # of weight and output
+    index_dtype: np.dtype
+    mode: str
+    weighted: bool
+    padding_idx: int | None
+    pack: int  # neighboring elements of a row in one load
 
     @property
-    def inputs(self) -> tuple[Any, ...]:
-        """The arguments that kernels of sums begin with."""
-        return self.weight, self.indices, self.offsets, self.psw
+    def num_positions(self) -> int:
+        """N."""
+        return math.prod(self.input_shape)
 
-    def sizes(self, *shape: int) -> Any:
-        """Room for the counts of a mean; nothing for a sum."""
-        return device().empty(shape if self.kind == "MEAN" else 0, np.int64)
+    @property
+    def types(self) -> Many:
+        """T and I of the kernels' templates."""
+        return self.dtype, self.index_dtype
 
-    def tiles(self, lanes: int) -> int:
-        """How many teams it takes for one row."""
-        return ceil_div(self.D, lanes * self.pack)
+    @property
+    def kind(self) -> str:
+        """KIND of forward.cu."""
+        return "MEAN" if self.mode == "mean" else "WEIGHTED" if self.weighted else "SUM"
+
+    @property
+    def options(self) -> Many:
+        """T, I, KIND, PADDED: what the templates of sums begin with."""
+        return *self.types, self.kind, self.padding_idx is not None
+
+    @property
+    def wide(self) -> type:
+        """The type of partial sums."""
+        return np.float64 if self.dtype.itemsize == 8 else np.float32
+
+    @property
+    def lanes(self) -> int:
+        """The lanes of a team, where nobody asks for another number."""
+        return lanes_of(self.embedding_dim, self.pack)
+
+    def teams(self, items: int, lanes: int) -> int:
+        """The threads of teams for so many bags, parts or pieces, and all tiles of their rows."""
+        return items * ceil_div(self.embedding_dim, lanes * self.pack) * lanes
+
+    def sizes(self, name: str, *shape: int) -> tuple[str, Any, type]:
+        """Room for the counts of a mean; none for a sum."""
+        return name, shape if self.kind == "MEAN" else 0, np.int64
+
+    def step(self, name: str, types: Many, threads: Any, block: Any = BLOCK, **more: Any) -> Launch:
+        """A launch of forward.cu, or of another file; the numbers that all calls have are there."""
+        padding_idx = 0 if self.padding_idx is None else self.padding_idx
+        numbers = {"B": self.num_bags, "D": self.embedding_dim, "padding_idx": padding_idx}
+        return prepared(more.pop("file", "forward"), name, types, threads, block, **numbers, **more)
+
+
+class Work:
+    """A call with its arrays on the device."""
+
+    def __init__(self, call: Call) -> None:
+        weight, indices, psw = upload(call.weight), upload(call.indices), call.per_sample_weights
+        self.call, self.form = call, form_of(call, weight, indices)
+        self.arrays = {"weight": weight, "indices": indices, "offsets": upload(call.offsets)}
+        self.psw = nothing(weight.dtype) if psw is None else upload(psw)
+
+
+def form_of(call: Call, weight: Any, indices: Any) -> Form:
+    """The form of a call. weight, indices: as they lie on the device."""
+    return Form(
+        call.num_bags,
+        *weight.shape,
+        call.input_shape,
+        weight.dtype,
+        indices.dtype,
+        call.mode,
+        call.per_sample_weights is not None,
+        call.padding_idx,
+        pack_of(weight),
+    )
 
 
 # ---- sum and mean ---------------------------------------------------------------------------
@@ -149,16 +207,24 @@ def sum_bags(work: Work, version: int | None = None, **tuning: int) -> tuple[Any
     version: of forward.cu, 1 to 8; by default what `choose` says.
     tuning:  `loads` for version 3, `lanes` for 4 to 8, `parts` for 5, `piece` for 6 to 8.
     """
-    version = choose(work.call).version if version is None else version
+    version = choose(work.form).version if version is None else version
     if version not in VERSIONS:
         raise ValueError(f"version is {version!r}; there are: {', '.join(map(str, VERSIONS))}")
     check_tuning(tuning)
-    bag_sizes = work.sizes(work.B)
-    if work.D:
-        VERSIONS[version](work, bag_sizes, **tuning)
-    elif work.kind == "MEAN":
-        bag_sizes.fill(0)  # no feature, no thread that would count
-    return work.output, bag_sizes if work.kind == "MEAN" else None
+    found = sum_plan(work.form, version, **tuning).run(**work.arrays, per_sample_weights=work.psw)
+    if work.form.mode != "mean":
+        return found["output"], None
+    if not work.form.embedding_dim:
+        found["bag_sizes"].fill(0)  # no feature, no thread that would count
+    return found["output"], found["bag_sizes"]
+
+
+@functools.lru_cache(maxsize=1024)
+def sum_plan(form: Form, version: int, **tuning: int) -> Plan:
+    """The launches of a version for calls of this form."""
+    output = "output", (form.num_bags, form.embedding_dim), form.dtype
+    room, launches = VERSIONS[version](form, **tuning)
+    return Plan((output, form.sizes("bag_sizes", form.num_bags), *room), launches)
 
 
 def check_tuning(tuning: dict[str, int]) -> None:
@@ -170,76 +236,71 @@ def check_tuning(tuning: dict[str, int]) -> None:
             raise ValueError(f"{name} is {value!r}; valid: {valid}")
 
 
-def _per_element(work: Work, bag_sizes: Any) -> None:
-    instance = kernel("forward", "bag_sum_1", *work.types, work.kind, work.padded)
-    launch(instance, work.B * work.D, _arguments(work, bag_sizes))
+def _per_element(form: Form) -> Plan:
+    threads = form.num_bags * form.embedding_dim
+    return Plan((), (form.step("bag_sum_1", form.options, threads),))
 
 
-def _arguments(work: Work, bag_sizes: Any) -> tuple[Any, ...]:
-    return (*work.inputs, work.output, bag_sizes, work.B, work.D, work.padding)
+def _warp_per_bag(form: Form) -> Plan:
+    return _teams(form, "bag_sum_2", 32)
 
 
-def _warp_per_bag(work: Work, bag_sizes: Any) -> None:
-    _teams(work, bag_sizes, "bag_sum_2", 32)
+def _loads_in_flight(form: Form, loads: int = 8) -> Plan:
+    return _teams(form, "bag_sum_3", 32, loads)
 
 
-def _loads_in_flight(work: Work, bag_sizes: Any, loads: int = 8) -> None:
-    _teams(work, bag_sizes, "bag_sum_3", 32, loads)
+def _bags_in_a_warp(form: Form, lanes: int = 0) -> Plan:
+    lanes = lanes or form.lanes
+    return _teams(form, "bag_sum_4", lanes, lanes)
 
 
-def _bags_in_a_warp(work: Work, bag_sizes: Any, lanes: int = 0) -> None:
-    lanes = lanes or work.lanes
-    _teams(work, bag_sizes, "bag_sum_4", lanes, lanes)
+def _teams(form: Form, name: str, lanes: int, *last: int) -> Plan:
+    options = (*form.options, form.pack, *last)
+    return Plan((), (form.step(name, options, form.teams(form.num_bags, lanes)),))
 
 
-def _teams(work: Work, bag_sizes: Any, name: str, lanes: int, *last: int) -> None:
-    instance = kernel("forward", name, *work.types, work.kind, work.padded, work.pack, *last)
-    launch(instance, work.B * work.tiles(lanes) * lanes, _arguments(work, bag_sizes))
+def _parts_of_bags(form: Form, lanes: int = 0, parts: int = 0) -> Plan:
+    B, D, lanes, S = form.num_bags, form.embedding_dim, lanes or form.lanes, parts or parts_of(form)
+    options = (*form.options, form.pack, lanes)
+    return Plan(
+        (("parts", (B, S, D), form.wide), form.sizes("part_sizes", B, S)),
+        (
+            form.step("bag_sum_5", options, form.teams(B * S, lanes), S=S),
+            form.step("add_parts", (form.dtype, form.kind), B * D, S=S),
+        ),
+    )
 
 
-def _parts_of_bags(work: Work, bag_sizes: Any, lanes: int = 0, parts: int = 0) -> None:
-    lanes, parts = lanes or work.lanes, parts or parts_of(work.call)
-    sums = device().empty((work.B, parts, work.D), work.wide)
-    counts = work.sizes(work.B, parts)
-    types = (*work.types, work.kind, work.padded, work.pack, lanes)
-    args = (*work.inputs, sums, counts, work.B, parts, work.D, work.padding)
-    launch(kernel("forward", "bag_sum_5", *types), work.B * parts * work.tiles(lanes) * lanes, args)
-    args = (sums, counts, work.output, bag_sizes, work.B, parts, work.D)
-    add = kernel("forward", "add_parts", work.weight.dtype, work.kind)
-    launch(add, work.B * work.D, args)
-
-
-def parts_of(call: Call) -> int:
+def parts_of(call: Call | Form) -> int:
     """S of version 5: enough parts for all warps, but none shorter than SHORTEST."""
     wanted = ceil_div(WARPS, max(warps_of(call), 1))
     return max(min(wanted, call.num_positions // max(call.num_bags * SHORTEST, 1)), 1)
 
 
-def _pieces_of_work(work: Work, bag_sizes: Any, lanes: int = 0, piece: int = 0) -> None:
-    lanes, piece = lanes or work.lanes, piece or piece_of(work.call)
-    pieces, gpu = ceil_div(work.N + work.B, piece), device()
-    sums = gpu.empty((pieces, 2, work.D), work.wide)
-    counts, open_bag = work.sizes(pieces, 2), gpu.empty(pieces, np.int64)
-    types = (*work.types, work.kind, work.padded, work.pack, lanes)
-    args = (*work.inputs, work.output, bag_sizes, sums, counts, open_bag)
-    args = (*args, work.N, work.B, piece, work.D, work.padding)
-    launch(kernel("forward", "bag_sum_6", *types), pieces * work.tiles(lanes) * lanes, args)
-    _join_pieces(work, bag_sizes, (sums, counts, open_bag), pieces, piece)
+def _pieces_of_work(form: Form, lanes: int = 0, piece: int = 0) -> Plan:
+    N, D, lanes = form.num_positions, form.embedding_dim, lanes or form.lanes
+    P = piece or piece_of(form)
+    pieces = ceil_div(N + form.num_bags, P)
+    groups, types = pieces // FOLD, (form.dtype, form.kind)
+    options, teams = (*form.options, form.pack, lanes), form.teams(pieces, lanes)
+    numbers = {"N": N, "P": P, "pieces": pieces, "groups": groups}
+    return Plan(
+        (
+            ("parts", (pieces, 2, D), form.wide),
+            form.sizes("part_sizes", pieces, 2),
+            ("open_bag", pieces, np.int64),
+            ("folded", (groups, D), form.wide),
+            form.sizes("folded_sizes", groups),
+        ),
+        (
+            form.step("bag_sum_6", options, teams, **numbers),
+            form.step("fold_pieces", types, groups * D, **numbers),
+            form.step("add_pieces", types, pieces * D, **numbers),
+        ),
+    )
 
 
-def _join_pieces(
-    work: Work, bag_sizes: Any, parts: tuple[Any, ...], pieces: int, piece: int
-) -> None:
-    """Version 6 after its first kernel: bags that were cut."""
-    groups, types = pieces // FOLD, (work.weight.dtype, work.kind)
-    folded = (device().empty((groups, work.D), work.wide), work.sizes(groups))
-    args = (*parts, *folded, groups, work.D)
-    launch(kernel("forward", "fold_pieces", *types), groups * work.D, args)
-    args = (*parts, *folded, work.offsets, work.output, bag_sizes, pieces, piece, work.D)
-    launch(kernel("forward", "add_pieces", *types), pieces * work.D, args)
-
-
-def piece_of(call: Call) -> int:
+def piece_of(call: Call | Form) -> int:
     """P of version 6: a power of two that gives work to all warps, from SHORTEST to LONGEST.
 
     It depends on the shapes alone, so that a call gives the same bits on every GPU.
@@ -251,39 +312,36 @@ def piece_of(call: Call) -> int:
     return piece
 
 
-def _copies_in_flight(work: Work, bag_sizes: Any, lanes: int = 0, piece: int = 0) -> None:
-    _bags_and_pieces(work, bag_sizes, lanes, piece, "bag_sum_8", RINGS)
+def _copies_in_flight(form: Form, lanes: int = 0, piece: int = 0) -> Plan:
+    return _bags_and_pieces(form, lanes, piece, "bag_sum_8", RINGS)
 
 
 def _bags_and_pieces(
-    work: Work,
-    bag_sizes: Any,
-    lanes: int = 0,
-    piece: int = 0,
-    name: str = "bag_sum_7",
-    block: int = BLOCK,
-) -> None:
-    lanes, piece, gpu = lanes or work.lanes, piece or cut_of(work.call), device()
-    pieces = ceil_div(work.N, piece) if longest(work.call) > piece else 0
-    sums = gpu.empty((pieces, 2, work.D), work.wide)
-    counts, begins = work.sizes(pieces, 2), gpu.empty(pieces, np.int64)
-    types = (*work.types, work.kind, work.padded, work.pack, lanes)
-    args = (*work.inputs, work.output, bag_sizes, sums, counts, begins)
-    args = (*args, work.B, pieces, piece, work.D, work.padding)
-    threads = (work.B + pieces) * work.tiles(lanes) * lanes
-    launch(kernel("forward", name, *types), threads, args, block)
-    if pieces:
-        add = kernel("forward", "add_long_bags", work.weight.dtype, work.kind)
-        args = (sums, counts, begins, work.offsets, work.output, bag_sizes, piece, work.D)
-        add((pieces, ceil_div(work.D, 32)), (32, GROUPS), args)
+    form: Form, lanes: int = 0, piece: int = 0, name: str = "bag_sum_7", block: int = BLOCK
+) -> Plan:
+    D, lanes, P = form.embedding_dim, lanes or form.lanes, piece or cut_of(form)
+    pieces = ceil_div(form.num_positions, P) if longest(form) > P else 0
+    options, teams = (*form.options, form.pack, lanes), form.teams(form.num_bags + pieces, lanes)
+    types, grid = (form.dtype, form.kind), (pieces, ceil_div(D, 32))
+    return Plan(
+        (
+            ("parts", (pieces, 2, D), form.wide),
+            form.sizes("part_sizes", pieces, 2),
+            ("begins", pieces, np.int64),
+        ),
+        (
+            form.step(name, options, teams, block, pieces=pieces, P=P),
+            form.step("add_long_bags", types, grid, (32, GROUPS), P=P),
+        ),
+    )
 
 
-def longest(call: Call) -> int:
+def longest(call: Call | Form) -> int:
     """The most positions that a bag of the call can have, as far as its shapes tell."""
     return call.input_shape[1] if len(call.input_shape) == 2 else call.num_positions
 
 
-def cut_of(call: Call) -> int:
+def cut_of(call: Call | Form) -> int:
     """P of versions 7 and 8, by shapes alone: bags longer than P positions are cut into pieces.
 
     A power of two. So large that there are no more pieces than a GPU has use for; and where there
@@ -298,7 +356,7 @@ def cut_of(call: Call) -> int:
     return 1 << (wanted - 1).bit_length()
 
 
-VERSIONS: dict[int, Callable[..., None]] = {
+VERSIONS: dict[int, Callable[..., Plan]] = {
     1: _per_element,
     2: _warp_per_bag,
     3: _loads_in_flight,
@@ -317,17 +375,20 @@ def max_bags(work: Work, version: int = 2) -> tuple[Any, Any]:
     """The output and the winners, (B, D) each, by version 1 or 2 of max.cu."""
     if version not in (1, 2):
         raise ValueError(f"version is {version!r}; there are: 1, 2")
-    fits = work.call.num_embeddings <= np.iinfo(np.int32).max
-    winners = device().empty((work.B, work.D), np.int32 if fits else np.int64)
-    types = (*work.types, winners.dtype, work.padded)
-    arrays = (work.weight, work.indices, work.offsets, work.output, winners)
-    args = (*arrays, work.B, work.D, work.padding)
-    if version == 1:
-        launch(kernel("max", "bag_max_1", *types), work.B * work.D, args)
-    elif work.D:
-        threads = work.B * work.tiles(work.lanes) * work.lanes
-        launch(kernel("max", "bag_max_2", *types, work.pack, work.lanes), threads, args)
-    return work.output, winners
+    found = max_plan(work.form, version).run(**work.arrays)
+    return found["output"], found["winners"]
+
+
+@functools.lru_cache(maxsize=1024)
+def max_plan(form: Form, version: int) -> Plan:
+    """The launch of a version for calls of this form."""
+    shape, fits = (form.num_bags, form.embedding_dim), form.num_embeddings <= np.iinfo(np.int32).max
+    winner = np.dtype(np.int32 if fits else np.int64)
+    types = (*form.types, winner, form.padding_idx is not None)
+    types = types if version == 1 else (*types, form.pack, form.lanes)
+    threads = math.prod(shape) if version == 1 else form.teams(form.num_bags, form.lanes)
+    launch = form.step(f"bag_max_{version}", types, threads, file="max")
+    return Plan((("output", shape, form.dtype), ("winners", shape, winner)), (launch,))
 
 
 def renorm(call: Call) -> None:
@@ -342,13 +403,14 @@ def renorm(call: Call) -> None:
 
 def rescale(work: Work) -> None:
     """Launch renorm.cu, on indices that somebody has looked at."""
-    call = work.call
-    claimed = device().zeros(ceil_div(call.num_embeddings, 32), np.uint32)
-    args = (work.weight, work.indices, claimed, work.N, work.D, call.max_norm, call.norm_type)
-    if work.D:
-        launch(kernel("renorm", "renorm", *work.types), 32 * work.N, args)
-    if work.weight is not call.weight:  # a copy: the caller's own table must change
-        call.weight[...] = download(work.weight, call.weight)
+    call, form, weight = work.call, work.form, work.arrays["weight"]
+    claimed = device().zeros(ceil_div(form.num_embeddings, 32), np.uint32)
+    norm = {"max_norm": call.max_norm, "norm_type": call.norm_type}
+    N, threads = form.num_positions, 32 * form.num_positions if form.embedding_dim else 0
+    launch = form.step("renorm", form.types, threads, file="renorm", N=N, **norm)
+    launch.start(work.arrays | {"claimed": claimed})
+    if weight is not call.weight:  # a copy: the caller's own table must change
+        call.weight[...] = download(weight, call.weight)
 
 
 def check(work: Work) -> None:
@@ -356,7 +418,7 @@ def check(work: Work) -> None:
     call = work.call
     if not on_host(call.indices) and _checked.get():
         features = None if call.max_norm is None else call.embedding_dim
-        check_input(work.indices, work.offsets, call.num_embeddings, features)
+        check_input(work.arrays["indices"], work.arrays["offsets"], call.num_embeddings, features)
 
 
 def check_input(indices: Any, offsets: Any, V: int, D: int | None = None) -> None:
@@ -370,8 +432,9 @@ def check_input(indices: Any, offsets: Any, V: int, D: int | None = None) -> Non
     indices, offsets = upload(indices), upload(offsets)
     found = gpu.full(2, nobody, np.int64)
     N, B = len(indices), len(offsets) - 1
-    args = (indices, offsets, found, N, B, V)
-    launch(kernel("indices", "check_input", indices.dtype), max(N, B + 1), args)
+    threads = max(N, B + 1)
+    launch = prepared("indices", "check_input", (indices.dtype,), threads, N=N, B=B, V=V)
+    launch.start({"indices": indices, "offsets": offsets, "found": found})
     if (gpu.asnumpy(found) == nobody).all():
         return
     if D is not None:

@@ -3,6 +3,12 @@
     sum_rows = kernel("forward", "bag_sum_1", weight.dtype, indices.dtype, "SUM", False)
     launch(sum_rows, threads, (weight, indices, ...))
 
+A kernel has up to 15 arguments. In a `Plan` they go by the names that they have in the .cu file:
+
+    step = prepared("forward", "bag_sum_1", types, threads, B=64, D=128, padding_idx=0)
+    plan = Plan((("output", (64, 128), np.float32), ...), (step,))  # once
+    plan.run(weight=weight, indices=indices, ...)["output"]  # as often as there are arrays
+
 Everything goes through `device()`: with a GPU the arrays are CuPy's, without one they are NumPy's,
 and the calls are the same. Nothing in here waits for the GPU but `download` to a NumPy array.
 
@@ -14,7 +20,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -24,6 +30,7 @@ import numpy as np
 
 from embag_edu.cuda_on_cpu import Device, Report, settings
 from embag_edu.cuda_on_cpu import device as device_of_this_machine
+from embag_edu.cuda_on_cpu.source import kernels
 
 HERE = Path(__file__).parent
 C_TYPES = {
@@ -74,10 +81,14 @@ def kernel(file: str, name: str, *parameters: Any) -> Any:
     parameters: of the template, in order: dtypes, bools, ints, and names of C++ as strings.
     The same kernel is the same object: after a checked launch, kernel(...).report has its counts.
     """
+    return _kernel(file, expression(name, *parameters))
+
+
+def _kernel(file: str, name: str) -> Any:
     recorder = _recorder.get()
-    change = recorder.change if recorder else None
-    instance = _instance(device(), file, expression(name, *parameters), change)
-    return recorder.recorded(instance) if recorder else instance
+    if recorder is None:
+        return _instance(device(), file, name, None)
+    return recorder.recorded(_instance(CPU, file, name, recorder.change))
 
 
 def kernel_on_cpu(file: str, name: str, *parameters: Any, change: Change | None = None) -> Any:
@@ -180,6 +191,65 @@ def launch(kernel: Any, threads: int, args: Sequence[Any], block: int = BLOCK) -
         kernel((blocks,), (block,), tuple(args))
 
 
+# ---- plans ----------------------------------------------------------------------------------
+
+
+class Launch(NamedTuple):
+    """A launch that lacks only its arrays. It is data: no kernel, no device, no memory."""
+
+    file: str
+    kernel: str  # the instance: "bag_sum_1<float, long long, SUM, false>"
+    grid: tuple[int, ...]
+    block: tuple[int, ...]
+    arguments: Many  # in the kernel's order; in place of an array, its name
+
+    def start(self, arrays: Mapping[str, Any]) -> None:
+        """Launch it on these arrays. KeyError if one is missing."""
+        if 0 not in self.grid:
+            args = [arrays[a] if type(a) is str else a for a in self.arguments]
+            _kernel(self.file, self.kernel)(self.grid, self.block, tuple(args))
+
+
+def prepared(
+    file: str, name: str, types: Many, threads: Any, block: Any = BLOCK, **numbers: Any
+) -> Launch:
+    """A launch of `name`<types...> with at least so many threads, in whole blocks.
+
+    threads, block: or two tuples, the grid and the block. numbers: arguments by name. What the
+    kernel has beyond them are arrays; what it has not is for other launches.
+    """
+    arguments = tuple(numbers.get(n, n) for n in _parameters(file)[name])
+    if not isinstance(block, tuple):
+        threads, block = (ceil_div(threads, block),), (block,)
+    return Launch(file, expression(name, *types), threads, block, arguments)
+
+
+@functools.cache
+def _parameters(file: str) -> dict[str, tuple[str, ...]]:
+    """The names of the parameters of all kernels in `file`.cu, in their order."""
+    found = kernels(source(file), ())
+    return {name: tuple(p.name for p in one.parameters) for name, one in found.items()}
+
+
+class Plan(NamedTuple):
+    """Launches that follow one another, made once for all calls of the same shapes and dtypes."""
+
+    room: tuple[tuple[str, Any, Any], ...]  # name, shape, dtype of each array that is made for a run
+    launches: tuple[Launch, ...]
+
+    def run(self, **arrays: Any) -> dict[str, Any]:
+        """All launches. Returns the arrays by name, those that were made with those given."""
+        gpu = device()
+        for name, shape, dtype in self.room:
+            arrays[name] = gpu.empty(shape, dtype)
+        for launch in self.launches:
+            launch.start(arrays)
+        return arrays
+
+
+# ---- arrays ---------------------------------------------------------------------------------
+
+
 def ceil_div(a: int, b: int) -> int:
     """a / b, rounded up."""
     return -(-int(a) // int(b))
@@ -222,11 +292,15 @@ def pack_of(*arrays: Any) -> int:
     address of each array; k is a power of two and at most WIDEST.
     arrays: of one dtype, with rows of one length: weight, output, grad_output.
     """
-    size: int = arrays[0].dtype.itemsize
+    return min(pack_for(a.shape[-1], a.dtype.itemsize, address(a)) for a in arrays)
+
+
+def pack_for(D: int, size: int, begin: int = 0) -> int:
+    """The same for rows of D elements of `size` bytes, the first of which is at address `begin`.
+
+    New arrays begin at a multiple of WIDEST, on a GPU and, as malloc gives them, in NumPy.
+    """
     together = WIDEST
-    for array in arrays:
-        while array.shape[-1] * size % together or address(array) % together:
-            together //= 2
-            if together <= size:
-                return 1
-    return together // size
+    while together > size and (D * size | begin) % together:
+        together //= 2
+    return max(together // size, 1)

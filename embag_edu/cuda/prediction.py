@@ -14,7 +14,7 @@ import numpy as np
 
 from embag_edu.cuda.launch_backward import PIECE
 from embag_edu.cuda.launch_forward import lanes_of
-from embag_edu.cuda.launcher import WIDEST, ceil_div
+from embag_edu.cuda.launcher import ceil_div, pack_for
 
 SECTOR = 32  # bytes that memory moves at a time
 WARP = 32  # lanes
@@ -57,14 +57,6 @@ def planned(version: int, D: int, L: int, B: int = 8, w: int = 4, i: int = 8) ->
         index_at = (bag[..., None] * L + mine) * i
         has_index = (bag < B)[..., None] & (mine < L)
     return LanePlan(bag, d, pack, team, _asked(row_at, has_row), _asked(index_at, has_index))
-
-
-def pack_for(D: int, w: int = 4) -> int:
-    """The elements in one load: 16 bytes of them, fewer where rows do not start at such places."""
-    pack = max(WIDEST // w, 1)
-    while D % pack:
-        pack //= 2
-    return pack
 
 
 def _elements(B: int, D: int) -> tuple[np.ndarray, np.ndarray]:
