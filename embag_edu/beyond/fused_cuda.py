@@ -28,6 +28,7 @@ from embag_edu.cuda.launcher import (
     device,
     download,
     kernel,
+    launch,
     nothing,
     pack_of,
     upload,
@@ -115,7 +116,7 @@ def by_runs(work: Work, rows: Any, entries: Entries, table: Table) -> None:
     ends = device().xp.append(starts, len(entries.keys)).astype(np.int64)
     args = (rows, *entries, ends, *table.arrays, len(starts), rows.shape[1], *table.numbers)
     parameters = (table.kind, *work.types, entries.dtype)
-    work.launch(FILE, "fused_runs", parameters, 32 * len(starts), args)
+    launch(kernel(FILE, "fused_runs", *parameters), 32 * len(starts), args, work.block)
 
 
 def by_pieces(

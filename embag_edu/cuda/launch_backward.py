@@ -12,6 +12,7 @@ Letters: V rows in weight, D features, N positions, B bags, U rows that occur, n
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,14 +21,15 @@ import numpy as np
 from embag_edu.cuda.launcher import (
     BLOCK,
     Many,
+    Plan,
     ceil_div,
     device,
     download,
-    kernel,
-    launch,
     nothing,
     on_one_device,
+    pack_for,
     pack_of,
+    prepared,
     upload,
 )
 from embag_edu.spec import Call, SparseGradient
@@ -93,9 +95,9 @@ class Work(NamedTuple):
     upstream: Any  # grad_output on the device, (B, D)
     block: int
 
-    def launch(self, file: str, name: str, parameters: Many, threads: int, args: Many) -> None:
-        """Start `threads` threads of a kernel, rounded up to whole blocks."""
-        launch(kernel(file, name, *parameters), threads, args, self.block)
+    def launch(self, file: str, name: str, types: Many, threads: int, **arguments: Any) -> None:
+        """Start so many threads of a kernel, in whole blocks; its arguments by name."""
+        prepared(file, name, types, threads, self.block).start(arguments)
 
     def zeros(self, dtype: Any) -> Any:
         """A gradient of weight, full of zeros."""
@@ -115,19 +117,26 @@ def bags_and_shares(work: Work, positions: Any, dtype: Any) -> tuple[Any, Any]:
 
     positions: (n,) int64, or None for all. dtype: of the bags' numbers, int32 or int64.
     """
-    call, gpu = work.call, device()
+    call, psw, mean = work.call, work.call.per_sample_weights, work.call.mode == "mean"
     n = call.num_positions if positions is None else len(positions)
-    bags, shares = gpu.empty(n, dtype), gpu.empty(n, call.accumulator)
-    weighted, mean = call.per_sample_weights is not None, call.mode == "mean"
-    args = (
-        nothing(np.int64) if positions is None else positions,
-        upload(call.offsets),
-        upload(call.per_sample_weights) if weighted else nothing(call.weight.dtype),
-        upload(work.saved.bag_sizes, np.int64) if mean else nothing(np.int64),
-        *(bags, shares, n, call.num_bags, positions is not None, weighted, mean),
-    )
-    work.launch("backward", "bags_and_shares", (*work.types, bags.dtype), n, args)
-    return bags, shares
+    kind = (positions is not None, psw is not None, mean)
+    given = {
+        "positions": nothing(np.int64) if positions is None else positions,
+        "offsets": upload(call.offsets),
+        "per_sample_weights": nothing(call.dtype) if psw is None else upload(psw),
+        "bag_sizes": upload(work.saved.bag_sizes, np.int64) if mean else nothing(np.int64),
+    }
+    plan = shares_plan((*work.types, np.dtype(dtype)), n, call.num_bags, kind, work.block)
+    found = plan.run(**given)
+    return found["bags"], found["shares"]
+
+
+@functools.lru_cache(maxsize=1024)
+def shares_plan(types: Many, n: int, B: int, kind: tuple[bool, bool, bool], block: int) -> Plan:
+    """The launch of `bags_and_shares`. kind: listed, weighted, mean."""
+    numbers = {"n": n, "B": B} | dict(zip(("listed", "weighted", "mean"), kind, strict=True))
+    launch = prepared("backward", "bags_and_shares", types, n, block, **numbers)
+    return Plan((("bags", n, types[2]), ("shares", n, types[1])), (launch,))
 
 
 class Entries(NamedTuple):
@@ -164,7 +173,7 @@ def sorted_entries(work: Work) -> Entries:
     keys, bags, shares = sorted_by_key(work, keys, *bags_and_shares(work, None, dtype))
     if call.scale_grad_by_freq:
         n, types = len(keys), (shares.dtype, keys.dtype)
-        work.launch("segments", "divide_by_run_length", types, n, (keys, shares, n))
+        work.launch("segments", "divide_by_run_length", types, n, keys=keys, shares=shares, n=n)
     return Entries(skipped_from(keys, V) if padded else keys, bags, shares)
 
 
@@ -183,17 +192,23 @@ def counted(work: Work, entries: Entries) -> Entries:
 
 def sorted_by_key(work: Work, keys: Any, sources: Any, shares: Any) -> tuple[Any, Any, Any]:
     """The three lists, (n,) each, in the order of keys; equal keys keep theirs."""
-    unsorted, n = (keys, sources, shares), len(keys)
-    ordered = tuple(device().empty(n, array.dtype) for array in unsorted)
-    if 0 < n <= FEW and keys.dtype == np.int32:
-        room = 1 << (n - 1).bit_length()
-        few = kernel("segments", "sort_few", shares.dtype)
-        few((1,), (1024,), (*unsorted, *ordered, n, room))
-    else:
-        order = device().xp.argsort(keys, kind="stable")
-        types = (shares.dtype, keys.dtype)
-        work.launch("segments", "pick_entries", types, n, (order, *unsorted, *ordered, n))
-    return ordered
+    plan = sort_plan(len(keys), keys.dtype, shares.dtype, work.block)
+    given = {"keys": keys, "sources": sources, "shares": shares}
+    if len(keys) > FEW or keys.dtype != np.int32:
+        given["order"] = device().xp.argsort(keys, kind="stable")
+    found = plan.run(**given)
+    return found["sorted_keys"], found["sorted_sources"], found["sorted_shares"]
+
+
+@functools.lru_cache(maxsize=1024)
+def sort_plan(n: int, key: np.dtype, share: np.dtype, block: int) -> Plan:
+    """What puts n entries in order: the whole sort of few entries, else their moves."""
+    room = ("sorted_keys", n, key), ("sorted_sources", n, key), ("sorted_shares", n, share)
+    if n > FEW or key != np.int32:
+        return Plan(room, (prepared("segments", "pick_entries", (share, key), n, block, n=n),))
+    numbers = {"n": n, "room": 1 << max(n - 1, 0).bit_length()}
+    grid, block = (min(n, 1),), (1024,)
+    return Plan(room, (prepared("segments", "sort_few", (share,), grid, block, **numbers),))
 
 
 def starts_of_runs(keys: Any) -> Any:
@@ -213,15 +228,24 @@ def shares_of_positions(work: Work) -> tuple[Any, Any]:
     bags, shares = bags_and_shares(work, None, indices.dtype)
     if call.scale_grad_by_freq:
         n, counts = call.num_positions, device().zeros(call.num_embeddings, np.int32)
-        work.launch("backward", "count_rows", (indices.dtype,), n, (indices, counts, n))
-        args = (indices, counts, shares, n)
-        work.launch("backward", "divide_by_count", (shares.dtype, indices.dtype), n, args)
+        given = {"indices": indices, "counts": counts, "shares": shares, "n": n}
+        work.launch("backward", "count_rows", (indices.dtype,), n, **given)
+        work.launch("backward", "divide_by_count", (shares.dtype, indices.dtype), n, **given)
     return bags, shares
 
 
-def padding_of(call: Call) -> np.int64:
-    """padding_idx as the kernels take it: -1 is no row."""
-    return np.int64(-1 if call.padding_idx is None else call.padding_idx)
+def inputs_of(work: Work) -> dict[str, Any]:
+    """What the kernels read of a call, and its sizes, by name. padding_idx -1 is no row."""
+    call = work.call
+    return {
+        "grad_output": work.upstream,
+        "indices": upload(call.indices),
+        "offsets": upload(call.offsets),
+        "N": call.num_positions,
+        "B": call.num_bags,
+        "D": call.embedding_dim,
+        "padding_idx": -1 if call.padding_idx is None else call.padding_idx,
+    }
 
 
 def rounded(work: Work, sums: Any) -> Any:
@@ -230,7 +254,8 @@ def rounded(work: Work, sums: Any) -> Any:
     if sums.dtype == dtype:
         return sums
     grad_weight = device().empty(sums.shape, dtype)
-    work.launch("backward", "rounded", (dtype,), sums.size, (sums, grad_weight, sums.size))
+    given = {"sums": sums, "grad_weight": grad_weight, "n": sums.size}
+    work.launch("backward", "rounded", (dtype,), sums.size, **given)
     return grad_weight
 
 
@@ -238,19 +263,16 @@ def by_position(work: Work, name: str, threads: int) -> Any:
     """Versions 1 and 4: whoever has a position looks up its bag."""
     call, sums = work.call, work.zeros(work.call.accumulator)
     bags, shares = shares_of_positions(work)
-    given = (work.upstream, upload(call.indices), bags, shares)
-    args = (*given, sums, call.num_positions, call.embedding_dim, padding_of(call))
-    work.launch("backward", name, (*work.types, bags.dtype), threads, args)
+    given = {"bags": bags, "shares": shares, "grad_weight": sums, **inputs_of(work)}
+    work.launch("backward", name, (*work.types, bags.dtype), threads, **given)
     return rounded(work, sums)
 
 
 def by_bag(work: Work, name: str, table: Any, parameters: Many) -> Any:
     """Versions 2 and 3: a warp walks through a bag."""
-    call = work.call
     _, shares = shares_of_positions(work)
-    given = (work.upstream, upload(call.indices), upload(call.offsets), shares)
-    args = (*given, table, call.num_bags, call.embedding_dim, padding_of(call))
-    work.launch("backward", name, parameters, 32 * call.num_bags, args)
+    given = {"shares": shares, "grad_weight": table, **inputs_of(work)}
+    work.launch("backward", name, parameters, 32 * work.call.num_bags, **given)
     return table
 
 
@@ -304,8 +326,9 @@ def run_sums(work: Work) -> Any:
     entries = counted(work, sorted_entries(work))
     starts = starts_of_runs(entries.keys)
     ends = device().xp.append(starts, len(entries.keys)).astype(np.int64)
-    args = (work.upstream, *entries, ends, grad_weight, len(starts), grad_weight.shape[1])
-    work.launch("segments", "run_sums", (*work.types, entries.dtype), 32 * len(starts), args)
+    given = {"starts": ends, "U": len(starts), **entries._asdict(), **inputs_of(work)}
+    types, threads = (*work.types, entries.dtype), 32 * len(starts)
+    work.launch("segments", "run_sums", types, threads, grad_weight=grad_weight, **given)
     return grad_weight
 
 
@@ -316,10 +339,12 @@ def piece_sums(work: Work) -> Any:
     n, D = len(entries.keys), grad_weight.shape[1]
     pieces = ceil_div(n, PIECE)
     partial, partial_keys = room_for_partials(work, pieces, D, entries.dtype)
-    args = (work.upstream, *entries, grad_weight, partial, partial_keys, n, D)
-    work.launch("segments", "piece_sums", (*work.types, entries.dtype), 32 * pieces, args)
-    if pieces > 1:
-        join_pieces(work, partial, partial_keys, grad_weight)
+    sums = {"partial": partial, "partial_keys": partial_keys, "grad_weight": grad_weight}
+    given = {"n": n, **sums, **entries._asdict(), **inputs_of(work)}
+    work.launch("segments", "piece_sums", (*work.types, entries.dtype), 32 * pieces, **given)
+    if pieces > 1:  # the second pass: partial sums with the same key are added up, in order
+        n, types = 2 * pieces, (*work.types, entries.dtype)
+        work.launch("segments", "join_pieces", types, 32 * n, n=n, D=D, **sums)
     return grad_weight
 
 
@@ -336,26 +361,35 @@ def add_by_pieces(work: Work, rows: Any, entries: Entries, grad_weight: Any) -> 
     Each launch leaves a sixteenth of its entries, as partial sums, to the next. The number of
     launches depends on the number of entries alone: 5 for a million.
     """
-    partial, partial_keys = launch_pieces(work, rows, entries, grad_weight)
-    while len(partial_keys) > 2:
-        again = Entries(partial_keys, nothing(entries.dtype), nothing(partial.dtype))
-        partial, partial_keys = launch_pieces(work, partial, again, grad_weight, again=True)
+    types = (rows.dtype, *work.types, entries.dtype)
+    packs = pack_of(rows), pack_of(grad_weight)
+    given = {"grad_output": rows, "grad_weight": grad_weight, **entries._asdict()}
+    for plan in pieces_plans(types, len(entries.keys), rows.shape[1], packs, work.block):
+        found = plan.run(**given)
+        given |= {"grad_output": found["partial"], "keys": found["partial_keys"]}
 
 
-def launch_pieces(
-    work: Work, rows: Any, entries: Entries, grad_weight: Any, again: bool = False
-) -> tuple[Any, Any]:
-    """Launch piece_packs; returns the partial sums, (2 pieces, D), and their keys."""
-    n, D = len(entries.keys), rows.shape[1]
-    pieces = ceil_div(n, PIECE)
-    partial, partial_keys = room_for_partials(work, pieces, D, entries.dtype)
-    pack = min(pack_of(rows), pack_of(grad_weight))
-    team, grid = teams_for(work, pieces, D, pack)
-    parameters = (rows.dtype, *work.types, entries.dtype, pack)
-    args = (rows, *entries, grad_weight, partial, partial_keys, n, D, team, again)
-    if n:
-        kernel("segments", "piece_packs", *parameters)(grid, (work.block,), args)
-    return partial, partial_keys
+@functools.lru_cache(maxsize=1024)
+def pieces_plans(
+    types: Many, n: int, D: int, packs: tuple[int, int], block: int
+) -> tuple[Plan, ...]:
+    """The launches of piece_packs: on the entries, then on the partial sums of the last launch.
+
+    packs: of the rows that are added, and of the gradient.
+    """
+    plans: list[Plan] = []
+    S, _, A, K = types
+    while n > 2 or (n and not plans):
+        pieces, pack = ceil_div(n, PIECE), min(packs)
+        team, grid = teams_for(pieces, D, pack, block)
+        numbers = {"n": n, "D": D, "team": team, "again": bool(plans)}
+        launch = prepared(
+            "segments", "piece_packs", (S, *types[1:], pack), grid, (block,), **numbers
+        )
+        room = ("partial", (2 * pieces, D), A), ("partial_keys", 2 * pieces, K)
+        plans.append(Plan(room, (launch,)))
+        S, n, packs = A, 2 * pieces, (pack_for(D, A.itemsize), packs[1])
+    return tuple(plans)
 
 
 def lanes_for(packs: int) -> int:
@@ -366,10 +400,10 @@ def lanes_for(packs: int) -> int:
     return min(32, max(8, 1 << (packs - 1).bit_length()))
 
 
-def teams_for(work: Work, items: int, D: int, pack: int) -> tuple[int, tuple[int, int]]:
+def teams_for(items: int, D: int, pack: int, block: int) -> tuple[int, tuple[int, int]]:
     """The lanes of a team, and the grid that gives one to each item and each part of its row."""
     team = lanes_for(ceil_div(D, pack))
-    return team, (ceil_div(items * team, work.block), ceil_div(D, team * pack))
+    return team, (ceil_div(items * team, block), ceil_div(D, team * pack))
 
 
 def room_for_partials(work: Work, pieces: int, D: int, dtype: Any) -> tuple[Any, Any]:
@@ -378,21 +412,14 @@ def room_for_partials(work: Work, pieces: int, D: int, dtype: Any) -> tuple[Any,
     return gpu.empty((2 * pieces, D), work.call.accumulator), gpu.empty(2 * pieces, dtype)
 
 
-def join_pieces(work: Work, partial: Any, partial_keys: Any, grad_weight: Any) -> None:
-    """The second pass: partial sums with the same key are added up, in order."""
-    n, D = partial.shape
-    args = (partial, partial_keys, grad_weight, n, D)
-    work.launch("segments", "join_pieces", (*work.types, partial_keys.dtype), 32 * n, args)
-
-
 # ---- max -----------------------------------------------------------------------------------------
 
 
 def add_winners(work: Work) -> Any:
     """Mode max with atomics: a thread for each of the B * D winners."""
     sums, winners = work.zeros(work.call.accumulator), upload(work.saved.winners)
-    args = (work.upstream, winners, sums, *winners.shape)
-    work.launch("backward", "add_winners", (*work.types, winners.dtype), winners.size, args)
+    given = {"winners": winners, "grad_weight": sums, **inputs_of(work)}
+    work.launch("backward", "add_winners", (*work.types, winners.dtype), winners.size, **given)
     return rounded(work, sums)
 
 
@@ -438,22 +465,29 @@ def entry_rows(work: Work) -> tuple[Any, Any, Any, Any]:
 def entry_values(work: Work) -> tuple[Any, Any]:
     """torch's form: one row of values for each position that counts. A thread for each value."""
     rows, bags, shares, values = entry_rows(work)
-    n, D = values.shape
-    args = (work.upstream, bags, shares, values, n, D)
-    work.launch("segments", "entry_values", (*work.types, bags.dtype), n * D, args)
+    given = {"sources": bags, "shares": shares, "values": values, "n": len(rows)}
+    types = (*work.types, bags.dtype)
+    work.launch("segments", "entry_values", types, values.size, **given, **inputs_of(work))
     return rows, values
 
 
 def entry_packs(work: Work) -> tuple[Any, Any]:
     """The same: a team for each entry."""
     rows, bags, shares, values = entry_rows(work)
-    n, D = values.shape
-    if n:
-        pack = pack_of(work.upstream, values)
-        team, grid = teams_for(work, n, D, pack)
-        instance = kernel("segments", "entry_packs", *work.types, bags.dtype, pack)
-        instance(grid, (work.block,), (work.upstream, bags, shares, values, n, D, team))
+    if len(rows):
+        types, pack = (*work.types, bags.dtype), pack_of(work.upstream, values)
+        given = {"grad_output": work.upstream, "sources": bags, "shares": shares, "values": values}
+        entries_plan(types, *values.shape, pack, work.block).run(**given)
     return rows, values
+
+
+@functools.lru_cache(maxsize=1024)
+def entries_plan(types: Many, n: int, D: int, pack: int, block: int) -> Plan:
+    """The launch of entry_packs."""
+    team, grid = teams_for(n, D, pack, block)
+    numbers = {"n": n, "D": D, "team": team}
+    types = (*types, pack)
+    return Plan((), (prepared("segments", "entry_packs", types, grid, (block,), **numbers),))
 
 
 def coalesced(work: Work) -> tuple[Any, Any]:
@@ -513,6 +547,6 @@ def grad_per_sample_weights(
         bags, _ = bags_and_shares(work, None, indices.dtype)
         packs = (pack_of(work.upstream, weight),) if algorithm == "dot_packs" else ()
         parameters = (*work.types, indices.dtype, *packs)
-        args = (work.upstream, weight, indices, bags, grad, n, call.embedding_dim)
-        work.launch("weights", algorithm, parameters, 32 * n, (*args, padding_of(call)))
+        given = {"weight": weight, "bags": bags, "grad": grad, **inputs_of(work)}
+        work.launch("weights", algorithm, parameters, 32 * n, **given)
     return download(grad.reshape(call.input_shape), call.weight)
