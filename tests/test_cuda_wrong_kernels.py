@@ -404,8 +404,14 @@ FORWARD = [
             ),
             Change(
                 "launch_forward.py",
-                "device().empty((work.B, parts,",
-                "device().zeros((work.B, parts,",
+                'room=(("parts", (B, S, D), form.wide), form.sizes(',
+                'room=(form.sizes("part_sizes", B, S), form.sizes(',
+            ),
+            Change(
+                "launch_forward.py",
+                ".run(**work.arrays, per_sample_weights=work.psw)",
+                ".run(**work.arrays, per_sample_weights=work.psw, parts=device().zeros("
+                "(work.form.num_bags, 3, work.form.embedding_dim), work.form.wide))",
             ),
         ),
         tuple(sums(5, case) for case in FEW),
@@ -432,8 +438,8 @@ FORWARD += [
         "packs are as wide as the output allows; the table begins elsewhere",
         "misaligned",
         passes("forward_tests.test_a_table_that_does_not_begin_at_16_bytes"),
-        "pack_of(self.weight, self.output)",
-        "pack_of(self.output)",
+        "pack_of(weight),",
+        "16 // weight.dtype.itemsize,",
     ),
 ]
 
@@ -566,7 +572,7 @@ RENORM += [
         "a strided table is scaled in a copy, and the copy forgotten",
         "cases",
         passes("forward_tests.test_a_strided_table_is_changed_too"),
-        "if work.weight is not call.weight:",
+        "if weight is not call.weight:",
         "if False:",
     ),
 ]
@@ -879,15 +885,15 @@ SEGMENTS = [
         "7: packs are as wide as the gradient allows; grad_output begins elsewhere",
         "misaligned",
         passes("backward_tests.test_rows_that_start_anywhere", "piece_packs"),
-        "min(pack_of(rows), pack_of(grad_weight))",
-        "pack_of(grad_weight)",
+        "packs = pack_of(rows), pack_of(grad_weight)",
+        "packs = pack_of(grad_weight), pack_of(grad_weight)",
     ),
     backward_host(
         "7: partial sums are never added up",
         "cases",
         passes("backward_tests.test_runs_that_end_at_the_edges_of_pieces", 64, "one"),
-        "= launch_pieces(work, rows, entries, grad_weight)",
-        "= launch_pieces(work, rows, entries, grad_weight)\n    return",
+        "        found = plan.run(**given)\n        given |= ",
+        "        plan.run(**given)\n        return\n        given |= ",
     ),
     backward_host(
         "5: the first run is missed",

@@ -74,12 +74,13 @@ def grad_weight(
         return SparseGradient(rows, download(values, call.weight), tuple(call.weight.shape))
     if call.num_positions == 0 or call.embedding_dim == 0:
         return download(work.zeros(call.weight.dtype), call.weight)
-    return download((ALGORITHMS | MAX_ALGORITHMS)[algorithm](work), call.weight)
+    add = MAX_ALGORITHMS if call.mode == "max" else ALGORITHMS
+    return download(add[algorithm](work), call.weight)
 
 
 def check_algorithm(algorithm: str, mode: str, block: int) -> None:
     """Raise ValueError for an algorithm that there is not in this mode, or a block of odd size."""
-    valid = MAX_ALGORITHMS if mode == "max" else ALGORITHMS | SPARSE_ALGORITHMS
+    valid = MAX_ALGORITHMS if mode == "max" else SUM_ALGORITHMS
     if algorithm not in valid:
         names = ", ".join(valid)
         raise ValueError(f"algorithm is {algorithm!r}; there are, in mode {mode}: {names}")
@@ -97,7 +98,7 @@ class Work(NamedTuple):
 
     def launch(self, file: str, name: str, types: Many, threads: int, **arguments: Any) -> None:
         """Start so many threads of a kernel, in whole blocks; its arguments by name."""
-        prepared(file, name, types, threads, self.block).start(arguments)
+        Plan((prepared(file, name, types, threads, self.block),), arguments).run()
 
     def zeros(self, dtype: Any) -> Any:
         """A gradient of weight, full of zeros."""
@@ -135,8 +136,8 @@ def bags_and_shares(work: Work, positions: Any, dtype: Any) -> tuple[Any, Any]:
 def shares_plan(types: Many, n: int, B: int, kind: tuple[bool, bool, bool], block: int) -> Plan:
     """The launch of `bags_and_shares`. kind: listed, weighted, mean."""
     numbers = {"n": n, "B": B} | dict(zip(("listed", "weighted", "mean"), kind, strict=True))
-    launch = prepared("backward", "bags_and_shares", types, n, block, **numbers)
-    return Plan((("bags", n, types[2]), ("shares", n, types[1])), (launch,))
+    launch = prepared("backward", "bags_and_shares", types, n, block)
+    return Plan((launch,), numbers, (("bags", n, types[2]), ("shares", n, types[1])))
 
 
 class Entries(NamedTuple):
@@ -205,10 +206,10 @@ def sort_plan(n: int, key: np.dtype, share: np.dtype, block: int) -> Plan:
     """What puts n entries in order: the whole sort of few entries, else their moves."""
     room = ("sorted_keys", n, key), ("sorted_sources", n, key), ("sorted_shares", n, share)
     if n > FEW or key != np.int32:
-        return Plan(room, (prepared("segments", "pick_entries", (share, key), n, block, n=n),))
-    numbers = {"n": n, "room": 1 << max(n - 1, 0).bit_length()}
-    grid, block = (min(n, 1),), (1024,)
-    return Plan(room, (prepared("segments", "sort_few", (share,), grid, block, **numbers),))
+        launch = prepared("segments", "pick_entries", (share, key), n, block)
+    else:
+        launch = prepared("segments", "sort_few", (share,), (min(n, 1),), (1024,))
+    return Plan((launch,), {"n": n, "room": 1 << max(n - 1, 0).bit_length()}, room)
 
 
 def starts_of_runs(keys: Any) -> Any:
@@ -261,7 +262,7 @@ def rounded(work: Work, sums: Any) -> Any:
 
 def by_position(work: Work, name: str, threads: int) -> Any:
     """Versions 1 and 4: whoever has a position looks up its bag."""
-    call, sums = work.call, work.zeros(work.call.accumulator)
+    sums = work.zeros(work.call.accumulator)
     bags, shares = shares_of_positions(work)
     given = {"bags": bags, "shares": shares, "grad_weight": sums, **inputs_of(work)}
     work.launch("backward", name, (*work.types, bags.dtype), threads, **given)
@@ -382,12 +383,10 @@ def pieces_plans(
     while n > 2 or (n and not plans):
         pieces, pack = ceil_div(n, PIECE), min(packs)
         team, grid = teams_for(pieces, D, pack, block)
+        launch = prepared("segments", "piece_packs", (S, *types[1:], pack), grid, (block,))
         numbers = {"n": n, "D": D, "team": team, "again": bool(plans)}
-        launch = prepared(
-            "segments", "piece_packs", (S, *types[1:], pack), grid, (block,), **numbers
-        )
         room = ("partial", (2 * pieces, D), A), ("partial_keys", 2 * pieces, K)
-        plans.append(Plan(room, (launch,)))
+        plans.append(Plan((launch,), numbers, room))
         S, n, packs = A, 2 * pieces, (pack_for(D, A.itemsize), packs[1])
     return tuple(plans)
 
@@ -485,9 +484,8 @@ def entry_packs(work: Work) -> tuple[Any, Any]:
 def entries_plan(types: Many, n: int, D: int, pack: int, block: int) -> Plan:
     """The launch of entry_packs."""
     team, grid = teams_for(n, D, pack, block)
-    numbers = {"n": n, "D": D, "team": team}
-    types = (*types, pack)
-    return Plan((), (prepared("segments", "entry_packs", types, grid, (block,), **numbers),))
+    launch = prepared("segments", "entry_packs", (*types, pack), grid, (block,))
+    return Plan((launch,), {"n": n, "D": D, "team": team})
 
 
 def coalesced(work: Work) -> tuple[Any, Any]:
@@ -527,6 +525,7 @@ SPARSE_ALGORITHMS: dict[str, Algorithm] = {
     "entry_packs": entry_packs,
     "coalesced": coalesced,
 }
+SUM_ALGORITHMS = ALGORITHMS | SPARSE_ALGORITHMS  # and those of a mean
 
 
 # ---- per_sample_weights: weights.cu --------------------------------------------------------------

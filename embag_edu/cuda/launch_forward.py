@@ -166,11 +166,11 @@ class Form(NamedTuple):
         """Room for the counts of a mean; none for a sum."""
         return name, shape if self.kind == "MEAN" else 0, np.int64
 
-    def step(self, name: str, types: Many, threads: Any, block: Any = BLOCK, **more: Any) -> Launch:
-        """A launch of forward.cu, or of another file; the numbers that all calls have are there."""
+    def plan(self, *launches: Launch, room: Many = (), **numbers: Any) -> Plan:
+        """A plan; it has the numbers that all calls have."""
         padding_idx = 0 if self.padding_idx is None else self.padding_idx
-        numbers = {"B": self.num_bags, "D": self.embedding_dim, "padding_idx": padding_idx}
-        return prepared(more.pop("file", "forward"), name, types, threads, block, **numbers, **more)
+        sizes = {"B": self.num_bags, "N": self.num_positions, "D": self.embedding_dim}
+        return Plan(launches, {**sizes, "padding_idx": padding_idx, **numbers}, room)
 
 
 class Work:
@@ -187,7 +187,8 @@ def form_of(call: Call, weight: Any, indices: Any) -> Form:
     """The form of a call. weight, indices: as they lie on the device."""
     return Form(
         call.num_bags,
-        *weight.shape,
+        weight.shape[0],
+        weight.shape[1],
         call.input_shape,
         weight.dtype,
         indices.dtype,
@@ -223,8 +224,8 @@ def sum_bags(work: Work, version: int | None = None, **tuning: int) -> tuple[Any
 def sum_plan(form: Form, version: int, **tuning: int) -> Plan:
     """The launches of a version for calls of this form."""
     output = "output", (form.num_bags, form.embedding_dim), form.dtype
-    room, launches = VERSIONS[version](form, **tuning)
-    return Plan((output, form.sizes("bag_sizes", form.num_bags), *room), launches)
+    plan = VERSIONS[version](form, **tuning)
+    return plan._replace(room=(output, form.sizes("bag_sizes", form.num_bags), *plan.room))
 
 
 def check_tuning(tuning: dict[str, int]) -> None:
@@ -238,7 +239,7 @@ def check_tuning(tuning: dict[str, int]) -> None:
 
 def _per_element(form: Form) -> Plan:
     threads = form.num_bags * form.embedding_dim
-    return Plan((), (form.step("bag_sum_1", form.options, threads),))
+    return form.plan(prepared("forward", "bag_sum_1", form.options, threads))
 
 
 def _warp_per_bag(form: Form) -> Plan:
@@ -255,19 +256,18 @@ def _bags_in_a_warp(form: Form, lanes: int = 0) -> Plan:
 
 
 def _teams(form: Form, name: str, lanes: int, *last: int) -> Plan:
-    options = (*form.options, form.pack, *last)
-    return Plan((), (form.step(name, options, form.teams(form.num_bags, lanes)),))
+    options, threads = (*form.options, form.pack, *last), form.teams(form.num_bags, lanes)
+    return form.plan(prepared("forward", name, options, threads))
 
 
 def _parts_of_bags(form: Form, lanes: int = 0, parts: int = 0) -> Plan:
     B, D, lanes, S = form.num_bags, form.embedding_dim, lanes or form.lanes, parts or parts_of(form)
     options = (*form.options, form.pack, lanes)
-    return Plan(
-        (("parts", (B, S, D), form.wide), form.sizes("part_sizes", B, S)),
-        (
-            form.step("bag_sum_5", options, form.teams(B * S, lanes), S=S),
-            form.step("add_parts", (form.dtype, form.kind), B * D, S=S),
-        ),
+    return form.plan(
+        prepared("forward", "bag_sum_5", options, form.teams(B * S, lanes)),
+        prepared("forward", "add_parts", (form.dtype, form.kind), B * D),
+        room=(("parts", (B, S, D), form.wide), form.sizes("part_sizes", B, S)),
+        S=S,
     )
 
 
@@ -278,25 +278,21 @@ def parts_of(call: Call | Form) -> int:
 
 
 def _pieces_of_work(form: Form, lanes: int = 0, piece: int = 0) -> Plan:
-    N, D, lanes = form.num_positions, form.embedding_dim, lanes or form.lanes
-    P = piece or piece_of(form)
-    pieces = ceil_div(N + form.num_bags, P)
-    groups, types = pieces // FOLD, (form.dtype, form.kind)
-    options, teams = (*form.options, form.pack, lanes), form.teams(pieces, lanes)
-    numbers = {"N": N, "P": P, "pieces": pieces, "groups": groups}
-    return Plan(
-        (
+    D, lanes, P = form.embedding_dim, lanes or form.lanes, piece or piece_of(form)
+    pieces = ceil_div(form.num_positions + form.num_bags, P)
+    groups, types, options = pieces // FOLD, (form.dtype, form.kind), (*form.options, form.pack)
+    return form.plan(
+        prepared("forward", "bag_sum_6", (*options, lanes), form.teams(pieces, lanes)),
+        prepared("forward", "fold_pieces", types, groups * D),
+        prepared("forward", "add_pieces", types, pieces * D),
+        room=(
             ("parts", (pieces, 2, D), form.wide),
             form.sizes("part_sizes", pieces, 2),
             ("open_bag", pieces, np.int64),
             ("folded", (groups, D), form.wide),
             form.sizes("folded_sizes", groups),
         ),
-        (
-            form.step("bag_sum_6", options, teams, **numbers),
-            form.step("fold_pieces", types, groups * D, **numbers),
-            form.step("add_pieces", types, pieces * D, **numbers),
-        ),
+        **{"P": P, "pieces": pieces, "groups": groups},
     )
 
 
@@ -323,16 +319,15 @@ def _bags_and_pieces(
     pieces = ceil_div(form.num_positions, P) if longest(form) > P else 0
     options, teams = (*form.options, form.pack, lanes), form.teams(form.num_bags + pieces, lanes)
     types, grid = (form.dtype, form.kind), (pieces, ceil_div(D, 32))
-    return Plan(
-        (
+    return form.plan(
+        prepared("forward", name, options, teams, block),
+        prepared("forward", "add_long_bags", types, grid, (32, GROUPS)),
+        room=(
             ("parts", (pieces, 2, D), form.wide),
             form.sizes("part_sizes", pieces, 2),
             ("begins", pieces, np.int64),
         ),
-        (
-            form.step(name, options, teams, block, pieces=pieces, P=P),
-            form.step("add_long_bags", types, grid, (32, GROUPS), P=P),
-        ),
+        **{"P": P, "pieces": pieces},
     )
 
 
@@ -387,8 +382,8 @@ def max_plan(form: Form, version: int) -> Plan:
     types = (*form.types, winner, form.padding_idx is not None)
     types = types if version == 1 else (*types, form.pack, form.lanes)
     threads = math.prod(shape) if version == 1 else form.teams(form.num_bags, form.lanes)
-    launch = form.step(f"bag_max_{version}", types, threads, file="max")
-    return Plan((("output", shape, form.dtype), ("winners", shape, winner)), (launch,))
+    room = ("output", shape, form.dtype), ("winners", shape, winner)
+    return form.plan(prepared("max", f"bag_max_{version}", types, threads), room=room)
 
 
 def renorm(call: Call) -> None:
@@ -405,10 +400,10 @@ def rescale(work: Work) -> None:
     """Launch renorm.cu, on indices that somebody has looked at."""
     call, form, weight = work.call, work.form, work.arrays["weight"]
     claimed = device().zeros(ceil_div(form.num_embeddings, 32), np.uint32)
+    threads = 32 * form.num_positions if form.embedding_dim else 0
+    plan = form.plan(prepared("renorm", "renorm", form.types, threads))
     norm = {"max_norm": call.max_norm, "norm_type": call.norm_type}
-    N, threads = form.num_positions, 32 * form.num_positions if form.embedding_dim else 0
-    launch = form.step("renorm", form.types, threads, file="renorm", N=N, **norm)
-    launch.start(work.arrays | {"claimed": claimed})
+    plan.run(**work.arrays, claimed=claimed, **norm)
     if weight is not call.weight:  # a copy: the caller's own table must change
         call.weight[...] = download(weight, call.weight)
 
@@ -432,9 +427,8 @@ def check_input(indices: Any, offsets: Any, V: int, D: int | None = None) -> Non
     indices, offsets = upload(indices), upload(offsets)
     found = gpu.full(2, nobody, np.int64)
     N, B = len(indices), len(offsets) - 1
-    threads = max(N, B + 1)
-    launch = prepared("indices", "check_input", (indices.dtype,), threads, N=N, B=B, V=V)
-    launch.start({"indices": indices, "offsets": offsets, "found": found})
+    look = prepared("indices", "check_input", (indices.dtype,), max(N, B + 1))
+    Plan((look,), {"N": N, "B": B, "V": V}).run(indices=indices, offsets=offsets, found=found)
     if (gpu.asnumpy(found) == nobody).all():
         return
     if D is not None:

@@ -5,8 +5,8 @@
 
 A kernel has up to 15 arguments. In a `Plan` they go by the names that they have in the .cu file:
 
-    step = prepared("forward", "bag_sum_1", types, threads, B=64, D=128, padding_idx=0)
-    plan = Plan((("output", (64, 128), np.float32), ...), (step,))  # once
+    sum_rows = prepared("forward", "bag_sum_1", types, threads)
+    plan = Plan((sum_rows,), {"B": 64, "D": 128, ...}, (("output", (64, 128), np.float32), ...))
     plan.run(weight=weight, indices=indices, ...)["output"]  # as often as there are arrays
 
 Everything goes through `device()`: with a GPU the arrays are CuPy's, without one they are NumPy's,
@@ -19,6 +19,7 @@ and the calls are the same. Nothing in here waits for the GPU but `download` to 
 from __future__ import annotations
 
 import functools
+import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -81,14 +82,14 @@ def kernel(file: str, name: str, *parameters: Any) -> Any:
     parameters: of the template, in order: dtypes, bools, ints, and names of C++ as strings.
     The same kernel is the same object: after a checked launch, kernel(...).report has its counts.
     """
-    return _kernel(file, expression(name, *parameters))
+    return _kernel(device(), file, expression(name, *parameters))
 
 
-def _kernel(file: str, name: str) -> Any:
+def _kernel(gpu: Device, file: str, name: str) -> Any:
     recorder = _recorder.get()
     if recorder is None:
-        return _instance(device(), file, name, None)
-    return recorder.recorded(_instance(CPU, file, name, recorder.change))
+        return _instance(gpu, file, name, None)
+    return recorder.recorded(_instance(gpu, file, name, recorder.change))
 
 
 def kernel_on_cpu(file: str, name: str, *parameters: Any, change: Change | None = None) -> Any:
@@ -164,7 +165,7 @@ _device: ContextVar[Device | None] = ContextVar("device", default=None)
 
 def device() -> Device:
     """Where the kernels are launched: this machine's device, or within `recording` its CPU."""
-    return CPU if _recorder.get() else _device.get() or device_of_this_machine()
+    return _device.get() or (CPU if _recorder.get() else device_of_this_machine())
 
 
 def on_one_device(function: Callable[P, R]) -> Callable[P, R]:
@@ -195,33 +196,24 @@ def launch(kernel: Any, threads: int, args: Sequence[Any], block: int = BLOCK) -
 
 
 class Launch(NamedTuple):
-    """A launch that lacks only its arrays. It is data: no kernel, no device, no memory."""
+    """A launch that lacks its arguments. It is data: no kernel, no device, no memory."""
 
     file: str
     kernel: str  # the instance: "bag_sum_1<float, long long, SUM, false>"
     grid: tuple[int, ...]
     block: tuple[int, ...]
-    arguments: Many  # in the kernel's order; in place of an array, its name
-
-    def start(self, arrays: Mapping[str, Any]) -> None:
-        """Launch it on these arrays. KeyError if one is missing."""
-        if 0 not in self.grid:
-            args = [arrays[a] if type(a) is str else a for a in self.arguments]
-            _kernel(self.file, self.kernel)(self.grid, self.block, tuple(args))
+    pick: Callable[[Mapping[str, Any]], Many]  # the kernel's arguments, in its order
 
 
-def prepared(
-    file: str, name: str, types: Many, threads: Any, block: Any = BLOCK, **numbers: Any
-) -> Launch:
+def prepared(file: str, name: str, types: Many, threads: Any, block: Any = BLOCK) -> Launch:
     """A launch of `name`<types...> with at least so many threads, in whole blocks.
 
-    threads, block: or two tuples, the grid and the block. numbers: arguments by name. What the
-    kernel has beyond them are arrays; what it has not is for other launches.
+    threads, block: or two tuples, the grid and the block.
     """
-    arguments = tuple(numbers.get(n, n) for n in _parameters(file)[name])
     if not isinstance(block, tuple):
         threads, block = (ceil_div(threads, block),), (block,)
-    return Launch(file, expression(name, *types), threads, block, arguments)
+    pick = operator.itemgetter(*_parameters(file)[name])
+    return Launch(file, expression(name, *types), threads, block, pick)
 
 
 @functools.cache
@@ -234,17 +226,22 @@ def _parameters(file: str) -> dict[str, tuple[str, ...]]:
 class Plan(NamedTuple):
     """Launches that follow one another, made once for all calls of the same shapes and dtypes."""
 
-    room: tuple[tuple[str, Any, Any], ...]  # name, shape, dtype of each array that is made for a run
     launches: tuple[Launch, ...]
+    numbers: Mapping[str, Any]  # arguments by name
+    room: tuple[tuple[str, Any, Any], ...] = ()  # name, shape, dtype of arrays that a run makes
 
     def run(self, **arrays: Any) -> dict[str, Any]:
-        """All launches. Returns the arrays by name, those that were made with those given."""
-        gpu = device()
+        """All launches. Returns all arguments by name, also the arrays that were made.
+
+        A kernel takes the arguments that it has parameters for; KeyError if one is missing.
+        """
+        gpu, given = device(), {**self.numbers, **arrays}
         for name, shape, dtype in self.room:
-            arrays[name] = gpu.empty(shape, dtype)
-        for launch in self.launches:
-            launch.start(arrays)
-        return arrays
+            given[name] = gpu.empty(shape, dtype)
+        for file, kernel, grid, block, pick in self.launches:
+            if 0 not in grid:
+                _kernel(gpu, file, kernel)(grid, block, pick(given))
+        return given
 
 
 # ---- arrays ---------------------------------------------------------------------------------
@@ -277,12 +274,23 @@ def on_host(array: Any) -> bool:
 
 def nothing(dtype: Any) -> Any:
     """An empty array, for a parameter that a kernel does not look at."""
-    return device().empty(0, dtype)
+    return _nothing(device(), dtype)
+
+
+@functools.cache
+def _nothing(gpu: Device, dtype: Any) -> Any:
+    return gpu.empty(0, dtype)
 
 
 def address(array: Any) -> int:
-    """Where the array lies on its device."""
-    return int(array.ctypes.data if on_host(array) else array.data.ptr)
+    """Where the array lies on its device, as far as it can matter to a load.
+
+    NumPy takes long to tell. Memory that is the array's own begins where malloc lets it begin, at a
+    multiple of WIDEST: 0 stands for that.
+    """
+    if not on_host(array):
+        return int(array.data.ptr)
+    return 0 if array.flags.owndata else int(array.ctypes.data)
 
 
 def pack_of(*arrays: Any) -> int:
@@ -292,14 +300,11 @@ def pack_of(*arrays: Any) -> int:
     address of each array; k is a power of two and at most WIDEST.
     arrays: of one dtype, with rows of one length: weight, output, grad_output.
     """
-    return min(pack_for(a.shape[-1], a.dtype.itemsize, address(a)) for a in arrays)
+    return min([pack_for(a.shape[-1], a.dtype.itemsize, address(a)) for a in arrays])
 
 
 def pack_for(D: int, size: int, begin: int = 0) -> int:
-    """The same for rows of D elements of `size` bytes, the first of which is at address `begin`.
-
-    New arrays begin at a multiple of WIDEST, on a GPU and, as malloc gives them, in NumPy.
-    """
+    """The same for rows of D elements of `size` bytes, the first of which is at address `begin`."""
     together = WIDEST
     while together > size and (D * size | begin) % together:
         together //= 2
