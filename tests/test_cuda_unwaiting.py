@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
-from unwaiting import Unwaiting, Waited, in_numpy, on_device, on_host
+from unwaiting import NotCaptured, Unwaiting, Waited, in_numpy, on_device, on_host
 
 from embag_edu import cuda, spec
 from embag_edu.cuda import launch_backward, launch_forward, launcher
@@ -92,6 +92,36 @@ def test_no_mode_or_option_waits(unwaiting, monkeypatch, mode, weighted, options
         assert one.dtype == other.dtype and one.tobytes() == other.tobytes()
 
 
+DENSE = [case for case in CASES if "sparse" not in case[2]]
+
+
+@pytest.mark.parametrize("mode, weighted, options", DENSE)
+def test_forward_and_dense_backward_can_be_captured(unwaiting, mode, weighted, options):
+    call, upstream = drawn(mode, weighted, max_norm=0.5, **options)
+    with settings(mode="fast"), cuda.trusted():
+        expected = results(moved(call), on_device(upstream), in_numpy)  # kernels are loaded
+        given = moved(call), on_device(upstream)
+        with STAND_IN.capture():
+            found = results(*given)
+    for one, other in zip(map(in_numpy, found), expected, strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+def test_the_stand_in_sees_what_a_graph_can_not_hold(unwaiting, monkeypatch):
+    call, upstream = drawn("sum", False)
+    given = moved(call), on_device(upstream)
+    with settings(mode="fast"), cuda.trusted():
+        results(*given)
+        with STAND_IN.capture():
+            with pytest.raises(NotCaptured, match="the host's memory"):
+                results(given[0], upstream)
+            with pytest.raises(NotCaptured, match="a kernel is compiled"):
+                launcher.kernel("forward", "bag_sum_1", np.float32, np.int32, "MEAN", True)
+            monkeypatch.setattr(launch_backward, "FEW", 0)  # as for many entries
+            with pytest.raises(NotCaptured, match=r"xp\.argsort"):
+                results(*given)
+
+
 def test_max_norm_does_not_wait(unwaiting):
     call, _ = drawn("sum", False, max_norm=0.5)
     given = moved(call)
@@ -133,3 +163,31 @@ def test_the_stand_in_sees_a_wait(unwaiting):
         with pytest.raises(Waited):
             ask()
     assert len(array) == 3 and in_numpy(array[1:]).tolist() == [1, 2]
+
+
+# ---- plans ----------------------------------------------------------------------------------
+
+
+def test_a_plan_is_made_once_for_calls_of_one_form(monkeypatch):
+    """And holds no array: the next call has others. The place of a table is part of the form."""
+    launch_forward.sum_plan.cache_clear()
+    call, _ = drawn("mean", False, padding_idx=1)
+    other, off = call.weight * 2, np.zeros(V * D + 1, np.float32)[1:].reshape(V, D)
+    with settings(mode="fast"):
+        once, _ = launch_forward.forward(call)
+        twice, _ = launch_forward.forward(dataclasses.replace(call, weight=other))
+        assert launch_forward.sum_plan.cache_info()[:2] == (1, 1)  # hits, misses
+        np.testing.assert_array_equal(twice, 2 * once)
+        off[...] = call.weight
+        moved_by_four_bytes, _ = launch_forward.forward(dataclasses.replace(call, weight=off))
+    assert launch_forward.sum_plan.cache_info()[:2] == (1, 2)
+    np.testing.assert_allclose(moved_by_four_bytes, once, rtol=1e-6)
+
+
+def test_arguments_go_by_the_names_of_the_source():
+    """In the kernel's order; one that is missing is named, one that it has not is left out."""
+    step = launcher.prepared("weights", "dot_elements", (np.float32, np.float32, np.int32), 32)
+    names = ("grad_output", "weight", "indices", "bags", "grad", "N", "D", "padding_idx")
+    assert step.pick({name: name for name in (*names, "B")}) == names
+    with pytest.raises(KeyError, match="grad_output"):
+        launcher.Plan((step,), {"N": 1}).run(weight=None)

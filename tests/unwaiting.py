@@ -3,7 +3,13 @@
 On a GPU the host waits wherever Python needs a number out of an array: bool(), int(), item(), a
 copy to NumPy, a selection by truth values, and functions whose result has as many elements as the
 numbers say. Here all these raise `Waited`. Kernels run on the CPU.
+
+Within `capture()` it also refuses what may not happen while a GPU's stream is captured in a graph:
+a copy from the host's memory, a kernel that must first be compiled and loaded, and a sort of CuPy,
+for Thrust may wait at its end. (New arrays may be made: CuPy's pool gives them, without a wait.)
 """
+
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -12,8 +18,15 @@ from embag_edu.cuda_on_cpu import Device
 SIZED_BY_NUMBERS = {"flatnonzero", "nonzero", "argwhere", "unique", "compress", "extract"}
 
 
+SORTS = {"sort", "argsort", "lexsort"}
+
+
 class Waited(AssertionError):
     """The host would have waited for the GPU."""
+
+
+class NotCaptured(AssertionError):
+    """A graph can't hold this."""
 
 
 class Array(np.ndarray):
@@ -42,7 +55,11 @@ class Array(np.ndarray):
 class Functions:
     """numpy, for arrays on the device."""
 
+    capturing = False
+
     def __getattr__(self, name):
+        if self.capturing and name in SORTS:
+            raise NotCaptured(f"xp.{name} waits for its stream")
         if name in SIZED_BY_NUMBERS:
             raise Waited(f"xp.{name} tells the host how many there are")
         function = getattr(np, name)
@@ -59,6 +76,25 @@ class Unwaiting(Device):
     def __init__(self):
         super().__init__("nobody may wait for it")
         self.xp = Functions()
+
+    @contextmanager
+    def capture(self):
+        """Within it, what is done would become a graph."""
+        self.xp.capturing = True
+        try:
+            yield
+        finally:
+            self.xp.capturing = False
+
+    def RawModule(self, **given):
+        if self.xp.capturing:
+            raise NotCaptured("a kernel is compiled and loaded")
+        return super().RawModule(**given)
+
+    def asarray(self, array, dtype=None):
+        if self.xp.capturing and on_host(array):
+            raise NotCaptured("a copy from the host's memory")
+        return super().asarray(array, dtype)
 
     def asnumpy(self, array):
         raise Waited("the host asked for an array")

@@ -33,7 +33,12 @@ STEPS = [
     Step("side-by-side", "the same kernels here and on the CPU", conformance.side_by_side),
     Step("clauses", "every clause of the conformance check, for our kernels", operator.clauses),
     Step("bits", "20 runs of every version, bit for bit, and the CPU's bits", operator.bits),
-    Step("streams", "other streams, nothing waited for, no memory kept", operator.streams, True),
+    Step(
+        "streams",
+        "other streams, a graph, nothing waited for, no memory kept",
+        operator.streams,
+        True,
+    ),
     Step("large", "a table of more than 2**31 numbers", operator.large, True),
     Step("resources", "registers and memory, as the driver sees them", conformance.resources, True),
     Step("times", "bag_sum beside torch's EmbeddingBag, and a copy", first_kernel.times, True),

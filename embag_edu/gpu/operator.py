@@ -185,7 +185,7 @@ def repeated(
 
 
 def streams(probe: Probe) -> Iterator[Attempt]:
-    """Right on other streams than the default; waits for nothing; keeps no memory."""
+    """Right on other streams, and as a graph; waits for nothing, keeps no memory."""
     work = Workload(10_000, 64, 256, 20)
     with chosen(probe.gpu.kind):
         call, upstream = call_of(work), device().asarray(upstream_of(work))
@@ -197,6 +197,7 @@ def streams(probe: Probe) -> Iterator[Attempt]:
             one = replace(call, **dict(options))
             name = f"nothing is waited for{what}"
             yield probe.attempt(name, partial(unwaited, name, probe, one, upstream))
+        yield probe.attempt("captured in a graph", partial(captured, probe, few_bags()))
         yield probe.attempt("memory after many calls", partial(kept, *given))
 
 
@@ -247,6 +248,35 @@ def unwaited(name: str, probe: Probe, call: Call, upstream: Any) -> Attempt:
     note = "the host waited for the GPU" if waits else ""
     data = {"queued_ms": queued, "done_ms": done}
     return Attempt(name, FAILED if waits else PASSED, note, data)
+
+
+def few_bags() -> Workload:
+    """So few positions that one block of ours sorts them: CuPy's own sort may wait for the GPU."""
+    return Workload(10_000, 64, 64, 10)
+
+
+def captured(probe: Probe, work: Workload) -> str:
+    """'' if a graph of forward and backward, replayed on other numbers, gives the right bits.
+
+    What is made while a stream is captured belongs to that stream's part of CuPy's memory pool.
+    Nothing else takes from there, so what lies between the kernels stays the graph's own.
+    """
+    call, upstream = call_of(work), device().asarray(upstream_of(work))
+    stream = probe.gpu.xp.cuda.Stream(non_blocking=True)
+    with trusted():
+        both(call, upstream)  # kernels are loaded: a graph can't hold that
+        with stream:
+            stream.begin_capture()
+            output, saved = forward(call)
+            gradient = grad_weight(call, saved, upstream)
+            graph = stream.end_capture()
+        call.weight[...] = -2 * call.weight
+        upstream[...] = 3 * upstream
+        call.indices[...] = call.indices[::-1].copy()
+        expected = both(call, upstream)
+        graph.launch(stream)
+        stream.synchronize()
+    return "" if (bits_of(output), bits_of(gradient)) == expected else "other bits than launches"
 
 
 def kept(probe: Probe, call: Call, upstream: Any) -> Attempt:
