@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from compiler import needs_compiler
 
-from embag_edu.cuda_on_cpu import KernelFault, RawModule, checked, nvrtc, settings
+from embag_edu.cuda_on_cpu import CompileError, KernelFault, RawModule, checked, nvrtc, settings
 
 pytestmark = needs_compiler
 
@@ -182,6 +182,41 @@ def test_arrays_of_any_strides_and_addresses(module, mode):
             kernel((1,), (2,), (base[:, 2:4], y, None, 2, 6, 24))
         with pytest.raises(KernelFault, match="writes element 8 of `y`, which has 8"):
             kernel((1,), (1,), (base, y, y.ctypes.data + 28, 6, 6, 1))
+
+
+@BOTH
+def test_files_of_a_project_are_read_as_its_source_is(tmp_path, mode):
+    """Their kernels, variables and shared memory; a fault in one is told with its line there."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "low.h").write_text("#pragma once\n__constant__ float w[2] = {2, 3};\n")
+    (tmp_path / "tile.cuh").write_text(
+        """#include "sub/../sub/low.h"
+        template <class T> __device__ T sum(T v) {
+          __shared__ T s[32];
+          s[threadIdx.x] = v; __syncthreads();
+          T r = 0; for (int i = 0; i < blockDim.x; i++) r += s[i];
+          return r; }
+        extern "C" __global__ void theirs(float* y) { y[threadIdx.x] = w[1] * sum(1.0f); }"""
+    )
+    code = """
+    #include "tile.cuh"
+    #include <sub/low.h>
+    #define MAKE(T, NAME) extern "C" __global__ void NAME##_##T(T* y) { y[threadIdx.x] = w[0] * sum(T(1)); }
+    MAKE(float, mine)
+    """
+    module, y = RawModule(code=code, options=(f"-I{tmp_path}",)), np.zeros(8, np.float32)
+    with settings(mode=mode):
+        module.get_function("theirs")((1,), (8,), (y,))
+        assert y.tolist() == [24] * 8
+        module.get_global("w").view(np.float32)[0] = 5
+        module.get_function("mine_float")((1,), (8,), (y,))
+        assert y.tolist() == [40] * 8
+    if mode == "checked":
+        with pytest.raises(KernelFault, match=r"line \d+ \(tile.cuh:7\): ext"):
+            module.get_function("theirs")((1,), (9,), (y,))
+        (tmp_path / "tile.cuh").write_text("\n__device__ int f() { return none; }")
+        with pytest.raises(CompileError, match=r"line \d+ \(tile.cuh:2\): .none"):
+            RawModule(code=code, options=(f"-I{tmp_path}",)).get_function("mine_float").compile()
 
 
 def test_a_pointer_in_a_variable_is_that_of_its_own_library():

@@ -334,7 +334,7 @@ def test_rewrite_counts_declarations_and_keeps_all_else():
         ("__global__ void k() { extern __shared__ float x; }", 1, "without a size"),
         ("__global__ void k() { __shared__ float x[4] }", 1, "semicolon"),
         ("__global__ void k() { __shared__ ; }", 1, "no variable"),
-        ("#define TILE(x) \\\n __shared__ float x##y[4]\n", 1, "macro"),
+        ("#define TILE(x) \\\n __shared__ char x[4] = #x\n", 1, "macro"),
         ("#if __shared__\n#endif\n", 1, "directive"),
     ],
 )

@@ -12,6 +12,7 @@ import numpy as np
 
 from embag_edu.cuda_on_cpu.arguments import SHARED_DEFAULT, SHARED_MOST
 from embag_edu.cuda_on_cpu.launched import DYNAMIC, STATIC, Launched, unravel
+from embag_edu.cuda_on_cpu.source import place_of
 
 READ, WRITE, ATOMIC, STEP = range(4)  # runtime.h: Access
 DOES = ("reads", "writes", "atomically updates")
@@ -81,7 +82,7 @@ def _paragraph(f: dict, launched: Launched) -> str:
 
 def _lines(f: dict, launched: Launched) -> list[str]:
     numbers = dict.fromkeys(n for n in (f["line"], f["other_line"]) if n)
-    return [f"    line {line}: {launched.text(line)}" for line in numbers]
+    return [f"    {place_of(launched.code, line)}: {launched.text(line)}" for line in numbers]
 
 
 def tell_note(f: dict, launched: Launched) -> str:

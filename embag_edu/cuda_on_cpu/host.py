@@ -338,6 +338,7 @@ def _header_with(name: str) -> str:
 def explained(text: str, code: str) -> str:
     """A compiler's words on a source, with what is known of NVIDIA's compiler behind them."""
     text = re.sub(r"cuda_on_cpu_(own_)?std", "std", re.sub(r" \[-[Wf][\w=+-]+\]", "", text))
+    text = re.sub(r"ISO C\+\+ says that these are ambiguous.*", "this call is ambiguous", text)
     plain = re.sub(r"[;,] did you mean .*", "", text).replace("loadable", "__ldg")
     named = _UNKNOWN.search(text)
     name = named and (named[1] or named[2])

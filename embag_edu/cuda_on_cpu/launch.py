@@ -91,10 +91,11 @@ class RawModule:
         self.name_expressions = None if name_expressions is None else tuple(name_expressions)
         self.arch = toolchain.architecture(self.options) or current().arch
         seen = toolchain.seen(self.options, self.arch)
-        self._kernels = source.kernels(code, seen)
+        self._text = toolchain.readable(code, self.options, self.arch)
+        self._kernels = source.kernels(self._text, seen)
         own = [k.name for k in self._kernels.values() if k.extern_c]
         self._names = list(dict.fromkeys([*own, *(name_expressions or ())]))
-        self._variables = source.global_variables(code, seen)
+        self._variables = source.global_variables(self._text, seen)
         self._declared: list[Variable] = []  # of the first library that was loaded
         self._values: dict[str, np.ndarray] = {}  # of the variables, from launch to launch
         self._parameters: dict[str, list[source.Parameter]] = {}
@@ -352,7 +353,7 @@ class RawKernel:
             read = kernel.parameters if kernel else unnamed
             typed = [_typed(p, t) for p, t in zip(read, types, strict=True)]
             seen = toolchain.seen(self.options, self._module.arch)
-            known[self.name] = [with_struct(self.code, p, seen) for p in typed]
+            known[self.name] = [with_struct(self._module._text, p, seen) for p in typed]
         return known[self.name]
 
     @functools.cached_property
@@ -385,7 +386,8 @@ class RawKernel:
             values = self._usual(args) or check_arguments(self.name, self.parameters, args)
         now = current()
         shared = int(shared_mem), SHARED_DEFAULT if self.shared_limit is None else SHARED_MOST
-        launched = Launched(self.code, self.name, self.parameters, values, *shape, together)
+        text = self._module._text
+        launched = Launched(text, self.name, self.parameters, values, *shape, together)
         self.report = None
         if now.mode == "fast":
             self._run_fast(launched, now, shared)

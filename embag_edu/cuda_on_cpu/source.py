@@ -182,6 +182,19 @@ def _template_parameter(part: list[Token]) -> TemplateParameter:
     return TemplateParameter(name, written(kind_tokens), default)
 
 
+FILE = "//file of -I: "  # begins the line before an included file, behind the source itself
+
+
+def place_of(code: str, line: int) -> str:
+    """ "line 3", or "line 80 (tile.cuh:3)" where the line is one of an included file."""
+    above = code.split("\n")[:line]
+    head = next((i for i in reversed(range(len(above))) if above[i].startswith(FILE)), None)
+    if head is None:
+        return f"line {line}"
+    name = above[head].removeprefix(FILE).replace("\\", "/").split("/")[-1]
+    return f"line {line} ({name}:{line - head - 1})"
+
+
 def kernel_name(expression: str) -> str:
     """ "forward" of "forward<float, 4>", of "&forward<float>" and of "mine::forward"."""
     return expression.split("<")[0].split("::")[-1].strip(" &")

@@ -22,11 +22,12 @@ from pathlib import Path
 
 from embag_edu.cuda_on_cpu import cache, host, nvrtc, preprocessor, source
 from embag_edu.cuda_on_cpu.refuse import refuse
-from embag_edu.cuda_on_cpu.rewrite import rewrite
-from embag_edu.cuda_on_cpu.tokens import tokens
+from embag_edu.cuda_on_cpu.rewrite import expanded, rewrite
+from embag_edu.cuda_on_cpu.tokens import SourceError, tokens
 
 HERE = Path(__file__).parent
 NATIVE = HERE / "native"
+INCLUDE = NATIVE / "include"
 SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 COMMON = (
     "-fPIC -fno-exceptions -fno-rtti -fno-threadsafe-statics -fvisibility=hidden "
@@ -93,7 +94,8 @@ class CompileError(RuntimeError):
         told = []
         for line, column, text in errors[:3]:
             shown = lines[line - 1] if 0 < line <= len(lines) else ""
-            told.append(f"line {line}: {text}\n  {line:4} | {shown}" if line else text)
+            place = source.place_of(code, line)
+            told.append(f"{place}: {text}\n  {line:4} | {shown}" if line else text)
             if line and column <= len(shown) + 1:  # else the place is one in the translated line
                 told[-1] += f"\n       | {' ' * (column - 1)}^"
         super().__init__("the kernel source does not compile\n" + ("\n".join(told) or log))
@@ -199,15 +201,15 @@ def standard(options: Sequence[str]) -> str:
 class Job:
     """One source to compile: all that its library depends on."""
 
-    code: str
+    code: str  # as `readable` gives it
     expressions: tuple[str, ...]
     options: tuple[str, ...]
     checked: bool
     compiler: tuple[str, ...]
     arch: str = ARCH
-    included: tuple[bytes, ...] = ()  # the texts of the files that the source includes
     given: tuple[str, ...] = ()  # the options as they were given
     nvrtc: str = ""  # NVIDIA's compiler, where it is installed: it is asked in checked mode
+    alone: str = ""  # the source as it was given
 
     @property
     def seen(self) -> tuple[str, ...]:
@@ -224,7 +226,7 @@ class Job:
         """Those of the kernel alone. -D and -U come behind our own headers: see `_macros`."""
         early = ("-I", "-DCUDA_ON_CPU", "-DNDEBUG")  # what our headers ask for
         given = [option for option in self.options if option.startswith(early)]
-        return [f"-std={standard(self.given)}", *WARNINGS, *given, "-I", str(NATIVE / "include")]
+        return [f"-std={standard(self.given)}", *WARNINGS, "-I", str(INCLUDE), *given]
 
     def command(self, *words: str | Path) -> list[str]:
         """The compiler with these words behind it."""
@@ -237,7 +239,6 @@ class Job:
             self.expressions,
             self.seen,
             standard(self.given),
-            self.included,
             self.nvrtc,
         )
         text = repr((made_from, self.flags, self.compiler, version(self.compiler)))
@@ -262,11 +263,11 @@ def build(
     errors = host.refused(code, seen(options, arch), folders(kept))
     if errors:
         raise CompileError(errors, "", code)
-    texts = tuple(included(code, kept).values())
     theirs = "" if not checked or nvrtc.available() else nvrtc.version()
     compiler = tuple(find_compiler())
     names, given = tuple(expressions), tuple(options)
-    job = Job(code, names, kept, checked, compiler, arch, texts, given, theirs)
+    text = readable(code, kept, arch)
+    job = Job(text, names, kept, checked, compiler, arch, given, theirs, code)
     return cache.cached(job.key(), lambda folder: _make(folder, job)) / f"kernel{SUFFIX}"
 
 
@@ -286,11 +287,26 @@ def included(code: str, options: Sequence[str]) -> dict[Path, bytes]:
     while texts:
         text, searched = texts.pop()
         for name in map(os.fsdecode, _INCLUDE.findall(text)):
-            for place in (folder / name for folder in searched):
-                if place.is_file() and place not in found:
+            for place in (Path(os.path.normpath(folder / name)) for folder in searched):
+                if place.is_file() and place not in found and not (INCLUDE / name).is_file():
                     found[place] = place.read_bytes()
                     texts.append((found[place], [place.parent, *last]))
     return found
+
+
+def readable(code: str, options: Sequence[str], arch: str) -> str:
+    """The source for what reads it: kernels that macros declare are written out.
+
+    Behind it come the files that it includes by -I, each under a line that says so: the lines of
+    the source keep their numbers.
+    """
+    files = included(code, options).items()
+    texts = (f"\n{source.FILE}{path}\n{text.decode(errors='replace')}" for path, text in files)
+    code += "".join(texts)
+    try:
+        return expanded(code, seen(options, arch), "__global__")
+    except SourceError:  # a macro that is no kernel, or of an odd form
+        return code
 
 
 _INCLUDE = re.compile(rb'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"\n]+)', re.MULTILINE)
@@ -302,7 +318,7 @@ def _files_of(folder: Path) -> list[Path]:
 
 @functools.cache
 def _own_files() -> bytes:
-    files = sorted([*NATIVE.glob("*.h"), *NATIVE.glob("*.cpp"), *_files_of(NATIVE / "include")])
+    files = sorted([*NATIVE.glob("*.h"), *NATIVE.glob("*.cpp"), *_files_of(INCLUDE)])
     return b"".join(
         f.read_bytes()
         for f in [
@@ -344,8 +360,12 @@ def _make(folder: Path, job: Job) -> Path:
     # `index`, `exp`. (No such function is called as a member of a struct: `x`, `z`.)
     extern_c = [n for n in inside if not re.search(rf"(\.|->)\s*{n}\b", job.code)]
     head += [f"#define {name} cuda_kernel_{name}" for name in extern_c] + ['#include "kernel.cu"']
-    rewritten = rewrite(job.code, job.seen)
-    (folder / "kernel.cu").write_text(rewritten, encoding="utf-8")
+    try:
+        _write_parts(folder, rewrite(job.code, job.seen))
+    except SourceError as error:
+        place = source.place_of(job.code, error.line)
+        error.args = (str(error).replace(f"line {error.line}", place, 1),)
+        raise
     (folder / "kernel.cpp").write_text("\n".join([*head, *ends, ""]), encoding="utf-8")
     with ThreadPoolExecutor(3) as pool:  # the runtime, the kernel and NVRTC at the same time
         runtime = pool.submit(_runtime, job)
@@ -356,6 +376,33 @@ def _make(folder: Path, job: Job) -> Path:
     library = _link(folder, objects, job)
     (folder / "said.json").write_text(json.dumps(said), encoding="utf-8")
     return library
+
+
+def _write_parts(folder: Path, code: str) -> None:
+    """kernel.cu, and beside it the included files, with the numbers that lines have in `code`.
+
+    An include names the copy: that of a file beside the one that includes it, or the first by -I.
+    """
+    main, *others = code.split(f"\n{source.FILE}")
+    texts = {Path(path): text for path, _, text in (part.partition("\n") for part in others)}
+    names = {path: f"file{i}.cuh" for i, path in enumerate(texts)}
+    line = main.count("\n") + 3
+
+    def written(text: str, beside: Path) -> str:
+        def include(match: re.Match) -> str:
+            near = Path(os.path.normpath(beside / match[2]))
+            far = (path for path in texts if path.as_posix().endswith(f"/{match[2]}"))
+            path = near if near in texts else next(far, None)
+            return f'{match[1]}"{names[path]}"' if path else match[0]
+
+        named = r'(?m)^([ \t]*#[ \t]*include[ \t]*)[<"]([^>"\n]+)[>"]'
+        return re.sub(named, include, text) if texts else text
+
+    (folder / "kernel.cu").write_text(written(main, Path()), encoding="utf-8")
+    for path, text in texts.items():
+        where = f'#line {line} "{(folder / "kernel.cu").as_posix()}"\n'
+        (folder / names[path]).write_text(where + written(text, path.parent), encoding="utf-8")
+        line += text.count("\n") + 2
 
 
 def _macros(job: Job) -> list[str]:
@@ -386,7 +433,7 @@ def _refusals(job: Job) -> list[str]:
     options = [*job.options, *own]
     known = source.kernels(job.code, job.seen)
     named = [e for e in job.expressions if not (e in known and known[e].extern_c)]
-    return nvrtc.compile_check(job.code, named, f"compute_{job.arch[3:]}", options).errors
+    return nvrtc.compile_check(job.alone, named, f"compute_{job.arch[3:]}", options).errors
 
 
 def _warnings(said: str) -> list[str]:
