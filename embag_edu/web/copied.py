@@ -32,6 +32,10 @@ COPY = "open your copy of the book: `python run.py book`.*"
 HERE = (  # what a page cannot do
     f"*This page can be read anywhere. To run its cells and change them, {COPY}"
 )
+HERE_FIRST = (
+    "*These pages are the whole book, to be read anywhere, on a phone too. Begin with"
+    " [00 start here](book/00_start_here.ipynb), or choose from [the chapters](chapters.md).*"
+)
 HERE_EXERCISES = (
     "*On this page you can read the exercises; below each check its hints open one by one. To write"
     f" answers and have them checked, {COPY}"
@@ -77,7 +81,11 @@ def page(text: str, path: Path) -> str:
         svg = (path.parent / image[2]).read_text(encoding="utf-8")
         return inline(svg, escaped(image[1]), "46rem", 0)
 
-    return relinked(DRAWN.sub(drawn, text), path)
+    text = relinked(DRAWN.sub(drawn, text), path)
+    if page_of(path) != Path("index.md"):
+        return text
+    parts = text.split("\n\n")
+    return "\n\n".join([*parts[:3], HERE_FIRST, *parts[3:]])  # below the two that say what it is
 
 
 # ---- notebooks ----
