@@ -480,8 +480,10 @@ def _compile(folder: Path, job: Job) -> str:
     if not job.checked:
         return _run(job.command(*words, "-c", "-o", made), job.code)
     own = ONLY_GCC if is_gcc(job.compiler) else ONLY_CLANG
-    # clang's driver has no such sanitizer for Windows, its compiler has: we bring the runtime.
-    past = ["-Xclang"] if sys.platform == "win32" and own is ONLY_CLANG else []
+    # clang's driver has no such sanitizer for Windows, its compiler has: we bring the runtime, so
+    # the linker need not look for clang's, which zig does not have.
+    windows = sys.platform == "win32" and own is ONLY_CLANG
+    past = ["-fno-rtlib-defaultlib", "-Xclang"] if windows else []
     command = job.command(*words, *past, *WATCHED, *own, "-S", "-o", folder / "kernel.s")
     try:
         words_of_compiler = _run(command, job.code)

@@ -123,7 +123,7 @@ class Anchored(SphinxTransform):
                 block.setdefault("highlight_args", {})["lineanchors"] = "L"
 
 
-class Short(HtmlFormatter):  # type: ignore[type-arg]
+class Short(HtmlFormatter):
     """Names and punctuation have the color of the text: a mark on each would be 2.6 MB of site."""
 
     plain = (Name, Punctuation, Whitespace)
