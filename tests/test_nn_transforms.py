@@ -548,6 +548,16 @@ def test_where_torch_compiles_no_sizes_from_data_it_is_told_how(monkeypatch):
         versions.size_from_data()
 
 
+def test_what_is_compiled_is_not_taken_for_an_export(monkeypatch):
+    """As 2.7 and 2.11 take it: our call would become torch's own."""
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    output = F.with_loops(INPUT, draw(V, D, grad=True), OFFSETS)
+    assert (
+        output.grad_fn.name()
+        != TF.embedding_bag(INPUT, draw(V, D, grad=True), OFFSETS).grad_fn.name()
+    )
+
+
 @pytest.mark.parametrize(
     "given, error",
     [

@@ -18,7 +18,7 @@ from torch._C._functorch import TransformType
 from torch.overrides import handle_torch_function, has_torch_function
 
 from embag_edu import spec
-from embag_edu.nn import autograd, implementations
+from embag_edu.nn import autograd, implementations, versions
 from embag_edu.nn.bags import Bags
 
 __all__ = ["embedding_bag", "with_cuda", "with_loops", "with_vectorized"]
@@ -70,7 +70,7 @@ def embedding_bag(
     words = (input, weight, offsets, *options, include_last_offset, padding_idx)
     if has_torch_function(tensors):
         return handle_torch_function(embedding_bag, tensors, *words, implementation=implementation)
-    if torch.compiler.is_exporting() or torch.jit.is_tracing() or _is_functionalized():
+    if versions.is_exporting() or torch.jit.is_tracing() or _is_functionalized():
         # What leaves Python runs where this package is not: torch's own operator is written down.
         return torch.nn.functional.embedding_bag(*words)
     _check_tensors(*tensors)

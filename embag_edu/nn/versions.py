@@ -22,3 +22,11 @@ def size_from_data() -> Any:
             "  To mend it: torch._dynamo.config.capture_dynamic_output_shape_ops = True, or "
             "sparse=False."
         ) from error
+
+
+def is_exporting() -> bool:
+    """Whether torch.export is at work.
+
+    torch's own function of this name says so of all that is compiled, up to torch 2.11 at least.
+    """
+    return torch.compiler._is_exporting_flag
