@@ -189,8 +189,13 @@ def test_files_of_a_project_are_read_as_its_source_is(tmp_path, mode):
     """Their kernels, variables and shared memory; a fault in one is told with its line there."""
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "low.h").write_text("#pragma once\n__constant__ float w[2] = {2, 3};\n")
+    (tmp_path / "shut.h").write_text("__constant__ float absent; __shared__ float absent_too;")
     (tmp_path / "tile.cuh").write_text(
         """#include "sub/../sub/low.h"
+        extern __shared__ float dynamic[];
+        #if USE_HIP
+        #include "shut.h"
+        #endif
         template <class T> __device__ T sum(T v) {
           __shared__ T s[32];
           s[threadIdx.x] = v; __syncthreads();
@@ -201,18 +206,23 @@ def test_files_of_a_project_are_read_as_its_source_is(tmp_path, mode):
     code = """
     #include "tile.cuh"
     #include <sub/low.h>
-    #define MAKE(T, NAME) extern "C" __global__ void NAME##_##T(T* y) { y[threadIdx.x] = w[0] * sum(T(1)); }
-    MAKE(float, mine)
+    #define BOUNDS(n) __launch_bounds__(n)
+    #define EACH(F) F(float, mine) F(int, other)
+    #define MAKE(T, NAME) extern "C" __global__ void BOUNDS(8) NAME##_##T(T* y) { \\
+      dynamic[threadIdx.x] = w[0]; y[threadIdx.x] = dynamic[threadIdx.x] * sum(T(1)); }
+    EACH(MAKE)
     """
     module, y = RawModule(code=code, options=(f"-I{tmp_path}",)), np.zeros(8, np.float32)
     with settings(mode=mode):
         module.get_function("theirs")((1,), (8,), (y,))
         assert y.tolist() == [24] * 8
         module.get_global("w").view(np.float32)[0] = 5
-        module.get_function("mine_float")((1,), (8,), (y,))
-        assert y.tolist() == [40] * 8
+        module.get_function("mine_float")((1,), (8,), (y,), shared_mem=32)
+        assert (
+            y.tolist() == [40] * 8 and module.get_function("other_int").max_threads_per_block == 8
+        )
     if mode == "checked":
-        with pytest.raises(KernelFault, match=r"line \d+ \(tile.cuh:7\): ext"):
+        with pytest.raises(KernelFault, match=r"line \d+ \(tile.cuh:11\): ext"):
             module.get_function("theirs")((1,), (9,), (y,))
         (tmp_path / "tile.cuh").write_text("\n__device__ int f() { return none; }")
         with pytest.raises(CompileError, match=r"line \d+ \(tile.cuh:2\): .none"):

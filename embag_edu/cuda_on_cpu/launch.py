@@ -92,6 +92,7 @@ class RawModule:
         self.arch = toolchain.architecture(self.options) or current().arch
         seen = toolchain.seen(self.options, self.arch)
         self._text = toolchain.readable(code, self.options, self.arch)
+        self._shown = toolchain.shown(code, self.options)
         self._kernels = source.kernels(self._text, seen)
         own = [k.name for k in self._kernels.values() if k.extern_c]
         self._names = list(dict.fromkeys([*own, *(name_expressions or ())]))
@@ -386,7 +387,7 @@ class RawKernel:
             values = self._usual(args) or check_arguments(self.name, self.parameters, args)
         now = current()
         shared = int(shared_mem), SHARED_DEFAULT if self.shared_limit is None else SHARED_MOST
-        text = self._module._text
+        text = self._module._shown
         launched = Launched(text, self.name, self.parameters, values, *shape, together)
         self.report = None
         if now.mode == "fast":

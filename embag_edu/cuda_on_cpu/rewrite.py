@@ -50,21 +50,23 @@ def _edited(code: str, edits: list[Edit]) -> str:
     return code
 
 
-def expanded(code: str, options: Sequence[str] | None = None, word: str = "__shared__") -> str:
-    """The source without macros that say `word`: where one is used, its body is written."""
+def expanded(code: str, options: Sequence[str] | None = None) -> str:
+    """The source without macros that say __shared__: where one is used, its body is written."""
     for _ in range(8):  # one may stand in the body of another
         found = tokens(code, options)
-        said = next((i for i, t in enumerate(found) if t.directive and t.text == word), None)
+        said = next(
+            (i for i, t in enumerate(found) if t.directive and t.text == "__shared__"), None
+        )
         if said is None:
             return code
         line = [t for t in found if t.directive == found[said].directive]
         if [t.text for t in line[:2]] != ["#", "define"]:
-            raise SourceError(line[0].line, f"{word} in a directive that is no #define")
-        code = _without_macro(code, found, line, word)
-    raise SourceError(line[0].line, f"{word} in a macro that names itself")
+            raise SourceError(line[0].line, "__shared__ in a directive that is no #define")
+        code = _without_macro(code, found, line)
+    raise SourceError(line[0].line, "__shared__ in a macro that names itself")
 
 
-def _without_macro(code: str, found: Sequence[Token], line: list[Token], word: str) -> str:
+def _without_macro(code: str, found: Sequence[Token], line: list[Token]) -> str:
     name, end = line[2].text, line[-1].start + len(line[-1].text)
     takes = len(line) > 3 and line[3].text == "(" and line[3].start == line[2].start + len(name)
     last = close(line, 3) if takes else 2
@@ -72,7 +74,7 @@ def _without_macro(code: str, found: Sequence[Token], line: list[Token], word: s
     begin = line[last].start + len(line[last].text)
     body = re.sub(r"\\\n", " ", code[begin:end])
     if re.search("(?<!#)#(?!#)", body) or "..." in names:
-        raise SourceError(line[0].line, f"{word} in a macro with #: write the declaration out")
+        raise SourceError(line[0].line, "__shared__ in a macro with #: write the declaration out")
     edits = [(line[0].start, end, "\n" * code.count("\n", line[0].start, end))]
     for i, token in enumerate(found):
         if token.text != name or token.directive == line[0].directive:

@@ -98,6 +98,7 @@ def _tokens(code: str, options: tuple[str, ...] | None) -> tuple[Token, ...]:
 
 def _cut(text: str) -> Iterator[Token]:
     line, end, directive, until = 1, 0, 0, 0
+    last: tuple[str, ...] = ()
     for match in _TOKEN.finditer(text):
         start = match.start()
         line += text.count("\n", end, start)
@@ -107,6 +108,11 @@ def _cut(text: str) -> Iterator[Token]:
             if match[0] == "#" and not text[text.rfind("\n", 0, start) + 1 : start].strip():
                 directive, until = line, _directive_end(text, start)
         yield Token(match[0], start, line, directive=directive)
+        last = (*last[-2:], match[0])
+        if directive and last[:2] == ("#", "line") and match[0].isdecimal():
+            line = (
+                int(match[0]) - 1
+            )  # of the line behind this directive, whose end is still to come
 
 
 def _directive_end(text: str, start: int) -> int:

@@ -6,6 +6,7 @@ included files, options, flags, compiler, and this package's own C++ files.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
@@ -15,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from pathlib import Path
 
 from embag_edu.cuda_on_cpu import cache, host, nvrtc, preprocessor, source
 from embag_edu.cuda_on_cpu.refuse import refuse
-from embag_edu.cuda_on_cpu.rewrite import expanded, rewrite
+from embag_edu.cuda_on_cpu.rewrite import rewrite
 from embag_edu.cuda_on_cpu.tokens import SourceError, tokens
 
 HERE = Path(__file__).parent
@@ -210,6 +212,7 @@ class Job:
     given: tuple[str, ...] = ()  # the options as they were given
     nvrtc: str = ""  # NVIDIA's compiler, where it is installed: it is asked in checked mode
     alone: str = ""  # the source as it was given
+    shown: str = ""  # for messages: see `shown`
 
     @property
     def seen(self) -> tuple[str, ...]:
@@ -266,8 +269,8 @@ def build(
     theirs = "" if not checked or nvrtc.available() else nvrtc.version()
     compiler = tuple(find_compiler())
     names, given = tuple(expressions), tuple(options)
-    text = readable(code, kept, arch)
-    job = Job(text, names, kept, checked, compiler, arch, given, theirs, code)
+    text, whole = readable(code, kept, arch), shown(code, kept)
+    job = Job(text, names, kept, checked, compiler, arch, given, theirs, code, whole)
     return cache.cached(job.key(), lambda folder: _make(folder, job)) / f"kernel{SUFFIX}"
 
 
@@ -294,19 +297,86 @@ def included(code: str, options: Sequence[str]) -> dict[Path, bytes]:
     return found
 
 
-def readable(code: str, options: Sequence[str], arch: str) -> str:
-    """The source for what reads it: kernels that macros declare are written out.
+def shown(code: str, options: Sequence[str]) -> str:
+    """The source, and behind it the files that it includes by -I, each under a line that says so.
 
-    Behind it come the files that it includes by -I, each under a line that says so: the lines of
-    the source keep their numbers.
+    Lines of those files are told by their numbers here.
     """
     files = included(code, options).items()
     texts = (f"\n{source.FILE}{path}\n{text.decode(errors='replace')}" for path, text in files)
-    code += "".join(texts)
-    try:
-        return expanded(code, seen(options, arch), "__global__")
-    except SourceError:  # a macro that is no kernel, or of an odd form
+    return code + "".join(texts)
+
+
+def readable(code: str, options: Sequence[str], arch: str) -> str:
+    """The source for what reads it, with the files that it includes by -I in their places.
+
+    Where there are any, or where a macro declares kernels, the compiler's preprocessor writes it;
+    #line gives each line its number in `shown`. Of CUDA's own headers only the #include stays.
+    """
+    defined = re.findall(r"(?m)^[ \t]*#[ \t]*define\b(?:\\\n|.)*", code)
+    macros = any("__global__" in text or "__launch_bounds__" in text for text in defined)
+    files = tuple(included(code, options))
+    if not (files or macros):
         return code
+    with contextlib.suppress(CompilerMissing, CompileError):  # the compiler says it in its turn
+        text = _preprocessed(shown(code, options), code, tuple(options), arch, *find_compiler())
+        return _in_places(text, shown(code, options))
+    return code
+
+
+@functools.lru_cache(maxsize=16)
+def _preprocessed(key: str, code: str, options: tuple[str, ...], arch: str, *compiler: str) -> str:
+    """What the preprocessor makes of the source. key: all that it depends on."""
+    head = [f"#undef {name}" for name in preprocessor.HOST]
+    for name, value in preprocessor.predefined(arch, standard(options)).items():
+        head += [f"#undef {name}", f"#define {name} {value}"]
+    given = [option for option in in_one_word(options) if option.startswith(("-D", "-U", "-I"))]
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "kernel.cu").write_text(code, encoding="utf-8")
+        (Path(folder) / "all.cpp").write_text("\n".join([*head, '#include "kernel.cu"', ""]))
+        flags = [
+            "-w",
+            "-E",
+            f"-std={standard(options)}",
+            "-DCUDA_ON_CPU",
+            "-I",
+            str(INCLUDE),
+            *given,
+        ]
+        command = [*compiler, *flags, str(Path(folder) / "all.cpp")]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env=_environment(command),
+        )
+    if done.returncode:
+        raise CompileError([], done.stderr, code)
+    return done.stdout
+
+
+def _in_places(preprocessed: str, whole: str) -> str:
+    """The lines of the source and of its files, with #line; an #include for any other file."""
+    first: dict[str, int] = {}  # before the first line of each file
+    for i, text in enumerate(whole.split("\n")):
+        if text.startswith(source.FILE):
+            first.setdefault(text.removeprefix(source.FILE), i + 1)
+    made, inside = [], False
+    for text in preprocessed.split("\n"):
+        marker = re.match(r'# (\d+) "(.*)"(?: (1))?', text)
+        if marker is None:
+            made += [text] * inside
+            continue
+        path = Path(os.path.normpath(marker[2]))
+        entered, own = inside and marker[3], path.name == "kernel.cu" and str(path) not in first
+        inside = own or str(path) in first
+        if inside:
+            made.append(f"#line {int(marker[1]) + first.get(str(path), 0)}")
+        elif entered:
+            ours = INCLUDE in path.parents
+            made.append(f'#include "{(path.relative_to(INCLUDE) if ours else path).as_posix()}"')
+    return "\n".join(made)
 
 
 _INCLUDE = re.compile(rb'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"\n]+)', re.MULTILINE)
@@ -361,11 +431,12 @@ def _make(folder: Path, job: Job) -> Path:
     extern_c = [n for n in inside if not re.search(rf"(\.|->)\s*{n}\b", job.code)]
     head += [f"#define {name} cuda_kernel_{name}" for name in extern_c] + ['#include "kernel.cu"']
     try:
-        _write_parts(folder, rewrite(job.code, job.seen))
+        rewritten = rewrite(job.code, job.seen)
     except SourceError as error:
-        place = source.place_of(job.code, error.line)
+        place = source.place_of(job.shown, error.line)
         error.args = (str(error).replace(f"line {error.line}", place, 1),)
         raise
+    (folder / "kernel.cu").write_text(rewritten, encoding="utf-8")
     (folder / "kernel.cpp").write_text("\n".join([*head, *ends, ""]), encoding="utf-8")
     with ThreadPoolExecutor(3) as pool:  # the runtime, the kernel and NVRTC at the same time
         runtime = pool.submit(_runtime, job)
@@ -376,33 +447,6 @@ def _make(folder: Path, job: Job) -> Path:
     library = _link(folder, objects, job)
     (folder / "said.json").write_text(json.dumps(said), encoding="utf-8")
     return library
-
-
-def _write_parts(folder: Path, code: str) -> None:
-    """kernel.cu, and beside it the included files, with the numbers that lines have in `code`.
-
-    An include names the copy: that of a file beside the one that includes it, or the first by -I.
-    """
-    main, *others = code.split(f"\n{source.FILE}")
-    texts = {Path(path): text for path, _, text in (part.partition("\n") for part in others)}
-    names = {path: f"file{i}.cuh" for i, path in enumerate(texts)}
-    line = main.count("\n") + 3
-
-    def written(text: str, beside: Path) -> str:
-        def include(match: re.Match) -> str:
-            near = Path(os.path.normpath(beside / match[2]))
-            far = (path for path in texts if path.as_posix().endswith(f"/{match[2]}"))
-            path = near if near in texts else next(far, None)
-            return f'{match[1]}"{names[path]}"' if path else match[0]
-
-        named = r'(?m)^([ \t]*#[ \t]*include[ \t]*)[<"]([^>"\n]+)[>"]'
-        return re.sub(named, include, text) if texts else text
-
-    (folder / "kernel.cu").write_text(written(main, Path()), encoding="utf-8")
-    for path, text in texts.items():
-        where = f'#line {line} "{(folder / "kernel.cu").as_posix()}"\n'
-        (folder / names[path]).write_text(where + written(text, path.parent), encoding="utf-8")
-        line += text.count("\n") + 2
 
 
 def _macros(job: Job) -> list[str]:
@@ -478,7 +522,7 @@ def _compile(folder: Path, job: Job) -> str:
     words = [*job.flags, *job.flags_of_kernel, str(folder / "kernel.cpp")]
     made = folder / "kernel.o"
     if not job.checked:
-        return _run(job.command(*words, "-c", "-o", made), job.code)
+        return _run(job.command(*words, "-c", "-o", made), job.shown)
     own = ONLY_GCC if is_gcc(job.compiler) else ONLY_CLANG
     # clang's driver has no such sanitizer for Windows, its compiler has: we bring the runtime, so
     # the linker need not look for clang's, which zig does not have.
@@ -486,17 +530,17 @@ def _compile(folder: Path, job: Job) -> str:
     past = ["-fno-rtlib-defaultlib", "-Xclang"] if windows else []
     command = job.command(*words, *past, *WATCHED, *own, "-S", "-o", folder / "kernel.s")
     try:
-        words_of_compiler = _run(command, job.code)
+        words_of_compiler = _run(command, job.shown)
     except CompileError:
         code = (folder / "kernel.cu").read_text("utf-8")  # a union copies no member by its function
         if own is ONLY_GCC or not ("CUDA_ON_CPU_WHOLE" in code or "union" in code):
             raise
-        words_of_compiler = _run([*command, "-DCUDA_ON_CPU_IN_PARTS"], job.code)
+        words_of_compiler = _run([*command, "-DCUDA_ON_CPU_IN_PARTS"], job.shown)
     # latin-1: clang writes bytes of debug information that are no UTF-8, and they must stay.
     assembly = (folder / "kernel.s").read_text(encoding="latin-1")
     labeled = folder / "labeled.s"
     labeled.write_text("\n".join(_labeled(assembly)) + "\n", encoding="latin-1")
-    _run(job.command("-c", labeled, "-o", made), job.code)
+    _run(job.command("-c", labeled, "-o", made), job.shown)
     return words_of_compiler
 
 
@@ -562,16 +606,16 @@ def _link(folder: Path, objects: list[Path], job: Job) -> Path:
     if sys.platform == "linux" and "ziglang" not in job.compiler:
         command.append("-Wl,-z,defs")
     try:
-        _run(command, job.code)
+        _run(command, job.shown)
     except CompileError as error:
         missing = re.search(r"undefined reference to `([^'`]+)'", error.log)
         if missing is None:
             raise
         name = re.split(r"[(<]", missing[1])[0].split(" ")[-1]
-        at = re.search(rf"\b{re.escape(name)}\b", job.code)
-        line = job.code.count("\n", 0, at.start()) + 1 if at else 0
+        at = re.search(rf"\b{re.escape(name)}\b", job.shown)
+        line = job.shown.count("\n", 0, at.start()) + 1 if at else 0
         text = f"`{missing[1]}` is declared here and defined nowhere"
-        raise CompileError([(line, 1, text)], error.log, job.code) from None
+        raise CompileError([(line, 1, text)], error.log, job.shown) from None
     for file in folder.iterdir():
         if file != library:  # (and what was said of it, which is written behind)
             file.unlink()
