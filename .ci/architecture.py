@@ -42,7 +42,7 @@ ROOMS = {
     ),
     "loops": Room("library", "the implementation to read: plain loops, the oracle", "spec"),
     "vectorized": Room("library", "the same on whole arrays", "spec", "scipy"),
-    "cuda": Room("library", "the same as CUDA kernels", "spec cuda_on_cpu"),
+    "cuda": Room("library", "the same as CUDA kernels", "spec cuda_on_cpu", "cuda"),
     "api": Room("library", "the public functions, on arrays", f"spec {IMPLEMENTATIONS}"),
     "nn": Room(
         "library",

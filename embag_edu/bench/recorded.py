@@ -120,6 +120,18 @@ class Recorded:
                 found[work["features"], work["length"]] = float(result[step]["of_torch"])
         return found
 
+    def shares(self) -> dict[tuple[int, int], float]:
+        """Our forward's logical bytes a second, in parts of the copy rate, by (D, L)."""
+        found = {}
+        for result in self.step("sweep"):
+            work = result["workload"]
+            D, B, N = work["features"], work["bags"], work["bags"] * work["length"]
+            if N == 1 << 18:
+                moved = (N + B) * D * 4 + 8 * N + 8 * (B + 1)
+                seconds = 1e-3 * result["forward"]["ours_ms"]
+                found[D, work["length"]] = moved / seconds / self.copy_rate
+        return found
+
     # ---- as text ---------------------------------------------------------------------------------
 
     def table(

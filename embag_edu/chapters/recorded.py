@@ -89,14 +89,34 @@ def _bars(
 
 def sweep_map(times: Recorded, steps: Sequence[str] = ("forward", "backward")) -> style.Picture:
     """Ours in parts of torch's time over D and L, each number in its cell."""
-    found = [times.sweep(step) for step in steps]
-    features, lengths = (sorted({key[i] for key in found[0]}) for i in (0, 1))
+    found = {step: times.sweep(step) for step in steps}
+    panels = {f"{step}: ours in parts of torch's time": parts for step, parts in found.items()}
+    said = [f"{s} from {min(p.values()):.2f} to {max(p.values()):.2f}" for s, p in found.items()]
+    alt = "Two maps of ours in parts of torch's time over D and L: " + "; ".join(said)
+    return style.Picture(_maps(panels), alt + ". Below 1 is faster than torch.")
+
+
+def share_map(times: Recorded) -> style.Picture:
+    """Our forward's share of the copy rate over D and L, each number in its cell."""
+    found = times.shares()
+    by_length: dict[int, list[float]] = {}
+    for (_, L), share in found.items():
+        by_length.setdefault(L, []).append(share)
+    said = [f"L = {L} from {min(s):.2f} to {max(s):.2f}" for L, s in sorted(by_length.items())]
+    alt = "A map of our forward's share of the copy rate over D and L: " + "; ".join(said)
+    board = _maps({"forward: share of the copy rate": found}, most=1.6)
+    return style.Picture(board, alt + ". A copy is a yardstick, no limit.")
+
+
+def _maps(panels: dict[str, dict[tuple[int, int], float]], most: float = 1.6) -> style.Board:
+    """Numbers by (D, L), one grid for each title; the fuller the color, the nearer to `most`."""
+    first = next(iter(panels.values()))
+    features, lengths = (sorted({key[i] for key in first}) for i in (0, 1))
     wide = len(lengths) + 2.5
-    figure, ax = style.board(wide * len(steps), len(features) + 3)
-    said = []
-    for number, (step, parts) in enumerate(zip(steps, found, strict=True)):
+    figure, ax = style.board(wide * len(panels), len(features) + 3)
+    for number, (title, parts) in enumerate(panels.items()):
         values = np.array([[parts[D, L] for L in lengths] for D in features])
-        fills = [[style.tint(style.BLUE, min(value / 1.6, 1)) for value in row] for row in values]
+        fills = [[style.tint(style.BLUE, min(value / most, 1)) for value in row] for row in values]
         left = 2 + number * wide
         centers = style.cells(ax, values, left, -1.2, fill=fills, decimals=2, size=style.SMALL)
         for D, (_, y) in zip(features, centers[:, 0], strict=True):
@@ -104,9 +124,7 @@ def sweep_map(times: Recorded, steps: Sequence[str] = ("forward", "backward")) -
         for L, (x, y) in zip(lengths, centers[-1], strict=True):
             style.note(ax, x, y - 0.9, str(L), size=style.SMALL)
         middle = centers[:, :, 0].mean()
-        style.note(ax, middle, -0.6, f"{step}: ours in parts of torch's time", weight="bold")
+        style.note(ax, middle, -0.6, title, weight="bold")
         style.note(ax, middle, centers[-1, 0, 1] - 1.6, "mean length L")
         style.note(ax, left - 1.6, centers[:, 0, 1].mean(), "features D", rotation=90)
-        said.append(f"{step} from {values.min():.2f} to {values.max():.2f}")
-    alt = "Two maps of ours in parts of torch's time over D and L: " + "; ".join(said)
-    return style.Picture(figure, alt + ". Below 1 is faster than torch.")
+    return figure

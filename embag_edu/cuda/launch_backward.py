@@ -32,6 +32,7 @@ from embag_edu.cuda.launcher import (
     prepared,
     upload,
 )
+from embag_edu.cuda.sorting import order_of
 from embag_edu.spec import Call, SparseGradient
 
 PIECE = 32  # as in segments.cu: entries of a piece
@@ -171,7 +172,7 @@ def sorted_entries(work: Work) -> Entries:
     keys = upload(call.indices).astype(dtype, copy=False)
     if padded:  # V comes last in every sort, and is a run of its own
         keys = xp.where(keys == call.padding_idx, dtype(V), keys)
-    keys, bags, shares = sorted_by_key(work, keys, *bags_and_shares(work, None, dtype))
+    keys, bags, shares = sorted_by_key(work, keys, *bags_and_shares(work, None, dtype), end=V)
     if call.scale_grad_by_freq:
         n, types = len(keys), (shares.dtype, keys.dtype)
         work.launch("segments", "divide_by_run_length", types, n, keys=keys, shares=shares, n=n)
@@ -191,25 +192,41 @@ def counted(work: Work, entries: Entries) -> Entries:
     return Entries(*(array[:n] for array in entries))
 
 
-def sorted_by_key(work: Work, keys: Any, sources: Any, shares: Any) -> tuple[Any, Any, Any]:
-    """The three lists, (n,) each, in the order of keys; equal keys keep theirs."""
-    plan = sort_plan(len(keys), keys.dtype, shares.dtype, work.block)
-    given = {"keys": keys, "sources": sources, "shares": shares}
-    if len(keys) > FEW or keys.dtype != np.int32:
-        given["order"] = device().xp.argsort(keys, kind="stable")
-    found = plan.run(**given)
+def sorted_by_key(
+    work: Work, keys: Any, sources: Any, shares: Any, end: int | None = None
+) -> tuple[Any, Any, Any]:
+    """The three lists, (n,) each, in the order of keys; equal keys keep theirs.
+
+    end: no key is larger; None: that is not known, and all bits of the keys are sorted.
+    """
+    given, n = {"keys": keys, "sources": sources, "shares": shares}, len(keys)
+    if n <= FEW and keys.dtype == np.int32:
+        found = plan_for_few(n, shares.dtype).run(**given)
+    else:
+        order, in_order = order_of(keys, end)
+        given |= {"order": order} if in_order is None else {"order": order, "sorted_keys": in_order}
+        types = (order.dtype, shares.dtype, keys.dtype)
+        found = plan_for_many(n, types, in_order is None, work.block).run(**given)
     return found["sorted_keys"], found["sorted_sources"], found["sorted_shares"]
 
 
 @functools.lru_cache(maxsize=1024)
-def sort_plan(n: int, key: np.dtype, share: np.dtype, block: int) -> Plan:
-    """What puts n entries in order: the whole sort of few entries, else their moves."""
-    room = ("sorted_keys", n, key), ("sorted_sources", n, key), ("sorted_shares", n, share)
-    if n > FEW or key != np.int32:
-        launch = prepared("segments", "pick_entries", (share, key), n, block)
-    else:
-        launch = prepared("segments", "sort_few", (share,), (min(n, 1),), (1024,))
-    return Plan((launch,), {"n": n, "room": 1 << max(n - 1, 0).bit_length()}, room)
+def plan_for_few(n: int, share: np.dtype) -> Plan:
+    """The whole sort of n entries."""
+    launch = prepared("segments", "sort_few", (share,), (min(n, 1),), (1024,))
+    room = ("sorted_keys", n, np.int32), ("sorted_sources", n, np.int32)
+    numbers = {"n": n, "room": 1 << max(n - 1, 0).bit_length()}
+    return Plan((launch,), numbers, (*room, ("sorted_shares", n, share)))
+
+
+@functools.lru_cache(maxsize=1024)
+def plan_for_many(n: int, types: tuple[np.dtype, ...], keys_too: bool, block: int) -> Plan:
+    """The moves of n entries whose order is known; of the keys, too, or they are in order."""
+    _, share, key = types
+    room = ("sorted_sources", n, key), ("sorted_shares", n, share)
+    launch = prepared("segments", "pick_entries", types, n, block)
+    moved = (("sorted_keys", n, key),) if keys_too else ()
+    return Plan((launch,), {"n": n, "keys_too": keys_too}, (*moved, *room))
 
 
 def starts_of_runs(keys: Any) -> Any:
@@ -435,7 +452,7 @@ def sorted_winners(work: Work) -> Any:
     places = xp.arange(winners.size, dtype=dtype)
     keys = xp.where(winners < 0, dtype(end), winners.astype(dtype) * dtype(D) + places % dtype(D))
     ones = xp.ones(len(keys), work.call.accumulator)
-    keys, sources, ones = sorted_by_key(work, keys, places, ones)
+    keys, sources, ones = sorted_by_key(work, keys, places, ones, end)
     entries = Entries(skipped_from(keys, end), sources, ones)
     add_by_pieces(work, work.upstream.reshape(-1, 1), entries, grad_weight.reshape(-1, 1))
     return grad_weight

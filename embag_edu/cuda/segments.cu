@@ -28,7 +28,8 @@
 // All are deterministic: who adds what, and in which order, depends on the keys and on PIECE alone.
 //
 // instances: divide_by_run_length<float, int>, divide_by_run_length<double, long long>
-// instances: pick_entries<float, int>, pick_entries<double, long long>
+// instances: pick_entries<long long, float, int>, pick_entries<int, float, int>
+// instances: pick_entries<long long, double, long long>
 // instances: sort_few<float>, sort_few<double>
 // instances: run_sums<float, float, int>, run_sums<float, float, long long>
 // instances: run_sums<double, double, int>, run_sums<__half, float, int>
@@ -81,15 +82,16 @@ __global__ void divide_by_run_length(const K* keys, A* shares, long long n) {
 
 // ---- Before 5: what the sort has put in order ---------------------------------------------------
 
-// Entry i of the sorted list is number order[i] of the list before.
-template <class A, class K>
-__global__ void pick_entries(const long long* order, const K* keys, const K* sources,
-                             const A* shares, K* sorted_keys, K* sorted_sources, A* sorted_shares,
-                             long long n) {
+// Entry i of the sorted list is number order[i] of the list before. keys_too: the sort has not left
+// the sorted keys behind.
+template <class O, class A, class K>
+__global__ void pick_entries(const O* order, const K* keys, const K* sources, const A* shares,
+                             K* sorted_keys, K* sorted_sources, A* sorted_shares, long long n,
+                             bool keys_too) {
   long long i = thread_number();
   if (i >= n) return;
   long long from = order[i];
-  sorted_keys[i] = keys[from];
+  if (keys_too) sorted_keys[i] = keys[from];
   sorted_sources[i] = sources[from];
   sorted_shares[i] = shares[from];
 }

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu import __version__
-from embag_edu.bench.recorded import SHAPES, write
+from embag_edu.bench.recorded import SHAPES, read, write
 from embag_edu.bench.workloads import Workload
 from embag_edu.cuda.counting import Counted, count_sum
 from embag_edu.cuda.launch_backward import Entries, Work, add_by_pieces, sorted_entries
@@ -181,17 +181,37 @@ def unset() -> dict[str, Any]:
 # ---- as text -------------------------------------------------------------------------------------
 
 
-def counts_of(record: dict[str, Any]) -> dict[tuple[str, ...], dict[str, dict[str, int]]]:
-    """The counts by (step, shape, skew, dtype), then by implementation and by count."""
-    names = ("step", "shape", "skew", "dtype")
-    return {tuple(r[name] for name in names): r["counts"] for r in record["results"]}
+def recorded(path: str | Path) -> dict[str, Any]:
+    """A record of this command. Raises FileNotFoundError, ValueError for another file."""
+    return read(path, MADE_BY)
 
 
-def as_table(record: dict[str, Any], step: str, dtype: str = "float32") -> str:
-    """Requests, sectors, atomics and requests to shared memory, one line an implementation."""
+Counts = dict[tuple[str, str, str], dict[str, dict[str, int]]]
+
+
+def counts_of(record: dict[str, Any], step: str, dtype: str = "float32") -> Counts:
+    """The counts of a step by (shape, skew, dtype), then by implementation and by count."""
+    return {
+        (r["shape"], r["skew"], r["dtype"]): r["counts"]
+        for r in record["results"]
+        if (r["step"], r["dtype"]) == (step, dtype)
+    }
+
+
+def times_theirs(counts: dict[str, dict[str, int]], count: str, known: bool = False) -> float:
+    """One of our counts, in parts of cuEmbed's. known: with a known length of bags."""
+    also = ", L known" if known else ""
+    return counts[f"ours{also}"][count] / counts[f"cuEmbed{also}"][count]
+
+
+def as_table(record: dict[str, Any], step: str, skews: Sequence[str] = ()) -> str:
+    """Requests, sectors, atomics and requests to shared memory in float32, a line for each.
+
+    skews: those to show; all if there is none.
+    """
     lines: list[tuple[str, ...]] = [("", "", "", "requests", "sectors", "atomic", "shared")]
-    for (of, shape, skew, kind), counts in counts_of(record).items():
-        for name, found in counts.items() if (of, kind) == (step, dtype) else ():
+    for (shape, skew, _), counts in counts_of(record, step).items():
+        for name, found in counts.items() if not skews or skew in skews else ():
             lines.append((shape, skew, name, *(f"{count:,}" for count in found.values())))
     widths = [max(len(line[i]) for line in lines) for i in range(7)]
     return "\n".join(_line(line, widths) for line in lines)

@@ -1,0 +1,55 @@
+"""The order of keys: by NVIDIA's own library where cuda-cccl is installed, else by CuPy or NumPy.
+
+`cupy.argsort` carries positions of 8 bytes over all bits of a key. The radix sort of cuda-cccl
+(the extra `gpu-sort`) carries what it is given, over the bits that it is told: here positions of
+4 bytes, over the bits in use. Both are stable, so both give the same order.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from embag_edu.cuda.launcher import device
+
+
+@functools.cache
+def library() -> Any:
+    """The module cuda.compute; None where cuda-cccl is not installed, or finds no driver."""
+    try:
+        import cuda.compute
+    except ImportError:
+        return None
+    return cuda.compute if hasattr(cuda.compute, "radix_sort") else None
+
+
+def order_of(keys: Any, end: int | None = None) -> tuple[Any, Any | None]:
+    """The positions (n,) in the order of the keys, equal keys in theirs; and the sorted keys.
+
+    keys: (n,), none negative. end: no key is larger; None: unknown. The sorted keys are None where
+    the sort does not leave them behind.
+    """
+    gpu = device()
+    if gpu.kind != "cuda" or keys.dtype != np.int32 or library() is None:
+        return gpu.xp.argsort(keys, kind="stable"), None
+    places = gpu.xp.arange(len(keys), dtype=np.int32)
+    ordered, order = gpu.empty(len(keys), np.int32), gpu.empty(len(keys), np.int32)
+    library().radix_sort(
+        d_in_keys=keys,
+        d_out_keys=ordered,
+        d_in_values=places,
+        d_out_values=order,
+        num_items=len(keys),
+        order=library().SortOrder.ASCENDING,
+        begin_bit=0,
+        end_bit=bits_of(end),
+        stream=gpu.xp.cuda.get_current_stream(),
+    )
+    return order, ordered
+
+
+def bits_of(end: int | None) -> int:
+    """The bits in use of keys from 0 to `end`; 32 where it is unknown."""
+    return 32 if end is None else max(int(end).bit_length(), 1)
