@@ -55,7 +55,7 @@ class Counted(NamedTuple):
 
 
 def count_sum(
-    call: Call, version: int, order: int = 0, change: Change | None = None, **tuning: int
+    call: Call, version: int | str, order: int = 0, change: Change | None = None, **tuning: int
 ) -> Counted:
     """A version of forward.cu; the result is the output. tuning: as for `sum_bags`."""
     with recording(order, change) as reports:

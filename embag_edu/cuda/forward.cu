@@ -64,6 +64,10 @@
 // instances: bag_sum_8<__nv_bfloat16, long long, SUM, false, 8, 16>
 // instances: bag_sum_8<__half, int, MEAN, true, 8, 16>
 // instances: bag_sum_8<double, long long, WEIGHTED, false, 2, 32>
+// instances: bag_sum_short<float, long long, SUM, false, 4, 32>
+// instances: bag_sum_short<float, int, WEIGHTED, true, 4, 32>
+// instances: bag_sum_short<__nv_bfloat16, long long, SUM, false, 8, 16>
+// instances: bag_sum_short<__half, int, MEAN, true, 8, 16>
 // instances: add_pieces<float, SUM>, add_pieces<__half, MEAN>
 
 #include <cuda_bf16.h>
@@ -615,4 +619,59 @@ bag_sum_8(const T* weight, const I* indices, const long long* offsets, const T* 
   bags_and_pieces<KIND, PACK, LANES>(rows, weight, indices, offsets, per_sample_weights, output,
                                      bag_sizes, parts, part_sizes, begins, B, pieces, P, D,
                                      padding_idx);
+}
+
+// ---- Not chosen yet: short bags of one known length ---------------------------------------------
+// A team of version 8 waits three times for a bag: for its offsets, its indices, its rows. Where all
+// bags have L positions, a team here takes several neighboring bags, reads no offsets, loads their
+// indices with one request, and has U rows under way even if these belong to U bags: two waits for
+// all of them. A sum is written where its bag ends. The order of the additions is that of versions
+// 1 to 4, and so are the bits. No GPU has timed it yet: `choose` takes it once one says that it wins.
+
+template <typename T, typename I, int KIND, bool PADDED, int PACK, int LANES>
+__global__ void __launch_bounds__(256, sizeof(T) == 2 ? 3 : 4)
+bag_sum_short(const T* weight, const I* indices, const T* per_sample_weights, T* output,
+              long long* bag_sizes, long long B, int L, int bags, int D, I padding_idx) {
+  typedef typename Wide<T>::Type A;
+  constexpr int U = LOADS;
+  const unsigned team = Team<LANES>::mask();
+  int tiles = Team<LANES>::tiles(D, PACK), lane = Team<LANES>::lane(), left = L;
+  long long number = Team<LANES>::number(), bag = number / tiles * bags, kept = 0;
+  int d = (number % tiles * LANES + lane) * PACK;
+  if (bag >= B) return;
+  long long end = (bag + bags < B ? bag + bags : B) * L;
+  A sum[PACK] = {};
+  for (long long base = bag * L; base < end; base += LANES) {
+    int count = end - base < LANES ? int(end - base) : LANES;
+    I my_row = lane < count ? indices[base + lane] : I(0);
+    A my_factor = KIND == WEIGHTED && lane < count ? A(per_sample_weights[base + lane]) : A(1);
+    unsigned live = Team<LANES>::votes(lane < count && !(PADDED && my_row == padding_idx));
+#pragma unroll 1
+    for (int first = 0; first < count; first += U) {
+      Pack<T, PACK> values[U];
+#pragma unroll
+      for (int u = 0; u < U; u++) {
+        long long row = __shfl_sync(team, my_row, first + u, LANES);
+        if (d < D && live >> (first + u) & 1) {
+          values[u] = *(const Pack<T, PACK>*)(weight + row * D + d);
+        }
+      }
+#pragma unroll
+      for (int u = 0; u < U; u++) {
+        A factor = KIND == WEIGHTED ? __shfl_sync(team, my_factor, first + u, LANES) : A(1);
+        if (first + u >= count) continue;
+        if (live >> (first + u) & 1) {
+#pragma unroll
+          for (int k = 0; k < PACK; k++) sum[k] += factor * A(values[u].element[k]);
+          kept++;
+        }
+        if (--left) continue;
+        write_bag<KIND>(sum, kept, output, bag_sizes, bag++, d, D);
+#pragma unroll
+        for (int k = 0; k < PACK; k++) sum[k] = 0;
+        kept = 0;
+        left = L;
+      }
+    }
+  }
 }

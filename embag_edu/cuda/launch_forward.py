@@ -37,7 +37,7 @@ from embag_edu.cuda.launcher import (
 from embag_edu.spec import Call, Saved
 
 WARPS = 16_384  # so many keep the largest GPUs busy to the end: four times what they run at once
-FOLD, GROUPS, RINGS = 64, 8, 128  # as in forward.cu
+FOLD, GROUPS, RINGS, LOADS = 64, 8, 128, 4  # as in forward.cu
 ENOUGH = 4_096  # warps for versions 7 and 8, of which each has more loads under way
 FEW, FEW_EACH = 4_096, 64  # positions that are few, in all and for each bag
 SHORTEST, LONGEST = 32, 256  # the items in a piece of version 6; no part of version 5 is shorter
@@ -202,15 +202,15 @@ def form_of(call: Call, weight: Any, indices: Any) -> Form:
 # ---- sum and mean ---------------------------------------------------------------------------
 
 
-def sum_bags(work: Work, version: int | None = None, **tuning: int) -> tuple[Any, Any]:
+def sum_bags(work: Work, version: int | str | None = None, **tuning: int) -> tuple[Any, Any]:
     """The output (B, D), and for a mean the bag sizes (B,), else None.
 
-    version: of forward.cu, 1 to 8; by default what `choose` says.
-    tuning:  `loads` for version 3, `lanes` for 4 to 8, `parts` for 5, `piece` for 6 to 8.
+    version: of forward.cu, 1 to 8, or "short" for bags (B, L); by default what `choose` says.
+    tuning:  `loads` for version 3, `lanes` for 4 to 8, `parts` for 5, `piece` for 6 to 8; `lanes`
+             and `bags` (of a team) for "short".
     """
     version = choose(work.form).version if version is None else version
-    if version not in VERSIONS:
-        raise ValueError(f"version is {version!r}; there are: {', '.join(map(str, VERSIONS))}")
+    check_version(version, work.form)
     check_tuning(tuning)
     found = sum_plan(work.form, version, **tuning).run(**work.arrays, per_sample_weights=work.psw)
     if work.form.mode != "mean":
@@ -221,11 +221,22 @@ def sum_bags(work: Work, version: int | None = None, **tuning: int) -> tuple[Any
 
 
 @functools.lru_cache(maxsize=1024)
-def sum_plan(form: Form, version: int, **tuning: int) -> Plan:
+def sum_plan(form: Form, version: int | str, **tuning: int) -> Plan:
     """The launches of a version for calls of this form."""
     output = "output", (form.num_bags, form.embedding_dim), form.dtype
-    plan = VERSIONS[version](form, **tuning)
+    plan = EVERY[version](form, **tuning)
     return plan._replace(room=(output, form.sizes("bag_sizes", form.num_bags), *plan.room))
+
+
+def check_version(version: int | str, form: Form) -> None:
+    """Raise ValueError for a version that there is not, or not for calls of this form."""
+    if version not in EVERY:
+        raise ValueError(f"version is {version!r}; there are: {', '.join(map(str, EVERY))}")
+    if version in UNTIMED and len(form.input_shape) != 2:
+        raise ValueError(
+            f"version is {version!r}, input has the shape {form.input_shape}; valid: (B, L), where "
+            "all bags have the length L"
+        )
 
 
 def check_tuning(tuning: dict[str, int]) -> None:
@@ -351,6 +362,14 @@ def cut_of(call: Call | Form) -> int:
     return 1 << (wanted - 1).bit_length()
 
 
+def _short_bags(form: Form, lanes: int = 0, bags: int = 0) -> Plan:
+    L, lanes = form.input_shape[1], lanes or form.lanes
+    bags = bags or max(2 * LOADS // L, 1)
+    options, threads = (*form.options, form.pack, lanes), ceil_div(form.num_bags, bags)
+    launch = prepared("forward", "bag_sum_short", options, form.teams(threads, lanes))
+    return form.plan(launch, room=(), **{"L": L, "bags": bags})
+
+
 VERSIONS: dict[int, Callable[..., Plan]] = {
     1: _per_element,
     2: _warp_per_bag,
@@ -361,6 +380,9 @@ VERSIONS: dict[int, Callable[..., Plan]] = {
     7: _bags_and_pieces,
     8: _copies_in_flight,
 }
+
+UNTIMED: dict[str, Callable[..., Plan]] = {"short": _short_bags}  # on no GPU so far
+EVERY: dict[Any, Callable[..., Plan]] = {**VERSIONS, **UNTIMED}
 
 
 # ---- maximum, max_norm, the check of indices ------------------------------------------------

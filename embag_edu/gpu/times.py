@@ -49,6 +49,7 @@ ALGORITHMS = (
     "piece_packs",
 )
 SWEEP_D, SWEEP_L = (4, 16, 64, 128, 256, 1024), (1, 4, 16, 64, 256, 1024, 4096)
+SHORT = 16  # bags up to this length are timed by the version for short bags, too
 SWEEP_N = 1 << 18  # positions of each call of the sweep
 SMALL = (Workload(100_000, 4, 1_024, 1), Workload(100_000, 64, 1_024, 20))  # launches are all
 
@@ -119,7 +120,7 @@ def arrays_of(call: Call) -> dict[str, Any]:
     return {"weight": call.weight, "indices": call.indices, "offsets": call.offsets}
 
 
-def summed(call: Call, version: int | None = None) -> Any:
+def summed(call: Call, version: int | str | None = None) -> Any:
     """The output of one version; by default of the one that `choose` takes."""
     return sum_bags(Work(call), version)[0]
 
@@ -396,8 +397,13 @@ def against(clock: OnGpu, work: Workload, torch: Any) -> Attempt:
         "forward": {"ours": partial(summed, loaded.call), TORCH: partial(torch_forward, loaded)},
         "backward": {"ours": gradients["piece_packs"], TORCH: gradients[TORCH]},
     }
+    if work.length <= SHORT:
+        known = call_of(work, flat=False, **arrays_of(loaded.call))
+        steps["forward"] |= {"ours, L known": partial(summed, known)}
+        steps["forward"] |= {"ours, short bags": partial(summed, known, "short")}
     data: dict[str, Any] = {"workload": asdict(work), "dtype": work.dtype}
-    wrong = wrong_forward(loaded, steps["forward"]["ours"]())
+    ours = (job for name, job in steps["forward"].items() if name != TORCH)
+    wrong = any(wrong_forward(loaded, job()) for job in ours)
     wrong = wrong or wrong_backward(loaded, steps["backward"]["ours"]())
     for step, jobs in steps.items():
         times = turns_of(jobs, clock)
