@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from compiler import needs_compiler
 
-from embag_edu.cuda_on_cpu import CompileError, KernelFault, RawModule, checked, nvrtc, settings
+from embag_edu.cuda_on_cpu import (
+    CompileError,
+    KernelFault,
+    NotModeled,
+    RawModule,
+    checked,
+    nvrtc,
+    settings,
+)
 
 pytestmark = needs_compiler
 
@@ -224,9 +232,14 @@ def test_files_of_a_project_are_read_as_its_source_is(tmp_path, mode):
     if mode == "checked":
         with pytest.raises(KernelFault, match=r"line \d+ \(tile.cuh:11\): ext"):
             module.get_function("theirs")((1,), (9,), (y,))
-        (tmp_path / "tile.cuh").write_text("\n__device__ int f() { return none; }")
-        with pytest.raises(CompileError, match=r"line \d+ \(tile.cuh:2\): .none"):
-            RawModule(code=code, options=(f"-I{tmp_path}",)).get_function("mine_float").compile()
+        for wrong, error, said in (
+            ("return none;", CompileError, "‘none|'none|identifier 'none"),
+            ('asm("trap;");', NotModeled, "inline PTX"),
+            ("__shared__ int x = 1;", ValueError, "cannot be given a value"),
+        ):
+            (tmp_path / "tile.cuh").write_text(f"\n__device__ int f() {{ {wrong} }}")
+            with pytest.raises(error, match=rf"line \d+ \(tile.cuh:2\): .*({said})"):
+                RawModule(code=code, options=(f"-I{tmp_path}",)).compile()
 
 
 def test_a_pointer_in_a_variable_is_that_of_its_own_library():

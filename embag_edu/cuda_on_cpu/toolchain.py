@@ -261,7 +261,9 @@ def build(
     arch:        of the GPU that __CUDA_ARCH__ speaks of: "sm_90".
     Raises CompileError in the lines of `code`, CompilerMissing, NotModeled, ValueError.
     """
-    refuse(code, seen(options, arch))
+    text, whole = readable(code, options, arch), shown(code, options)
+    with _placed(whole):
+        refuse(text, seen(options, arch))
     kept = tuple(check_options(options))
     errors = host.refused(code, seen(options, arch), folders(kept))
     if errors:
@@ -269,7 +271,6 @@ def build(
     theirs = "" if not checked or nvrtc.available() else nvrtc.version()
     compiler = tuple(find_compiler())
     names, given = tuple(expressions), tuple(options)
-    text, whole = readable(code, kept, arch), shown(code, kept)
     job = Job(text, names, kept, checked, compiler, arch, given, theirs, code, whole)
     return cache.cached(job.key(), lambda folder: _make(folder, job)) / f"kernel{SUFFIX}"
 
@@ -318,9 +319,10 @@ def readable(code: str, options: Sequence[str], arch: str) -> str:
     files = tuple(included(code, options))
     if not (files or macros):
         return code
+    whole = shown(code, options)
     with contextlib.suppress(CompilerMissing, CompileError):  # the compiler says it in its turn
-        text = _preprocessed(shown(code, options), code, tuple(options), arch, *find_compiler())
-        return _in_places(text, shown(code, options))
+        text = _preprocessed(whole, code, tuple(options), arch, *find_compiler())
+        return _in_places(text, whole)
     return code
 
 
@@ -334,15 +336,7 @@ def _preprocessed(key: str, code: str, options: tuple[str, ...], arch: str, *com
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "kernel.cu").write_text(code, encoding="utf-8")
         (Path(folder) / "all.cpp").write_text("\n".join([*head, '#include "kernel.cu"', ""]))
-        flags = [
-            "-w",
-            "-E",
-            f"-std={standard(options)}",
-            "-DCUDA_ON_CPU",
-            "-I",
-            str(INCLUDE),
-            *given,
-        ]
+        flags = ["-w", "-E", f"-std={standard(options)}", "-DCUDA_ON_CPU", f"-I{INCLUDE}", *given]
         command = [*compiler, *flags, str(Path(folder) / "all.cpp")]
         done = subprocess.run(
             command,
@@ -354,6 +348,17 @@ def _preprocessed(key: str, code: str, options: tuple[str, ...], arch: str, *com
     if done.returncode:
         raise CompileError([], done.stderr, code)
     return done.stdout
+
+
+@contextlib.contextmanager
+def _placed(whole: str) -> Iterator[None]:
+    """A SourceError in a line of an included file names the file."""
+    try:
+        yield
+    except SourceError as error:
+        place = source.place_of(whole, error.line)
+        error.args = (str(error).replace(f"line {error.line}", place, 1),)
+        raise
 
 
 def _in_places(preprocessed: str, whole: str) -> str:
@@ -430,12 +435,8 @@ def _make(folder: Path, job: Job) -> Path:
     # `index`, `exp`. (No such function is called as a member of a struct: `x`, `z`.)
     extern_c = [n for n in inside if not re.search(rf"(\.|->)\s*{n}\b", job.code)]
     head += [f"#define {name} cuda_kernel_{name}" for name in extern_c] + ['#include "kernel.cu"']
-    try:
+    with _placed(job.shown):
         rewritten = rewrite(job.code, job.seen)
-    except SourceError as error:
-        place = source.place_of(job.shown, error.line)
-        error.args = (str(error).replace(f"line {error.line}", place, 1),)
-        raise
     (folder / "kernel.cu").write_text(rewritten, encoding="utf-8")
     (folder / "kernel.cpp").write_text("\n".join([*head, *ends, ""]), encoding="utf-8")
     with ThreadPoolExecutor(3) as pool:  # the runtime, the kernel and NVRTC at the same time
