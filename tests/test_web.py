@@ -260,6 +260,26 @@ def test_a_chapter_by_keyboard(site, browser, width):
 
 
 @pytest.mark.adversary
+def test_a_picture_is_whole_on_a_phone_until_a_touch_enlarges_it(site, browser):
+    phone = {"width": 360, "height": 740}
+    page = browser.new_context(viewport=phone, has_touch=True, offline=True).new_page()
+    page.goto((site / "book" / "01_bags.html").as_uri())
+    pictures = page.locator(".picture, .e-picture")
+    assert pictures.count() == page.locator(".enlarge").count() == 3
+
+    def whole(number):
+        return pictures.nth(number).evaluate("box => box.scrollWidth <= box.clientWidth")
+
+    for number in range(3):
+        button = page.locator(".enlarge").nth(number)
+        assert whole(number)
+        button.tap()
+        assert not whole(number) and button.text_content() == "Show the whole picture"
+        pictures.nth(number).tap()
+        assert whole(number)
+
+
+@pytest.mark.adversary
 def test_nothing_moves_for_who_asks_for_less_motion(site, browser):
     page = browser.new_context(reduced_motion="reduce", offline=True).new_page()
     page.goto((site / "book" / "01_bags.html").as_uri())
