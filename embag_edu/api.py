@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -195,5 +197,7 @@ def implementation_of(name: str) -> Implementation:
         raise ValueError(
             f"implementation must be one of {', '.join(IMPLEMENTATIONS)}, but got {name!r}"
         )
-    module: Implementation = importlib.import_module(IMPLEMENTATIONS[name])
-    return module
+    path = IMPLEMENTATIONS[name]
+    module: Any = sys.modules.get(path) or importlib.import_module(path)
+    found: Implementation = module
+    return found

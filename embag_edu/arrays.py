@@ -6,6 +6,7 @@ are needed.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,11 +35,24 @@ def to_array(tensor: Tensor) -> Any:
     if not tensor.is_cuda:
         # tensor.numpy() forbids for good that the tensor's memory is resized, which FSDP2 does with
         # parameters. But NumPy before 2.3, or an older torch, gives arrays that can't be written.
-        array = np.from_dlpack(tensor)
+        array = np.from_dlpack(_Memory(tensor))
         return array if array.flags.writeable else tensor.numpy()
     import cupy
 
     return cupy.from_dlpack(tensor)
+
+
+class _Memory:
+    """A tensor on the CPU for `np.from_dlpack`. Tensor's own `__dlpack__` has GPUs to think of."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+    def __dlpack__(self, max_version: Any = None, **others: Any) -> Any:
+        import torch
+
+        versioned = max_version and getattr(torch._C, "_to_dlpack_versioned", None)
+        return (versioned or torch._C._to_dlpack)(self.tensor)
 
 
 def to_tensor(array: Any) -> Tensor:
@@ -81,6 +95,7 @@ def numpy_dtype(dtype: torch.dtype) -> np.dtype[Any]:
     return found
 
 
+@functools.cache
 def dtype_name(dtype: torch.dtype) -> str:
     """torch.float32 -> "float32"."""
     return str(dtype).removeprefix("torch.")

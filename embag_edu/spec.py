@@ -27,6 +27,7 @@ INDEX_DTYPES = ("int32", "int64")
 PROMOTED = ("bool", "uint8", "int8", "int16", *INDEX_DTYPES)  # which torch promotes to one of them
 FLOAT_DTYPES = ("float16", "bfloat16", "float32", "float64")
 ARRAYS = (np.ndarray,)
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 NOBODY = -1  # the winner where nobody won: an empty bag, or one of padding only
 
 
@@ -101,7 +102,7 @@ class Call:
     @property
     def accumulator(self) -> np.dtype:
         """The dtype that sums are kept in: float64 for float64, float32 for everything narrower."""
-        return np.dtype(np.float64 if self.weight.dtype.itemsize == 8 else np.float32)
+        return FLOAT64 if self.weight.dtype.itemsize == 8 else FLOAT32
 
 
 class Saved(NamedTuple):
@@ -231,6 +232,11 @@ def check_backward(call: Call, grad_output: np.ndarray) -> np.ndarray:
     return grad_output
 
 
+def check_indices(call: Call) -> None:
+    """Look at the indices once more: they may lie in memory that others have written to since."""
+    _check_range(call.indices, call.num_embeddings)
+
+
 def _fail(error: type[Exception], torchs_words: str, fix: str) -> NoReturn:
     raise error(f"{torchs_words}\n  To mend it: {fix}.")
 
@@ -256,24 +262,28 @@ def _in_todays_order(input: Any, weight: Any) -> tuple[Any, Any]:
 
 def _arrays(**arguments: Any) -> list[Any]:
     """The arguments as plain arrays in this machine's byte order; only for that they are copied."""
-    optional = ("offsets", "per_sample_weights")
-    for name, value in arguments.items():
-        if isinstance(value, np.ma.MaskedArray):
-            _fail(
-                NotAnArray,
-                f"{name} must be a NumPy array, not a MaskedArray: what is masked has no meaning "
-                "here",
-                f"{name}.filled(value); or leave out what is masked",
-            )
-        if isinstance(value, ARRAYS) or (value is None and name in optional):
-            continue
-        kind = type(value).__name__
+    return [_array(name, value) for name, value in arguments.items()]
+
+
+def _array(name: str, value: Any) -> Any:
+    if type(value) is np.ndarray and value.dtype.isnative:
+        return value
+    if isinstance(value, np.ma.MaskedArray):
         _fail(
             NotAnArray,
-            f"'{kind}' object has no attribute 'dim': {name} must be a NumPy array, not a {kind}",
-            f"np.asarray({name}), or {name}.numpy() for a torch tensor",
+            f"{name} must be a NumPy array, not a MaskedArray: what is masked has no meaning here",
+            f"{name}.filled(value); or leave out what is masked",
         )
-    return [None if value is None else _native(np.asarray(value)) for value in arguments.values()]
+    if isinstance(value, ARRAYS):
+        return _native(np.asarray(value))
+    if value is None and name in ("offsets", "per_sample_weights"):
+        return None
+    kind = type(value).__name__
+    _fail(
+        NotAnArray,
+        f"'{kind}' object has no attribute 'dim': {name} must be a NumPy array, not a {kind}",
+        f"np.asarray({name}), or {name}.numpy() for a torch tensor",
+    )
 
 
 @functools.lru_cache(maxsize=64)
@@ -393,7 +403,7 @@ def _check_renorm(input: np.ndarray, weight: np.ndarray, max_norm: Any, norm_typ
 
 
 def _check_renorm_range(input: np.ndarray, rows: int, features: int) -> None:
-    if _within(input, -rows, rows):
+    if input.size == 0 or (input.min() >= -rows and input.max() < rows):
         return
     # -V to -1 wrap here in torch, and are refused later, by _check_range.
     for index in np.sort(input[(input < -rows) | (input >= rows)])[:1]:
@@ -571,7 +581,7 @@ def _with_end(starts: np.ndarray, positions: int, include_last_offset: bool) -> 
             "(pytorch#175370)",
         )
     if include_last_offset:
-        return starts
+        return starts.copy()  # a checked call keeps no memory of the caller's
     ends = np.empty(len(starts) + 1, np.int64)
     ends[:-1], ends[-1] = starts, positions
     return ends
@@ -591,7 +601,9 @@ def _check_order(starts: np.ndarray) -> None:
 
 
 def _check_range(indices: np.ndarray, rows: int) -> None:
-    if _within(indices, 0, rows):
+    # Without a sign, a negative number is larger than any row: one look at them is enough.
+    unsigned = indices.view(np.uint64 if indices.itemsize == 8 else np.uint32)
+    if indices.size == 0 or unsigned.max() < rows:
         return
     for position in np.flatnonzero((indices < 0) | (indices >= rows))[:1]:
         _fail(
@@ -601,8 +613,3 @@ def _check_range(indices: np.ndarray, rows: int) -> None:
             f"position {position} of input must be a row of the table, in [0, {rows}); negative "
             "numbers do not count from the end here",
         )
-
-
-def _within(indices: np.ndarray, low: int, high: int) -> bool:
-    """Whether all of them are in [low, high): found out without an array of their size."""
-    return indices.size == 0 or bool(low <= indices.min() and indices.max() < high)

@@ -2,11 +2,13 @@
 
 import ast
 import copy
+import gc
 import inspect
 import subprocess
 import sys
 import types
 import warnings
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -548,6 +550,63 @@ def test_a_change_before_the_backward_is_noticed_where_torch_notices_it(place, o
             assert "modified by an inplace operation" in str(error)
             answers.append("raises")
     assert answers[0] == answers[1]
+
+
+def in_place(tensor, number):
+    """Behind torch's back: no version of the tensor counts this."""
+    np.from_dlpack(tensor)[-1] = number
+
+
+@pytest.mark.parametrize("last", [None, 1, V, -1])
+@pytest.mark.parametrize("sparse", [True, False])
+@pytest.mark.parametrize("name", ["loops", "vectorized"])
+def test_indices_changed_behind_torch_are_looked_at_again(last, sparse, name):
+    """The backward takes over the forward's checked call; a wrong index must not reach memory."""
+    if last is not None and not WRITEABLE:
+        pytest.skip("this NumPy, or this torch, shares memory for reading only")
+    weight, taken = draw(V, D, grad=True), INPUT.clone()
+    out = getattr(F, f"with_{name}")(taken, weight, OFFSETS, mode="sum", sparse=sparse)
+    if last is not None:
+        in_place(taken, last)
+    if last in (V, -1):
+        with pytest.raises(RuntimeError, match=f"found idx to be {last}"):
+            out.sum().backward()
+    else:
+        out.sum().backward()
+        expected = torch.bincount(taken, minlength=V)[:, None].expand(V, D)
+        close(weight.grad.to_dense(), expected.to(weight.dtype))
+
+
+def test_a_backward_checks_its_arguments_only_where_they_are_others(monkeypatch):
+    made = []
+    real = spec.make_call
+    monkeypatch.setattr(spec, "make_call", lambda *a, **k: made.append(1) or real(*a, **k))
+    weight, psw = draw(V, D, grad=True), draw(N, grad=True)
+    F.embedding_bag(INPUT, weight, OFFSETS).sum().backward()
+    assert len(made) == 1
+    # Another table: the gradient of psw reads weight as it is now. A computed table is not kept.
+    F.embedding_bag(INPUT, weight, OFFSETS, mode="sum", per_sample_weights=psw).sum().backward()
+    assert len(made) == 3
+    F.embedding_bag(INPUT, 2 * weight, OFFSETS).sum().backward()
+    assert len(made) == 5
+    # Unpacked as copies: others than those of the forward.
+    with torch.autograd.graph.saved_tensors_hooks(torch.clone, lambda t: t):
+        F.embedding_bag(INPUT, weight, OFFSETS).sum().backward()
+    assert len(made) == 7
+
+
+def test_what_a_call_keeps_goes_with_its_graph():
+    weight, psw = draw(V, D, grad=True), draw(N)
+    out = F.embedding_bag(INPUT, weight, OFFSETS, mode="sum", per_sample_weights=psw)
+    there = weakref.ref(psw)
+    del psw
+    gc.disable()
+    try:
+        assert there() is not None
+        del out
+        assert there() is None
+    finally:
+        gc.enable()
 
 
 def test_everything_is_deterministic():

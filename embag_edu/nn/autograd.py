@@ -69,7 +69,8 @@ class Rules(Function):
             return super().apply(*arguments)
         if not torch.is_grad_enabled() and forward_ad._current_level < 0:
             return cls.forward(*arguments)
-        return super(Function, cls).apply(*unwrap_dead_wrappers(arguments))
+        tensors, options = arguments[: -ops.OPTIONS], arguments[-ops.OPTIONS :]
+        return super(Function, cls).apply(*unwrap_dead_wrappers(tensors), *options)
 
 
 class Output(Rules):
@@ -82,13 +83,14 @@ class Output(Rules):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
         weight, psw, *options = inputs
+        bags = Bags(*options)
         ctx.mark_non_differentiable(output[1])
         ctx.num_embeddings = weight.shape[0]
         # As in torch, the table may change before the backward unless the weights' gradient,
         # which reads it, is wanted.
         needed = weight if ctx.needs_input_grad[1] else None
-        keep(ctx, Bags(*options), needed, psw, output[1])
-        keep_for_jvp(ctx, Bags(*options), weight, psw, output[1])
+        keep(ctx, bags, needed, psw, output[1])
+        keep_for_jvp(ctx, bags, weight, psw, output[1])
 
     @staticmethod
     def backward(ctx: Any, g: Grad, _: Any) -> tuple:

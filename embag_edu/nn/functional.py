@@ -98,24 +98,21 @@ with_cuda = functools.partial(embedding_bag, implementation="cuda")
 
 def _check_tensors(*tensors: Any) -> None:
     names = ("input", "weight", "offsets", "per_sample_weights")
-    optional = names[2:]
     for name, value in zip(names, tensors, strict=True):
-        if not (isinstance(value, Tensor) or (value is None and name in optional)):
+        if value is None and name in names[2:]:
+            continue
+        if not isinstance(value, Tensor):
             kind = type(value).__name__
             raise spec.NotAnArray(
                 f"'{kind}' object has no attribute 'dim': {name} must be a torch.Tensor, not a "
                 f"{kind}\n  To mend it: torch.as_tensor({name})."
             )
-        if isinstance(value, Tensor) and not value.is_nested and not _is_dense(value):
+        if (value.layout != torch.strided or value.is_quantized) and not value.is_nested:
             layout = "quantized" if value.is_quantized else str(value.layout).removeprefix("torch.")
             raise NotImplementedError(
                 f"Could not run embedding_bag: {name} is a {layout} tensor, and must be a dense one"
                 f"\n  To mend it: {name}.{'dequantize' if value.is_quantized else 'to_dense'}()."
             )
-
-
-def _is_dense(tensor: Tensor) -> bool:
-    return tensor.layout == torch.strided and not tensor.is_quantized
 
 
 def _in_todays_order(input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,10 +151,11 @@ def _is_functionalized() -> bool:
 
 def _plain(bags: Bags, max_norm: Any, norm_type: Any) -> bool:
     """Whether the options have the types that an operator takes; what they say is not looked at."""
-    flags = (bags.include_last_offset, bags.scale_grad_by_freq, bags.sparse)
     return (
         type(bags.mode) is str
-        and all(type(flag) is bool for flag in flags)
+        and type(bags.include_last_offset) is bool
+        and type(bags.scale_grad_by_freq) is bool
+        and type(bags.sparse) is bool
         and (bags.padding_idx is None or _fits(bags.padding_idx))
         and (max_norm is None or (spec._is_number(max_norm) and spec._is_number(norm_type)))
     )

@@ -7,7 +7,8 @@ zeros, (B,).
 
 from __future__ import annotations
 
-from typing import Any
+import operator
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -46,6 +47,27 @@ def as_saved(call: Call, array: Any) -> Saved:
     return Saved(winners=array) if call.mode == "max" else Saved(bag_sizes=array)
 
 
+class Kept(NamedTuple):
+    """What a forward has made of its arguments: the backward on the same need not do it again."""
+
+    backend: Any
+    call: Call
+    saved: Saved
+    arguments: tuple[Any, ...]
+
+
+def keep(saved: Tensor, what: Kept) -> None:
+    """Let the tensor `saved` bring it along."""
+    saved.kept = what
+
+
+def kept(saved: Tensor, *arguments: Any) -> Kept | None:
+    """What `saved` brings along, if it was made of the very same tensors and options."""
+    what: Kept | None = getattr(saved, "kept", None)
+    same = what and all(map(operator.is_, what.arguments, arguments))
+    return what if same else None
+
+
 def backend_of(weight: Tensor, others: dict[str, Tensor | None], implementation: str) -> Any:
     """The module that turns these tensors into arrays: `on_cpu` or `on_cuda`.
 
@@ -67,9 +89,10 @@ def backend_of(weight: Tensor, others: dict[str, Tensor | None], implementation:
 
 def same_device(weight: Tensor, others: dict[str, Tensor | None]) -> None:
     """Raise RuntimeError if a tensor is elsewhere. A weight without data (meta) goes with all."""
+    device = weight.device
     for name, tensor in others.items():
-        if tensor is not None and tensor.device != weight.device and not weight.is_meta:
+        if tensor is not None and tensor.device != device and not weight.is_meta:
             raise RuntimeError(
                 f"Expected all tensors to be on the same device, but {name} is on {tensor.device} "
-                f"and weight is on {weight.device}.\n  To mend it: {name}.to(weight.device)."
+                f"and weight is on {device}.\n  To mend it: {name}.to(weight.device)."
             )

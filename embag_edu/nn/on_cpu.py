@@ -53,3 +53,4 @@ def call_of(weight: Tensor, psw: Tensor | None, bags: Bags, *renorm: float) -> C
 def check_upstream(call: Call, grad_output: np.ndarray) -> None:
     """Raise what a backward refuses."""
     spec.check_backward(call, grad_output)
+    spec.check_indices(call)

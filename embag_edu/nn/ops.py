@@ -20,7 +20,15 @@ from embag_edu.api import implementation_of
 from embag_edu.arrays import to_array, to_tensor
 from embag_edu.nn import versions
 from embag_edu.nn.bags import Bags
-from embag_edu.nn.implementations import as_array, as_saved, backend_of, same_device
+from embag_edu.nn.implementations import (
+    Kept,
+    as_array,
+    as_saved,
+    backend_of,
+    keep,
+    kept,
+    same_device,
+)
 
 # "bag_mode", for torch's own machinery has an argument "mode" that an operator's may not be called.
 BAGS = (
@@ -48,22 +56,17 @@ def call(operator: Any, *arguments: Any) -> Any:
     torch's dispatcher takes longer than a small call does. It is there for tensors of other kinds
     (batched, without data, in a graph), for modes, profilers and gradients.
     """
-    if (
-        all(_keys(value) == PLAIN for value in arguments if isinstance(value, Tensor))
-        and not is_in_torch_dispatch_mode()
-        and not torch.autograd._profiler_enabled()
-        and not torch.is_grad_enabled()
-    ):
-        return operator.kernel(*arguments)
-    return operator(*arguments)
+    if torch.is_grad_enabled() or is_in_torch_dispatch_mode() or torch.autograd._profiler_enabled():
+        return operator(*arguments)
+    for value in arguments[:-OPTIONS]:
+        if isinstance(value, Tensor) and _dispatch_keys(value).raw_repr() != PLAIN:
+            return operator(*arguments)
+    return operator.kernel(*arguments)
 
 
-def _keys(tensor: Tensor) -> int:
-    """What the dispatcher goes by, as bits."""
-    return int(torch._C._dispatch_keys(tensor).raw_repr())
-
-
-PLAIN = _keys(torch.empty(0))  # on the CPU
+_dispatch_keys = torch._C._dispatch_keys  # what the dispatcher goes by
+PLAIN = _dispatch_keys(torch.empty(0)).raw_repr()  # on the CPU
+OPTIONS = len(Bags._fields) - 2  # so many arguments, the last, are no tensors
 
 
 # ---- output ---------------------------------------------------------------------------------
@@ -76,8 +79,11 @@ def embedding_bag(weight: Tensor, psw: Tensor | None, *options: Any) -> tuple[Te
     backend = _backend(weight, bags, per_sample_weights=psw)
     with backend.session(weight):
         call = backend.call_of(weight, psw, bags)
-        output, saved = implementation_of(bags.implementation).forward(call)
-        return to_tensor(output), to_tensor(as_array(call, saved))
+        output, known = implementation_of(bags.implementation).forward(call)
+        saved = to_tensor(as_array(call, known))
+        if weight.is_leaf:  # one that was computed may be let go before the backward
+            keep(saved, Kept(backend, call, known, (psw, *bags)))
+        return to_tensor(output), saved
 
 
 @embedding_bag.register_fake
@@ -103,7 +109,9 @@ def grad_weight(
     grad_output: Tensor, psw: Tensor | None, saved: Tensor, V: int, *options: Any
 ) -> Tensor:
     """The dense gradient of weight, (V, D)."""
-    bags = Bags(*options)._replace(sparse=False)
+    bags = Bags(*options)
+    if bags.sparse:
+        bags = bags._replace(sparse=False)
     return _grad_weight(grad_output, psw, saved, V, bags)[0]
 
 
@@ -136,15 +144,23 @@ def _grad_weight(
     grad_output: Tensor, psw: Tensor | None, saved: Tensor, V: int, bags: Bags
 ) -> list[Tensor]:
     """[dense], or [indices, values]."""
+    backend, call, known, _ = kept(saved, psw, *bags) or _made_again(
+        grad_output, psw, saved, V, bags
+    )
+    with backend.session(grad_output):
+        upstream = to_array(grad_output)
+        backend.check_upstream(call, upstream)
+        grad = implementation_of(bags.implementation).grad_weight(call, known, upstream)
+        return [to_tensor(array) for array in (grad[:2] if bags.sparse else [grad])]
+
+
+def _made_again(grad_output: Tensor, psw: Tensor | None, saved: Tensor, V: int, bags: Bags) -> Kept:
     # The gradient takes weight's shape and dtype only: a blank of one number stands in for it.
     weight = grad_output.new_empty_strided((V, grad_output.shape[-1]), (0, 0))
     backend = _backend(weight, bags, per_sample_weights=psw, saved=saved)
     with backend.session(weight):
-        call, upstream = backend.call_of(weight, psw, bags), to_array(grad_output)
-        backend.check_upstream(call, upstream)
-        kept = as_saved(call, to_array(saved))
-        grad = implementation_of(bags.implementation).grad_weight(call, kept, upstream)
-        return [to_tensor(array) for array in (grad[:2] if bags.sparse else [grad])]
+        call = backend.call_of(weight, psw, bags)
+        return Kept(backend, call, as_saved(call, to_array(saved)), ())
 
 
 @_operator(
