@@ -423,6 +423,13 @@ class EmptyTakesNeighbor(Fault, caught_by="bags.empty"):
         return call.weight[call.indices[start]] if start < call.num_positions else 0
 
 
+class EmptySumTakesNeighbor(EmptyTakesNeighbor, caught_by="bags.empty"):
+    """an empty bag takes the next row, as np.add.reduceat does, in modes sum and mean"""
+
+    def empty(self, call: Call, bag: int) -> Any:
+        return 0 if call.mode == "max" else super().empty(call, bag)
+
+
 class EmptyIsNaN(Fault, caught_by="bags.empty padding.only"):
     """an empty bag gives 0 / 0 = NaN in mode mean"""
 

@@ -53,7 +53,8 @@ class Kept(NamedTuple):
     backend: Any
     call: Call
     saved: Saved
-    arguments: tuple[Any, ...]
+    table: tuple[Any, ...]  # V, D and dtype
+    arguments: tuple[Any, ...]  # the others
 
 
 def keep(saved: Tensor, what: Kept) -> None:
@@ -61,11 +62,12 @@ def keep(saved: Tensor, what: Kept) -> None:
     saved.kept = what
 
 
-def kept(saved: Tensor, *arguments: Any) -> Kept | None:
+def kept(saved: Tensor, table: tuple[Any, ...], arguments: tuple[Any, ...]) -> Kept | None:
     """What `saved` brings along, if it was made of the very same tensors and options."""
     what: Kept | None = getattr(saved, "kept", None)
-    same = what and all(map(operator.is_, what.arguments, arguments))
-    return what if same else None
+    if what is None or what.table != table:
+        return None
+    return what if all(map(operator.is_, what.arguments, arguments)) else None
 
 
 def backend_of(weight: Tensor, others: dict[str, Tensor | None], implementation: str) -> Any:

@@ -82,7 +82,7 @@ def embedding_bag(weight: Tensor, psw: Tensor | None, *options: Any) -> tuple[Te
         output, known = implementation_of(bags.implementation).forward(call)
         saved = to_tensor(as_array(call, known))
         if weight.is_leaf:  # one that was computed may be let go before the backward
-            keep(saved, Kept(backend, call, known, (psw, *bags)))
+            keep(saved, Kept(backend, call, known, (*weight.shape, weight.dtype), (psw, *bags)))
         return to_tensor(output), saved
 
 
@@ -144,9 +144,9 @@ def _grad_weight(
     grad_output: Tensor, psw: Tensor | None, saved: Tensor, V: int, bags: Bags
 ) -> list[Tensor]:
     """[dense], or [indices, values]."""
-    backend, call, known, _ = kept(saved, psw, *bags) or _made_again(
-        grad_output, psw, saved, V, bags
-    )
+    table = (V, grad_output.shape[-1], grad_output.dtype)
+    made = kept(saved, table, (psw, *bags)) or _made_again(grad_output, psw, saved, V, bags)
+    backend, call, known, *_ = made
     with backend.session(grad_output):
         upstream = to_array(grad_output)
         backend.check_upstream(call, upstream)
@@ -160,7 +160,7 @@ def _made_again(grad_output: Tensor, psw: Tensor | None, saved: Tensor, V: int, 
     backend = _backend(weight, bags, per_sample_weights=psw, saved=saved)
     with backend.session(weight):
         call = backend.call_of(weight, psw, bags)
-        return Kept(backend, call, as_saved(call, to_array(saved)), ())
+        return Kept(backend, call, as_saved(call, to_array(saved)), (), ())
 
 
 @_operator(
