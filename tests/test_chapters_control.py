@@ -250,8 +250,8 @@ def unpacked(script):
 
 @each
 def test_the_states_of_a_page_are_those_of_the_notebook(name):
-    """Of a few values of each axis; `test_all_states` has them all."""
-    hold(thinned(name))
+    """Of a few values of each axis, a dozen states; `test_all_states` has them all."""
+    hold(thinned(name), 12)
 
 
 @pytest.mark.adversary
@@ -261,13 +261,14 @@ def test_all_states(name):
     print(f"{name}: {states:,} states, {size:,} bytes, {states} equal")
 
 
-def hold(packed):
+def hold(packed, at_most=None):
     made = packed.control
     name, found = unpacked(packed.script)
-    assert name == made.name and list(found) == list(web.places(made))
-    for at, state in found.items():
-        assert state == web.state_of(made, web.values_at(made, at)), at
-    assert len(found) == packed.states
+    places = list(web.places(made))
+    assert name == made.name and list(found) == places and len(found) == packed.states
+    order = np.random.default_rng(0).permutation(len(places))
+    for at in (places[k] for k in order[:at_most]):
+        assert found[at] == web.state_of(made, web.values_at(made, at)), at
     return packed.states, len(packed.script.encode())
 
 

@@ -696,7 +696,9 @@ def test_the_report_is_the_same_every_time(failing):
 )
 def test_every_snippet_shows_its_failure_again(name):
     fault = next(fault for fault in FAULTS if fault.__name__ == name)()
-    report = check((fault.forward, fault.backward), isolate=False, raises=False)
+    pair = (fault.forward, fault.backward)
+    report = check(pair, fault.caught_by, isolate=False, raises=False)
+    assert len(report.failed) == len(find(fault.caught_by))
     for result in report.failed:
         with pytest.raises(AssertionError):
             exec(result.failure.snippet, {"forward": fault.forward, "backward": fault.backward})
