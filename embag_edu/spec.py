@@ -591,13 +591,16 @@ def _check_order(starts: np.ndarray) -> None:
     falls = starts[1:] < starts[:-1]
     if falls.any():
         bag = falls.argmax()
-        _fail(
-            RuntimeError,
-            f"offsets must not decrease: offsets[{bag}] is {starts[bag]}, and the next is "
-            f"{starts[bag + 1]}",
-            "offsets are the starts of the bags in order; equal neighbors make an empty bag. "
-            "torch does not check this and reads what it finds (pytorch#55549)",
-        )
+        _refuse_order(bag, starts[bag], starts[bag + 1])
+
+
+def _refuse_order(bag: Any, start: Any, following: Any) -> NoReturn:
+    _fail(
+        RuntimeError,
+        f"offsets must not decrease: offsets[{bag}] is {start}, and the next is {following}",
+        "offsets are the starts of the bags in order; equal neighbors make an empty bag. "
+        "torch does not check this and reads what it finds (pytorch#55549)",
+    )
 
 
 def _check_range(indices: np.ndarray, rows: int) -> None:
@@ -606,10 +609,13 @@ def _check_range(indices: np.ndarray, rows: int) -> None:
     if indices.size == 0 or unsigned.max() < rows:
         return
     for position in np.flatnonzero((indices < 0) | (indices >= rows))[:1]:
-        _fail(
-            RuntimeError,
-            "embedding_bag: Expected idx >= 0 && idx < num_embeddings but found idx to be "
-            f"{indices[position]}",
-            f"position {position} of input must be a row of the table, in [0, {rows}); negative "
-            "numbers do not count from the end here",
-        )
+        _refuse_index(position, indices[position], rows)
+
+
+def _refuse_index(position: Any, index: Any, rows: int) -> NoReturn:
+    _fail(
+        RuntimeError,
+        f"embedding_bag: Expected idx >= 0 && idx < num_embeddings but found idx to be {index}",
+        f"position {position} of input must be a row of the table, in [0, {rows}); negative "
+        "numbers do not count from the end here",
+    )

@@ -7,6 +7,7 @@ and a file without that byte does not load. Once `state.broken` is set every cal
 illegal access.
 """
 
+import ctypes
 import hashlib
 import json
 import time
@@ -136,6 +137,10 @@ class Pointer:
         to, begin = (a._host.reshape(-1).view(np.uint8) for a in (self, source))
         to[:size] = begin[:size]
 
+    def copy_to_host_async(self, address, size, stream=None):
+        self._state.check()
+        ctypes.memmove(address, self._host.ctypes.data, size)
+
 
 class RawKernel:
     num_regs, local_size_bytes, shared_size_bytes = 32, 0, 128
@@ -214,11 +219,13 @@ class RawModule:
 class State:
     """broken: every call fails. before_launch(name): called with each kernel's name.
 
-    flushed: how often a module was used that CuPy compiled itself, with -ftz=true.
+    capturing: whether the current stream is. flushed: how often a module was used that CuPy
+    compiled itself, with -ftz=true.
     """
 
     def __init__(self, capability):
         self.capability, self.broken, self.names, self.flushed = capability, False, [], 0
+        self.capturing = False
         self.before_launch = lambda name: None
 
     def check(self):
@@ -234,11 +241,16 @@ class State:
 
 
 class Event:
+    done = False
+
+    def __init__(self, block=False, disable_timing=False, interprocess=False):
+        pass
+
     def record(self, stream=None):
         self.at = time.perf_counter()
 
     def synchronize(self):
-        pass
+        self.done = True
 
 
 def make(capability=(9, 0)):
@@ -292,6 +304,8 @@ def make(capability=(9, 0)):
         Device=Device,
         compiler=compiler,
         Event=Event,
+        alloc_pinned_memory=bytearray,
+        get_current_stream=lambda: types.SimpleNamespace(is_capturing=lambda: state.capturing),
         get_elapsed_time=lambda start, end: max(1e-3, 1e3 * (end.at - start.at)),
         get_local_runtime_version=lambda: 13000,
         nvrtc=types.SimpleNamespace(getVersion=lambda: (13, 0)),

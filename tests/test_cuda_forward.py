@@ -15,6 +15,7 @@ from embag_edu.check.compare import difference
 from embag_edu.check.oracle import expect, judge
 from embag_edu.cuda import launch_forward as host
 from embag_edu.cuda import launcher, source
+from embag_edu.cuda.findings import check_input
 from embag_edu.cuda_on_cpu import Device, device, nvrtc, settings
 from embag_edu.spec import make_call
 
@@ -542,7 +543,7 @@ def test_bad_input_is_reported_as_on_the_host(case, index):
         make_call(input, weight, starts)
     for order in range(3):
         with settings(order=order), pytest.raises(RuntimeError) as raised:
-            host.check_input(input, np.append(starts, len(input)).astype(np.int64), len(weight))
+            check_input(input, np.append(starts, len(input)).astype(np.int64), len(weight))
         assert str(raised.value) == str(expected.value)
 
 
@@ -553,7 +554,7 @@ def test_an_end_that_is_not_the_number_of_positions(end):
     with pytest.raises(RuntimeError) as expected:
         make_call(input, np.zeros((9, 2), np.float32), offsets, include_last_offset=True)
     with pytest.raises(RuntimeError) as raised:
-        host.check_input(input, offsets, 9)
+        check_input(input, offsets, 9)
     assert str(raised.value) == str(expected.value)
 
 
@@ -565,20 +566,20 @@ def test_a_bad_index_of_a_call_with_max_norm_is_an_index_error():
         with pytest.raises(
             IndexError, match=rf"index {bad} out of range for tensor of size \[9, 4\]"
         ):
-            host.check_input(input, offsets, 9, 4)
+            check_input(input, offsets, 9, 4)
     input[1] = -1
     with pytest.raises(RuntimeError, match="found idx to be -1"):
-        host.check_input(input, offsets, 9, 4)
+        check_input(input, offsets, 9, 4)
 
 
 def test_a_good_input_costs_its_bytes():
     call = make_call(**arguments_of(D=1, lengths=[L] * B))
-    run = lambda: host.check_input(call.indices, call.offsets, 9)  # noqa: E731
+    run = lambda: check_input(call.indices, call.offsets, 9)  # noqa: E731
     report = counted(run)["check_input"]
     assert total(report, "sectors", "indices", "read") == N * 8 // 32
     assert total(report, "operations", "found", "atomic") == 0
     for offsets in ([0], [0, 0]):
-        host.check_input(call.indices[:0], np.array(offsets), 9)
+        check_input(call.indices[:0], np.array(offsets), 9)
 
 
 # ---- the launcher, and what NVIDIA's compiler says ------------------------------------------

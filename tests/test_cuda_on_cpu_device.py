@@ -366,3 +366,21 @@ def test_the_names_beside_a_cubin_are_those_that_nvrtc_made(cupy, cache):
     entry = cubin.compiled(cupy, code, options, ("twice<int>",))
     assert made.path == str(entry / "kernel.cubin")
     assert json.loads((entry / "names.json").read_text()) == {"twice<int>": "_Z0twice"}
+
+
+# ---- a copy that is on its way ----
+
+
+def test_a_copy_that_nobody_waits_for(cupy, monkeypatch):
+    """It lies in memory that a GPU can write to, and its event says when it has come."""
+    for gpu in both():
+        array = gpu.asarray(np.arange(6).reshape(2, 3))
+        monkeypatch.setattr(gpu, "synchronize", None)
+        monkeypatch.setattr(gpu, "asnumpy", gpu.asnumpy if gpu.kind == "cpu" else None)
+        copy, event = gpu.coming(array)
+        assert event.done == (gpu.kind == "cpu")
+        event.synchronize()
+        array[0, 0] = 7
+        assert event.done and copy.tolist() == [[0, 1, 2], [3, 4, 5]]
+    cupy.state.capturing = True
+    assert device("cuda").coming(array) is None  # a graph can't tell

@@ -8,7 +8,7 @@ import pytest
 from unwaiting import NotCaptured, Unwaiting, Waited, in_numpy, on_device, on_host
 
 from embag_edu import cuda, spec
-from embag_edu.cuda import launch_backward, launch_forward, launcher
+from embag_edu.cuda import findings, launch_backward, launch_forward, launcher
 from embag_edu.cuda_on_cpu import device, settings
 
 pytestmark = pytest.mark.skipif(device().kind != "cpu", reason="a device that stands in for a GPU")
@@ -28,8 +28,10 @@ STAND_IN = Unwaiting()  # one for all tests: kernels are looked up by device
 @pytest.fixture
 def unwaiting(monkeypatch):
     monkeypatch.setattr(launcher, "device_of_this_machine", lambda: STAND_IN)
-    for module in (launcher, launch_forward):
+    for module in (launcher, findings):
         monkeypatch.setattr(module, "on_host", on_host)
+    yield
+    findings._findings.clear()
 
 
 def drawn(mode, weighted, max_norm=None, **options):
@@ -75,11 +77,12 @@ CASES = [(*how, options) for how in HOW for options in OPTIONS if allowed(*how, 
 
 @pytest.mark.parametrize("mode, weighted, options", CASES)
 @pytest.mark.parametrize("few", [launch_backward.FEW, 0])
-def test_no_mode_or_option_waits(unwaiting, monkeypatch, mode, weighted, options, few):
+@pytest.mark.parametrize("how", ["later", "trusted"])
+def test_no_mode_or_option_waits(unwaiting, monkeypatch, how, mode, weighted, options, few):
     monkeypatch.setattr(launch_backward, "FEW", few)  # 0: many entries, which argsort puts in order
     call, upstream = drawn(mode, weighted, **options)
     given = moved(call), on_device(upstream)
-    with settings(mode="fast"), cuda.trusted():
+    with settings(mode="fast"), cuda.checking(how):
         if "sparse" in options and "padding_idx" in options:
             with pytest.raises(Waited, match=r"xp\.flatnonzero"):  # for the shape of the result
                 results(*given)
@@ -98,7 +101,7 @@ DENSE = [case for case in CASES if "sparse" not in case[2]]
 @pytest.mark.parametrize("mode, weighted, options", DENSE)
 def test_forward_and_dense_backward_can_be_captured(unwaiting, mode, weighted, options):
     call, upstream = drawn(mode, weighted, max_norm=0.5, **options)
-    with settings(mode="fast"), cuda.trusted():
+    with settings(mode="fast"), cuda.checking("trusted"):
         expected = results(moved(call), on_device(upstream), in_numpy)  # kernels are loaded
         given = moved(call), on_device(upstream)
         with STAND_IN.capture():
@@ -110,7 +113,7 @@ def test_forward_and_dense_backward_can_be_captured(unwaiting, mode, weighted, o
 def test_the_stand_in_sees_what_a_graph_can_not_hold(unwaiting, monkeypatch):
     call, upstream = drawn("sum", False)
     given = moved(call), on_device(upstream)
-    with settings(mode="fast"), cuda.trusted():
+    with settings(mode="fast"), cuda.checking("trusted"):
         results(*given)
         with STAND_IN.capture():
             with pytest.raises(NotCaptured, match="the host's memory"):
@@ -125,7 +128,7 @@ def test_the_stand_in_sees_what_a_graph_can_not_hold(unwaiting, monkeypatch):
 def test_max_norm_does_not_wait(unwaiting):
     call, _ = drawn("sum", False, max_norm=0.5)
     given = moved(call)
-    with settings(mode="fast"), cuda.trusted():
+    with settings(mode="fast"), cuda.checking("trusted"):
         launch_forward.forward(given)
     assert not np.array_equal(in_numpy(given.weight), call.weight)
 
@@ -151,9 +154,9 @@ def test_the_stand_in_sees_a_wait(unwaiting):
     call, upstream = drawn("mean", False, padding_idx=1)
     given = moved(call)
     with settings(mode="fast"):
-        with pytest.raises(Waited):  # the check of indices
+        with cuda.checking("wait"), pytest.raises(Waited):  # the check of indices
             launch_forward.forward(given)
-        with cuda.trusted():
+        with cuda.checking("trusted"):
             _, saved = launch_forward.forward(given)
             for algorithm in ("run_sums", "piece_sums", "coalesced"):
                 with pytest.raises(Waited):

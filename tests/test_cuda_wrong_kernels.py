@@ -589,7 +589,7 @@ def two_bad_indices() -> None:
     """The first of the two is named."""
     input, starts = map(np.array, forward_tests.BAD["two bad indices"])
     try:
-        forward_tests.host.check_input(input, np.append(starts, len(input)), 9)
+        forward_tests.check_input(input, np.append(starts, len(input)), 9)
     except RuntimeError as found:
         if isinstance(found, KernelFault):  # pytest.raises would take it as any other RuntimeError
             raise

@@ -55,12 +55,12 @@ class Array(np.ndarray):
 class Functions:
     """numpy, for arrays on the device."""
 
-    capturing = False
+    capturing, sized_by_numbers = False, SIZED_BY_NUMBERS
 
     def __getattr__(self, name):
         if self.capturing and name in SORTS:
             raise NotCaptured(f"xp.{name} waits for its stream")
-        if name in SIZED_BY_NUMBERS:
+        if name in self.sized_by_numbers:
             raise Waited(f"xp.{name} tells the host how many there are")
         function = getattr(np, name)
 
@@ -70,12 +70,21 @@ class Functions:
         return function if isinstance(function, type) else called
 
 
+class Event:
+    """Of a copy to the host. To wait for it is no error: who does has asked for it."""
+
+    done = False
+
+    def synchronize(self):
+        self.done = True
+
+
 class Unwaiting(Device):
     """The device."""
 
     def __init__(self):
         super().__init__("nobody may wait for it")
-        self.xp = Functions()
+        self.xp, self.events = Functions(), []
 
     @contextmanager
     def capture(self):
@@ -85,6 +94,18 @@ class Unwaiting(Device):
             yield
         finally:
             self.xp.capturing = False
+
+    def coming(self, array):
+        """A copy that has not come until `arrive()`."""
+        if self.xp.capturing:
+            return None
+        self.events.append(Event())
+        return in_numpy(array).copy(), self.events[-1]
+
+    def arrive(self):
+        """All copies that were on their way have come."""
+        for event in self.events:
+            event.done = True
 
     def RawModule(self, **given):
         if self.xp.capturing:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu.beyond.fused import SGD, Adagrad, Adam, Optimizer, RowWiseAdagrad, State
+from embag_edu.cuda.findings import checked
 from embag_edu.cuda.launch_backward import (
     PIECE,
     Entries,
@@ -79,7 +80,7 @@ def step(
     version: int | None = None,
 ) -> None:
     """One update for each touched row. version: of fused.cu; by default 2 where it fits."""
-    work = Work(call, saved, upload(grad_output), BLOCK)
+    work = Work(checked(call), saved, upload(grad_output), BLOCK)
     table = Table(call.weight, optimizer, state)
     update(work, work.upstream, sorted_entries(work), table, version)
     table.write_back()

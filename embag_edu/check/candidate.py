@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from embag_edu.api import implementation_of
 from embag_edu.arrays import on_host, to_tensor
 from embag_edu.check.cases import Arguments, laid_out
 from embag_edu.spec import SparseGradient
@@ -120,7 +121,8 @@ def run(candidate: Candidate, arguments: Arguments, backward: bool = True) -> Ou
         _earlier_call(candidate, prepared, arguments.get("before", {}), backward)
     _poison(before)
     attempt = _Attempt(candidate, backward, protocol, other)
-    outcome = attempt.make(prepared)
+    with implementation_of("cuda").checking("wait"):  # type: ignore[attr-defined]  # errors at once
+        outcome = attempt.make(prepared)
     if protocol == "kept":
         _Attempt(candidate, backward).make(other)
     outcome.left = [name for name, value in settings.items() if _settings()[name] != value]

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from embag_edu.cuda.findings import check_input
 from embag_edu.cuda.launch_backward import grad_weight
-from embag_edu.cuda.launch_forward import Work, check_input, forward, max_bags, renorm, sum_bags
+from embag_edu.cuda.launch_forward import Work, forward, max_bags, renorm, sum_bags
 from embag_edu.cuda.launcher import BLOCK, Change, recording
 from embag_edu.cuda_on_cpu import Report
 from embag_edu.spec import Call

@@ -588,13 +588,11 @@ template <int KIND, bool PADDED, int LANES, typename T, int PACK> struct Rings {
       A my_factor = KIND == WEIGHTED && lane < count ? A(per_sample_weights[base + lane]) : A(1);
       long long next = base + LANES + lane;
       if (next < end) next_row = indices[next];
-      unsigned live = ~0u;
-      if (PADDED) live = Team<LANES>::votes(lane < count && my_row != padding_idx);
-      if (PADDED) kept += __popc(live);
       for (int k = 0; k < count; k++) {
         long long row = __shfl_sync(team, my_row, k, LANES);
         A factor = KIND == WEIGHTED ? __shfl_sync(team, my_factor, k, LANES) : A(1);
-        if (PADDED && !(live >> k & 1)) continue;
+        if (PADDED && row == padding_idx) continue;
+        if (PADDED) kept++;
         if (mine) ask(asked % RING, weight + row * D + d, factor);
         __pipeline_commit();
         asked++;

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from embag_edu.cuda.findings import SKIPPED, checked, raise_found
 from embag_edu.cuda.launcher import (
     BLOCK,
     Many,
@@ -68,7 +69,7 @@ def grad_weight(
     """
     algorithm = choose(call) if algorithm is None else algorithm
     check_algorithm(algorithm, call.mode, block)
-    work = Work(call, saved, upload(grad_output), block)
+    work = Work(checked(call), saved, upload(grad_output), block)
     if algorithm in SPARSE_ALGORITHMS:
         rows, values = SPARSE_ALGORITHMS[algorithm](work)
         rows = download(rows.astype(np.int64)[None], call.weight)
@@ -464,18 +465,25 @@ def sorted_winners(work: Work) -> Any:
 def entry_rows(work: Work) -> tuple[Any, Any, Any, Any]:
     """rows, sources, shares and room for the values of all entries, in the order of positions.
 
-    With padding_idx it waits for the number of entries, which is the shape of the result.
+    With padding_idx it waits for the number of entries, which is the shape of the result. A row
+    that was bad and is told later becomes row 0, with a negative source.
     """
     call, rows, positions = work.call, upload(work.call.indices), None
-    if call.padding_idx is not None:
+    skipping = call.padding_idx == SKIPPED
+    if call.padding_idx is not None and not skipping:
         positions = device().xp.flatnonzero(rows != call.padding_idx)
+        raise_found()  # the host has waited
         rows = rows[positions]
     if call.embedding_dim == 0:
         rows = rows[:0]  # torch keeps no entry where there is no feature
     values = device().empty((len(rows), call.embedding_dim), call.weight.dtype)
     if not len(rows):
         return rows, rows, nothing(call.accumulator), values
-    return rows, *bags_and_shares(work, positions, rows.dtype), values
+    sources, shares = bags_and_shares(work, positions, rows.dtype)
+    if skipping:
+        xp, none = device().xp, rows.dtype.type(0)
+        rows, sources = xp.maximum(rows, none), xp.where(rows < 0, rows, sources)
+    return rows, sources, shares, values
 
 
 def entry_values(work: Work) -> tuple[Any, Any]:
@@ -556,6 +564,7 @@ def grad_per_sample_weights(
 
     algorithm: "dot_elements" or "dot_packs". `call.weight` is the table as the forward left it.
     """
+    call = checked(call)
     work = Work(call, saved, upload(grad_output), block)
     weight, indices, n = upload(call.weight), upload(call.indices), call.num_positions
     grad = device().zeros(n, call.weight.dtype)

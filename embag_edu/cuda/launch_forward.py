@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from embag_edu import spec
+from embag_edu.cuda.findings import checked
 from embag_edu.cuda.launcher import (
     BLOCK,
     Launch,
@@ -28,7 +27,6 @@ from embag_edu.cuda.launcher import (
     device,
     download,
     nothing,
-    on_host,
     on_one_device,
     pack_of,
     prepared,
@@ -79,36 +77,15 @@ def forward(call: Call) -> tuple[Any, Saved]:
     With max_norm, the rows that the call touches are first rescaled in place. Arrays of NumPy give
     an array of NumPy, arrays of CuPy one of CuPy.
     """
-    work = Work(call)
-    check(work)
     if call.max_norm is not None:
-        rescale(work)
+        renorm(call)
+        call = replace(call, max_norm=None)
+    work = Work(checked(call))
     if call.mode == "max":
         output, winners = max_bags(work)
         return download(output, call.weight), Saved(winners=winners)
     output, bag_sizes = sum_bags(work)
     return download(output, call.weight), Saved(bag_sizes=bag_sizes)
-
-
-_checked = ContextVar("checked", default=True)
-
-
-@contextmanager
-def trusted() -> Iterator[None]:
-    """Within it, nothing looks at indices and offsets on a GPU, and forward waits for nothing.
-
-        with embag_edu.cuda.trusted():
-            output, saved = embag_edu.cuda.forward(call)
-
-    The check reads little; but the host must wait for its answer, and cannot prepare what follows
-    meanwhile. A bad index that nobody looked at reads, and in the backward
-    writes, memory of others. Arrays of NumPy are checked in any case, by `spec.make_call`.
-    """
-    token = _checked.set(False)
-    try:
-        yield
-    finally:
-        _checked.reset(token)
 
 
 class Form(NamedTuple):
@@ -385,7 +362,7 @@ UNTIMED: dict[str, Callable[..., Plan]] = {"short": _short_bags}  # on no GPU so
 EVERY: dict[Any, Callable[..., Plan]] = {**VERSIONS, **UNTIMED}
 
 
-# ---- maximum, max_norm, the check of indices ------------------------------------------------
+# ---- maximum, max_norm ------------------------------------------------
 
 
 def max_bags(work: Work, version: int = 2) -> tuple[Any, Any]:
@@ -408,18 +385,13 @@ def max_plan(form: Form, version: int) -> Plan:
     return form.plan(prepared("max", f"bag_max_{version}", types, threads), room=room)
 
 
+@on_one_device
 def renorm(call: Call) -> None:
     """max_norm alone, without a forward: rescale, in place and once, each row that is too long.
 
-    A row is too long if it occurs in the call and its norm is greater than max_norm.
+    A row is too long if it occurs in the call, be it as padding, and its norm is above max_norm.
     """
-    work = Work(call)
-    check(work)
-    rescale(work)
-
-
-def rescale(work: Work) -> None:
-    """Launch renorm.cu, on indices that somebody has looked at."""
+    work = Work(checked(replace(call, padding_idx=None)))
     call, form, weight = work.call, work.form, work.arrays["weight"]
     claimed = device().zeros(ceil_div(form.num_embeddings, 32), np.uint32)
     threads = 32 * form.num_positions if form.embedding_dim else 0
@@ -428,35 +400,3 @@ def rescale(work: Work) -> None:
     plan.run(**work.arrays, claimed=claimed, **norm)
     if weight is not call.weight:  # a copy: the caller's own table must change
         call.weight[...] = download(weight, call.weight)
-
-
-def check(work: Work) -> None:
-    """check_input for arrays on a GPU, unless the caller trusts them. `spec` looked at NumPy's."""
-    call = work.call
-    if not on_host(call.indices) and _checked.get():
-        features = None if call.max_norm is None else call.embedding_dim
-        check_input(work.arrays["indices"], work.arrays["offsets"], call.num_embeddings, features)
-
-
-def check_input(indices: Any, offsets: Any, V: int, D: int | None = None) -> None:
-    """Raise RuntimeError, as `spec.make_call` does, for bad indices or offsets (B + 1,).
-
-    D: of a call with max_norm, for which a bad index is an IndexError.
-    The arrays are looked at where they are. The host waits for two numbers, and for the arrays
-    only if something is wrong.
-    """
-    gpu, nobody = device(), np.iinfo(np.int64).max
-    indices, offsets = upload(indices), upload(offsets)
-    found = gpu.full(2, nobody, np.int64)
-    N, B = len(indices), len(offsets) - 1
-    look = prepared("indices", "check_input", (indices.dtype,), max(N, B + 1))
-    Plan((look,), {"N": N, "B": B, "V": V}).run(indices=indices, offsets=offsets, found=found)
-    if (gpu.asnumpy(found) == nobody).all():
-        return
-    if D is not None:
-        spec._check_renorm_range(gpu.asnumpy(indices), V, D)
-    starts = gpu.asnumpy(offsets)
-    spec._check_ends(starts[:-1] if starts[-1] == N else starts, N)
-    spec._with_end(starts, N, include_last_offset=True)
-    spec._check_order(starts)
-    spec._check_range(gpu.asnumpy(indices), V)

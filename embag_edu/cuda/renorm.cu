@@ -70,6 +70,7 @@ __global__ void renorm(T* weight, const I* indices, unsigned* claimed, long long
   if (position >= N) return;
   int lane = threadIdx.x % 32;
   long long index = indices[position];
+  if (index < 0) return;  // stands for a bad one, of which the host will hear
   unsigned bit = 1u << (index % 32), before = 0;
   if (lane == 0) before = atomicOr(&claimed[index / 32], bit);
   before = __shfl_sync(0xffffffffu, before, 0);

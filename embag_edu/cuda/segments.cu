@@ -309,7 +309,8 @@ piece_packs(const S* grad_output, const K* keys, const K* sources, const A* shar
 
 // ---- sparse: one row of values for each entry, none added up ------------------------------------
 
-// torch's form, in the order of the positions. One thread for each of the n * D values.
+// torch's form, in the order of the positions. One thread for each of the n * D values. An entry
+// with a negative source has zeros.
 // Reads n (k + a) + n D w (of B D w different ones), writes n D w. Deterministic.
 template <class T, class A, class K>
 __global__ void entry_values(const T* grad_output, const K* sources, const A* shares, T* values,
@@ -317,7 +318,8 @@ __global__ void entry_values(const T* grad_output, const K* sources, const A* sh
   long long element = thread_number();
   if (element >= n * D) return;
   long long entry = element / D, source = sources[entry];
-  values[element] = T(shares[entry] * A(grad_output[source * D + element % D]));
+  A value = source < 0 ? A(0) : shares[entry] * A(grad_output[source * D + element % D]);
+  values[element] = T(value);
 }
 
 // The same in packs: a team for each entry, as in version 7. A division of 64 bits costs a GPU some
@@ -328,9 +330,11 @@ __global__ void entry_packs(const T* grad_output, const K* sources, const A* sha
   long long entry = (long long)blockIdx.x * (blockDim.x / team) + threadIdx.x / team;
   int d = (blockIdx.y * team + threadIdx.x % team) * PACK;
   if (entry >= n || d >= D) return;
-  Pack<T, PACK> row = *(const Pack<T, PACK>*)&grad_output[(long long)sources[entry] * D + d];
+  long long source = sources[entry];
+  Pack<T, PACK> row;
+  if (source >= 0) row = *(const Pack<T, PACK>*)&grad_output[source * D + d];
   A value[PACK], share = shares[entry];
 #pragma unroll
-  for (int k = 0; k < PACK; k++) value[k] = share * A(row.element[k]);
+  for (int k = 0; k < PACK; k++) value[k] = source < 0 ? A(0) : share * A(row.element[k]);
   write_pack<T, PACK>(&values[entry * D + d], value);
 }

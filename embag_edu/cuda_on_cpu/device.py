@@ -62,6 +62,13 @@ class Device:
         """The array as a NumPy array."""
         return np.asarray(array)
 
+    def coming(self, array: Any) -> tuple[np.ndarray, Any] | None:
+        """A copy that is on its way to the host, and its event: `done`, `synchronize()`.
+
+        Nobody waits. None while a graph is captured: a copy of what is not yet computed.
+        """
+        return self.asnumpy(array).copy(), Arrived()
+
     def empty(self, shape: Any, dtype: Any = np.float32) -> Any:
         """An array with arbitrary content."""
         return self.xp.empty(shape, dtype)
@@ -108,6 +115,15 @@ class Device:
         return twin.report
 
 
+class Arrived:
+    """The event of a copy that took no time."""
+
+    done = True
+
+    def synchronize(self) -> None:
+        """Nothing to wait for."""
+
+
 class Gpu(Device):
     """An NVIDIA GPU through CuPy, with the typed launch that CuPy has not."""
 
@@ -130,6 +146,18 @@ class Gpu(Device):
     def asnumpy(self, array: Any) -> np.ndarray:
         """The array as a NumPy array; waits for the GPU."""
         return self.cupy.asnumpy(array)
+
+    def coming(self, array: Any) -> tuple[np.ndarray, Any] | None:
+        """A copy that is on its way to the host, in the current stream, and its event."""
+        cuda = self.cupy.cuda
+        if cuda.get_current_stream().is_capturing():
+            return None
+        memory = cuda.alloc_pinned_memory(array.nbytes)  # from any other the copy would wait
+        copy = np.frombuffer(memory, array.dtype, array.size).reshape(array.shape)
+        array.data.copy_to_host_async(copy.ctypes.data, array.nbytes)
+        event = cuda.Event(disable_timing=True)
+        event.record()
+        return copy, event
 
     def synchronize(self) -> None:
         """Wait until all kernels have ended."""

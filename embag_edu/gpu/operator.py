@@ -18,7 +18,7 @@ import numpy as np
 from embag_edu.bench.stopwatch import SPIN
 from embag_edu.bench.workloads import Workload, inputs, table
 from embag_edu.check import rounding
-from embag_edu.cuda import trusted
+from embag_edu.cuda import checking
 from embag_edu.cuda.launch_backward import MAX_ALGORITHMS, SPARSE_ALGORITHMS, grad_weight
 from embag_edu.cuda.launch_forward import VERSIONS, Work, forward, max_bags, sum_bags
 from embag_edu.cuda_on_cpu import device
@@ -234,7 +234,7 @@ def unwaited(name: str, probe: Probe, call: Call, upstream: Any) -> Attempt:
     """A forward and a backward are queued while the GPU is kept busy: the host is back first."""
     spin = probe.gpu.RawKernel(SPIN, "spin")
     spin((1,), (1,), (np.int64(1),))  # compiled
-    with trusted():
+    with checking("trusted"):
         _, saved = forward(call)
         grad_weight(call, saved, upstream)  # compiled, and memory at hand
         probe.gpu.synchronize()
@@ -263,7 +263,7 @@ def captured(probe: Probe, work: Workload) -> str:
     """
     call, upstream = call_of(work), device().asarray(upstream_of(work))
     stream = probe.gpu.xp.cuda.Stream(non_blocking=True)
-    with trusted():
+    with checking("trusted"):
         both(call, upstream)  # kernels are loaded: a graph can't hold that
         with stream:
             stream.begin_capture()

@@ -26,7 +26,7 @@ from embag_edu.bench.stopwatch import (
 )
 from embag_edu.bench.workloads import Workload, inputs
 from embag_edu.check import rounding
-from embag_edu.cuda import trusted
+from embag_edu.cuda import checking
 from embag_edu.cuda.launch_backward import grad_weight
 from embag_edu.cuda.launch_forward import VERSIONS, Work, forward, sum_bags
 from embag_edu.gpu import first_kernel
@@ -167,23 +167,25 @@ def backwards(loaded: Loaded) -> dict[str, Job]:
 
 
 def sparse_steps(loaded: Loaded) -> dict[str, Job]:
-    """Forward and backward with a sparse gradient: ours, checked and trusted, and torch's."""
+    """Forward and backward with a sparse gradient: ours, by how it is checked, and torch's."""
     torch, grad_output = loaded.torch, loaded.grad_output
     call = call_of(loaded.work, sparse=True, **arrays_of(loaded.call))
     leaf = loaded.weight.detach().requires_grad_()
 
-    def ours() -> Any:
-        return grad_weight(call, forward(call)[1], grad_output)
-
-    def ours_trusted() -> Any:
-        with trusted():
-            return ours()
+    def ours(mode: str) -> Any:
+        with checking(mode):
+            return grad_weight(call, forward(call)[1], grad_output)
 
     def by_torch() -> Any:
         output = torch_forward(loaded, leaf, sparse=True)
         return torch.autograd.grad(output, leaf, loaded.upstream)[0]
 
-    return {"ours": ours_trusted, "ours, indices checked": ours, TORCH: by_torch}
+    return {
+        "ours": partial(ours, "trusted"),
+        "ours, indices checked": partial(ours, "wait"),
+        "ours, checked later": partial(ours, "later"),
+        TORCH: by_torch,
+    }
 
 
 # ---- is it correct? ------------------------------------------------------------------------------
@@ -429,16 +431,17 @@ def check_costs(probe: Probe) -> Iterator[Attempt]:
 
 
 def checked_cost(clock: OnGpu, work: Workload, torch: Any) -> Attempt:
-    """Milliseconds a call, in a loop, with and without the check, and of torch's."""
+    """Milliseconds a call, in a loop, by how it is checked, and of torch's."""
     loaded = load(work, torch)
 
-    def without() -> None:
-        with trusted():
+    def ours(mode: str) -> None:
+        with checking(mode):
             forward(loaded.call)
 
     jobs: dict[str, Job] = {
-        "checked": partial(forward, loaded.call),
-        "trusted": without,
+        "checked": partial(ours, "wait"),
+        "checked later": partial(ours, "later"),
+        "trusted": partial(ours, "trusted"),
         TORCH: partial(torch_forward, loaded),
     }
     data = {name: looped(clock, job) for name, job in jobs.items()}

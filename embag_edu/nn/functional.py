@@ -58,7 +58,8 @@ def embedding_bag(
     Returns a new tensor (B, D) in weight's dtype. Beyond torch's own function, it has derivatives
     of every order, forward-mode ones, and a rule for vmap. Errors are those of
     `embag_edu.spec.make_call`: ValueError, RuntimeError, IndexError, NotImplementedError or
-    TypeError, as torch's; a call that raises has changed nothing.
+    TypeError, as torch's; a call that raises has changed nothing. What is wrong with indices or
+    offsets on a GPU is raised by a later call: see `embag_edu.cuda.checking`.
 
     >>> weight = torch.tensor([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])
     >>> embedding_bag(torch.tensor([0, 2, 1]), weight, torch.tensor([0, 2]), mode="sum")

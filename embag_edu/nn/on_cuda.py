@@ -48,8 +48,8 @@ def session(tensor: Tensor) -> Iterator[None]:
 def call_of(weight: Tensor, psw: Tensor | None, bags: Bags, *renorm: float) -> Call:
     """The call on the GPU's arrays.
 
-    spec looks at shapes, dtypes and options here, the kernel `check_input` at what the arrays hold:
-    before a forward and before rows are rescaled. It is the one wait for the GPU.
+    spec looks at shapes, dtypes and options here. What the arrays hold is looked at by a kernel, as
+    `embag_edu.cuda.checking` says: by default an error comes with a later call.
     """
     offsets = bags.offsets
     form = _form(_look(bags.input), _look(weight), _look(offsets), _look(psw), bags[2:7], renorm)

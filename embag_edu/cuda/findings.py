@@ -1,0 +1,195 @@
+"""Indices and offsets that lie on a GPU: who looks at them, and when an error is raised.
+
+    with checking("wait"):     # the error is raised at once; the host waits for it
+    with checking("later"):    # the default: nobody waits, the error comes with a later call
+    with checking("trusted"):  # nobody looks
+    check_now()                # wait, and raise what was found in calls that are checked later
+
+In "later", kernels read copies in which nothing is bad. An index that is no row of the table counts
+for nothing, as padding does, in the output, the sizes of a mean, and gradients; a sparse gradient
+has row 0 with zeros in its place. Where offsets are wrong no position counts. What was found stays
+on the GPU, and is on its way to the host. The next call that finds it there, of any thread, stream
+or device, raises it, in `spec`'s words, before it computes anything; so does a backward that waits
+for another reason. It is raised once. If several calls were bad, the first is told.
+
+Arrays of NumPy are looked at in any case, by `spec.make_call`. In a CUDA graph, rows are skipped
+and nobody is told. What torch's autograd does in threads of its own has the mode "later".
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from embag_edu import spec
+from embag_edu.cuda.launcher import Plan, device, on_host, prepared, upload
+from embag_edu.spec import Call
+
+MODES = ("wait", "later", "trusted")
+NOBODY = np.iinfo(np.int64).max  # found nothing
+SKIPPED = -1  # in place of a bad index, where the call has no padding_idx
+
+_mode = ContextVar("mode", default="later")
+
+
+@contextmanager
+def checking(mode: str) -> Iterator[None]:
+    """Within it, what lies on a GPU is checked at once ("wait"), "later", or not ("trusted").
+
+    ValueError for another mode. It holds for this thread.
+
+    "trusted" is a promise. A bad index that nobody looked at reads, and in the backward writes,
+    memory of others.
+    """
+    if mode not in MODES:
+        raise ValueError(f"mode is {mode!r}; valid: {', '.join(map(repr, MODES))}")
+    token = _mode.set(mode)
+    try:
+        yield
+    finally:
+        _mode.reset(token)
+
+
+def checked(call: Call) -> Call:
+    """The call as kernels may take it; or the error of this call ("wait") or of one before it.
+
+    Whatever the host knows of earlier calls is raised here. It waits in "wait" alone.
+    """
+    if on_host(call.indices) or _mode.get() == "trusted":
+        return call
+    raise_found()
+    features = None if call.max_norm is None else call.embedding_dim
+    if _mode.get() == "wait":
+        check_input(call.indices, call.offsets, call.num_embeddings, features)
+        return call
+    return _skipping(call, features)
+
+
+def check_input(indices: Any, offsets: Any, V: int, D: int | None = None) -> None:
+    """Raise RuntimeError, as `spec.make_call` does, for bad indices or offsets (B + 1,).
+
+    D: of a call with max_norm, for which a bad index is an IndexError.
+    The arrays are looked at where they are. The host waits for two numbers, and for the arrays
+    only if something is wrong.
+    """
+    gpu, indices, offsets = device(), upload(indices), upload(offsets)
+    found = gpu.asnumpy(_look(indices, offsets, V)["found"][:2])
+    if (found == NOBODY).all():
+        return
+    if D is not None:
+        spec._check_renorm_range(gpu.asnumpy(indices), V, D)
+    starts, N = gpu.asnumpy(offsets), len(indices)
+    spec._check_ends(starts[:-1] if starts[-1] == N else starts, N)
+    spec._with_end(starts, N, include_last_offset=True)
+    spec._check_order(starts)
+    spec._check_range(gpu.asnumpy(indices), V)
+
+
+def _look(indices: Any, offsets: Any, V: int) -> dict[str, Any]:
+    """Launch the kernel `check_input`; what it was given, and what it found, by name."""
+    N, B = len(indices), len(offsets) - 1
+    look = prepared("indices", "check_input", (indices.dtype,), max(N, B + 1))
+    found = device().full(len(Found._fields), NOBODY, np.int64)
+    return Plan((look,), {"N": N, "B": B, "V": V}).run(
+        indices=indices, offsets=offsets, found=found
+    )
+
+
+# ---- later ----------------------------------------------------------------------------------
+
+
+class Found(NamedTuple):
+    """What the kernels of indices.cu write of a call; NOBODY stands for nothing."""
+
+    position: int  # the first with a bad index
+    bag: int  # the first with a bad offset
+    row: int  # what stands at the position
+    smallest: int  # of the indices outside [-V, V), which max_norm's error names
+    first: int  # offsets: the first, that of the last bag, the end
+    last: int
+    end: int
+    start: int  # the offset of the bad bag, and the next
+    next: int
+
+
+class Finding(NamedTuple):
+    """A call that is checked later: what was found, once `arrived.done`."""
+
+    found: np.ndarray  # a Found
+    arrived: Any
+    sizes: tuple[int, int, int, int | None]  # N, B, V, and with max_norm D
+
+
+_findings: list[Finding] = []
+_lock = threading.Lock()
+
+
+def _skipping(call: Call, D: int | None) -> Call:
+    """The call with copies of indices and offsets in which nothing is bad."""
+    padding_idx = SKIPPED if call.padding_idx is None else call.padding_idx
+    indices, offsets = upload(call.indices), upload(call.offsets)
+    given = _look(indices, offsets, call.num_embeddings)
+    rows, starts = skip_bad(given, padding_idx)
+    coming = device().coming(given["found"])
+    if coming is not None:
+        with _lock:
+            _findings.append(Finding(*coming, (given["N"], given["B"], given["V"], D)))
+    return replace(call, indices=rows, offsets=starts, padding_idx=padding_idx)
+
+
+def skip_bad(given: dict[str, Any], skipped: int) -> tuple[Any, Any]:
+    """Launch the kernel of that name after `check_input`: indices and offsets in which all is good.
+
+    skipped: what stands in place of a bad index.
+    """
+    indices, N, B = given["indices"], given["N"], given["B"]
+    launch = prepared("indices", "skip_bad", (indices.dtype,), max(N, B + 1))
+    room = ("rows", N, indices.dtype), ("starts", B + 1, np.int64)
+    made = Plan((launch,), {"skipped": skipped}, room).run(**given)
+    return made["rows"], made["starts"]
+
+
+def raise_found(wait: bool = False) -> None:
+    """Raise what was found in calls that are checked later, as far as the host knows, or `wait`."""
+    with _lock:
+        known = [f for f in _findings if wait or f.arrived.done]
+        for finding in known:
+            _findings.remove(finding)
+    if wait:
+        for finding in known:
+            finding.arrived.synchronize()
+    bad = [f for f in known if (f.found[:2] != NOBODY).any()]
+    if bad:
+        _refuse(Found(*map(int, bad[0].found)), *bad[0].sizes, calls=len(bad))
+
+
+def check_now() -> None:
+    """Wait for all calls that are checked later, and raise what was found in the first bad one."""
+    raise_found(wait=True)
+
+
+def _refuse(found: Found, N: int, B: int, V: int, D: int | None, calls: int) -> None:
+    """Raise spec's error for what was found."""
+    try:
+        if D is not None and found.smallest != NOBODY:
+            spec._check_renorm_range(np.array([found.smallest]), V, D)
+        if found.bag != NOBODY:
+            starts = np.array([found.first, found.last if found.end == N else found.end])
+            spec._check_ends(starts[: max(B, 1)], N)
+            spec._with_end(np.array([found.end]), N, include_last_offset=True)
+            spec._refuse_order(found.bag, found.start, found.next)
+        spec._refuse_index(found.position, found.row, V)
+    except (RuntimeError, IndexError) as error:
+        error.add_note(
+            "This is said of an earlier call, whose arrays lie on a GPU and are checked later. "
+            "What was bad in it was skipped, and all that was computed of its results lacks that."
+            + " (So it was in others after it.)" * (calls > 1)
+            + "\n  To find the call: embag_edu.cuda.checking('wait')."
+        )
+        raise
