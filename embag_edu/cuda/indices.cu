@@ -44,9 +44,10 @@ __global__ void skip_bad(const I* indices, const long long* offsets, long long* 
     bool good = row >= 0 && row < V;
     rows[i] = good && bad_bag > B ? row : skipped;
     if (!good && i == found[0]) found[2] = row;
-    if (row < -V || row >= V) atomicMin(&found[3], (long long)row);
+    if (!good && (row < -V || row >= 0)) atomicMin(&found[3], (long long)row);
   }
-  if (i <= B) starts[i] = bad_bag > B ? offsets[i] : i < B ? 0 : N;
+  if (i > B) return;
+  starts[i] = bad_bag > B ? offsets[i] : i < B ? 0 : N;
   if (i == bad_bag) {
     found[4] = offsets[0];
     found[5] = offsets[B > 0 ? B - 1 : 0];
