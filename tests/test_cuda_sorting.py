@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from embag_edu import spec
+from embag_edu import cuda, spec
 from embag_edu.cuda import launch_backward, launcher, sorting
 from embag_edu.cuda_on_cpu import Device, settings
 
@@ -97,10 +97,8 @@ def test_the_gradient_has_the_same_bits(library, monkeypatch, mode, options, end
 
 
 def saved_of(call):
-    from embag_edu.cuda import launch_forward
-
-    with launch_forward.trusted():
-        return launch_forward.forward(call)[1]
+    with cuda.checking("trusted"):
+        return cuda.forward(call)[1]
 
 
 def test_keys_of_64_bits_and_the_processor_sort_as_before(library, monkeypatch):
