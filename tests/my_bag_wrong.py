@@ -317,7 +317,7 @@ WRONG = {
         Edit(CU, "k = first[u];", "k = first[u] + 1;",
              "backward.sum", "backward.sum"),
         Edit(CU, "    sum += shares[i] * upstream[bags[i] * D + d];", "    sum += upstream[bags[i] * D + d];",
-             "backward.mean", "not divided by the number of positions"),
+             "backward.mean", "backward.mean"),  # two at once
         Edit(CUDA, "rows, last - counts, last)", "rows, counts, last)",
              "backward.sum", "backward.sum"),
         Edit(CUDA, '    order = np.argsort(indices, kind="stable")\n', "    order = np.sort(indices)\n",
@@ -348,7 +348,7 @@ WRONG = {
              "backward.sum", "taken to be all ones"),
         Edit(MODULE, '        given = {"weight": weight, "per_sample_weights": per_sample_weights, **others}',
              '        given = {"weight": weight, **others}',
-             "weights.sum", "per_sample_weights are not used"),
+             "weights.sum", "weights.sum"),  # the backward has them: not the mistake that is known
         Edit(MODULE, '        given = {"weight": weight, "per_sample_weights": psw, **ctx.others}',
              '        given = {"weight": weight, **ctx.others}',
              "backward.weights", "not multiplied by the weight of its position"),
