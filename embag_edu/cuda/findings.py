@@ -18,6 +18,7 @@ and nobody is told. What torch's autograd does in threads of its own has the mod
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,14 +92,24 @@ def check_input(indices: Any, offsets: Any, V: int, D: int | None = None) -> Non
     spec._check_range(gpu.asnumpy(indices), V)
 
 
-def _look(indices: Any, offsets: Any, V: int) -> dict[str, Any]:
-    """Launch the kernel `check_input`; what it was given, and what it found, by name."""
-    N, B = len(indices), len(offsets) - 1
-    look = prepared("indices", "check_input", (indices.dtype,), max(N, B + 1))
+def _look(indices: Any, offsets: Any, V: int, skipped: int | None = None) -> dict[str, Any]:
+    """What the kernel `check_input` was given, and what it found, by name.
+
+    skipped: what stands for a bad index in `rows` and `starts`, the copies that `skip_bad` makes.
+    """
+    plan = _plan(indices.dtype, len(indices), len(offsets) - 1, V, skipped)
     found = device().full(len(Found._fields), NOBODY, np.int64)
-    return Plan((look,), {"N": N, "B": B, "V": V}).run(
-        indices=indices, offsets=offsets, found=found
-    )
+    return plan.run(indices=indices, offsets=offsets, found=found)
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan(dtype: np.dtype, N: int, B: int, V: int, skipped: int | None) -> Plan:
+    threads, numbers = max(N, B + 1), {"N": N, "B": B, "V": V, "skipped": skipped}
+    look = prepared("indices", "check_input", (dtype,), threads)
+    if skipped is None:
+        return Plan((look,), numbers)
+    room = ("rows", N, dtype), ("starts", B + 1, np.int64)
+    return Plan((look, prepared("indices", "skip_bad", (dtype,), threads)), numbers, room)
 
 
 # ---- later ----------------------------------------------------------------------------------
@@ -134,29 +145,18 @@ def _skipping(call: Call, D: int | None) -> Call:
     """The call with copies of indices and offsets in which nothing is bad."""
     padding_idx = SKIPPED if call.padding_idx is None else call.padding_idx
     indices, offsets = upload(call.indices), upload(call.offsets)
-    given = _look(indices, offsets, call.num_embeddings)
-    rows, starts = skip_bad(given, padding_idx)
+    given = _look(indices, offsets, call.num_embeddings, padding_idx)
     coming = device().coming(given["found"])
     if coming is not None:
         with _lock:
             _findings.append(Finding(*coming, (given["N"], given["B"], given["V"], D)))
-    return replace(call, indices=rows, offsets=starts, padding_idx=padding_idx)
-
-
-def skip_bad(given: dict[str, Any], skipped: int) -> tuple[Any, Any]:
-    """Launch the kernel of that name after `check_input`: indices and offsets in which all is good.
-
-    skipped: what stands in place of a bad index.
-    """
-    indices, N, B = given["indices"], given["N"], given["B"]
-    launch = prepared("indices", "skip_bad", (indices.dtype,), max(N, B + 1))
-    room = ("rows", N, indices.dtype), ("starts", B + 1, np.int64)
-    made = Plan((launch,), {"skipped": skipped}, room).run(**given)
-    return made["rows"], made["starts"]
+    return replace(call, indices=given["rows"], offsets=given["starts"], padding_idx=padding_idx)
 
 
 def raise_found(wait: bool = False) -> None:
     """Raise what was found in calls that are checked later, as far as the host knows, or `wait`."""
+    if not _findings:
+        return
     with _lock:
         known = [f for f in _findings if wait or f.arrived.done]
         for finding in known:
