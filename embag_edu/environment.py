@@ -75,12 +75,12 @@ def _version(package: str) -> str:
 
 def _compiler() -> str:
     """The C++ compiler that CUDA kernels run through where there is no GPU."""
-    from embag_edu.cuda_on_cpu import toolchain
+    from embag_edu.cuda_on_cpu import compilers
 
     try:
-        command = toolchain.find_compiler()
+        command = compilers.find_compiler()
         name = "ziglang, " if "ziglang" in command else ""
-        return name + toolchain.version(tuple(command))
+        return name + compilers.version(tuple(command))
     except Exception as error:  # this report never raises
         return str(error).split(". ")[0]
 

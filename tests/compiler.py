@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from embag_edu.cuda_on_cpu import CompilerMissing, toolchain
-from embag_edu.cuda_on_cpu.toolchain import find_compiler
+from embag_edu.cuda_on_cpu.compilers import find_compiler
 
 try:
     find_compiler()

@@ -10,7 +10,7 @@ from embag_edu.chapters.ch07.exercises import REDUCE
 from embag_edu.course import check, kernel_exercise
 from embag_edu.course.kernel_exercise import KernelTask, Launch
 from embag_edu.cuda_on_cpu import CompileError, CompilerMissing, KernelFault, RawKernel
-from embag_edu.cuda_on_cpu.toolchain import find_compiler
+from embag_edu.cuda_on_cpu.compilers import find_compiler
 
 try:
     find_compiler()

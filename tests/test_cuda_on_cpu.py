@@ -28,8 +28,9 @@ from embag_edu.cuda_on_cpu import (
     settings,
     toolchain,
 )
+from embag_edu.cuda_on_cpu import compilers as compilers_here
+from embag_edu.cuda_on_cpu.compilers import compilers
 from embag_edu.cuda_on_cpu.settings import current
-from embag_edu.cuda_on_cpu.toolchain import compilers
 
 COMPILERS = [name for name in compilers() if name != "c++"]
 
@@ -541,7 +542,7 @@ def test_an_option_that_is_not_known():
 
 def test_no_compiler_is_one_clear_sentence(monkeypatch, fresh_cache):
     monkeypatch.delenv("EMBAG_CXX", raising=False)
-    monkeypatch.setattr(toolchain, "compilers", dict)
+    monkeypatch.setattr(compilers_here, "compilers", dict)
     with pytest.raises(CompilerMissing, match=r"pip install 'embag_edu\[compiler\]'"):
         RawKernel(SCALE, "scale").compile()
 
@@ -551,9 +552,9 @@ def test_the_command_of_a_compiler_may_hold_a_space(monkeypatch, tmp_path):
     named.write_text("#!/bin/sh\n")
     named.chmod(0o755)
     monkeypatch.setenv("EMBAG_CXX", str(named))
-    assert toolchain.find_compiler() == [str(named)]
+    assert compilers_here.find_compiler() == [str(named)]
     monkeypatch.setenv("EMBAG_CXX", "ccache g++")
-    assert toolchain.find_compiler() == ["ccache", "g++"]
+    assert compilers_here.find_compiler() == ["ccache", "g++"]
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from compiler import needs_compiler
 
-from embag_edu.cuda_on_cpu import RawKernel, cache, toolchain
-from embag_edu.cuda_on_cpu.toolchain import included
+from embag_edu.cuda_on_cpu import RawKernel, cache, compilers
+from embag_edu.cuda_on_cpu.included import included
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +97,7 @@ def test_a_user_whom_the_system_does_not_know_has_no_home_at_all(no_home, monkey
     monkeypatch.setattr(cache.Path, "home", unknown)
     ours = cache.folder()
     assert ours.parent == no_home
-    zigs = toolchain._environment(["python", "-m", "ziglang", "c++"])["ZIG_GLOBAL_CACHE_DIR"]
+    zigs = compilers.environment(["python", "-m", "ziglang", "c++"])["ZIG_GLOBAL_CACHE_DIR"]
     assert zigs == str(ours / "zig")
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from embag_edu.cuda_on_cpu import RawModule, settings
+from embag_edu.cuda_on_cpu.compilers import compilers
 from embag_edu.cuda_on_cpu.conformance import features, kinds, run
-from embag_edu.cuda_on_cpu.toolchain import compilers
 
 TABLES = {"features": features, "kinds": kinds}
 CASES = [

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from embag_edu.cuda_on_cpu import KernelFault, RawKernel, RawModule, Report, settings
+from embag_edu.cuda_on_cpu.compilers import compilers
 from embag_edu.cuda_on_cpu.conformance import faults, neighbors
 from embag_edu.cuda_on_cpu.conformance.faults import FAULTS, Fault, marked_lines
 from embag_edu.cuda_on_cpu.conformance.neighbors import NEIGHBORS, Neighbor
-from embag_edu.cuda_on_cpu.toolchain import compilers
 
 # Two orders with the compiler that a reader would get; the adversary tries every other one.
 FIRST, *OTHERS = [name for name in compilers() if name != "c++"]

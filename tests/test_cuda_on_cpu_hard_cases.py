@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from embag_edu.cuda_on_cpu import KernelFault, RawKernel, RawModule, settings
-from embag_edu.cuda_on_cpu.toolchain import compilers
+from embag_edu.cuda_on_cpu.compilers import compilers
 
 F32, I32 = np.float32, np.int32
 COMPILERS = [name for name in compilers() if name != "c++"]

@@ -18,9 +18,8 @@ import embag_edu.__main__ as entrance
 from embag_edu import cuda
 from embag_edu.bench import stopwatch
 from embag_edu.bench.workloads import Workload
-from embag_edu.cuda_on_cpu import device
+from embag_edu.cuda_on_cpu import CompilerMissing, device
 from embag_edu.cuda_on_cpu.device import Gpu
-from embag_edu.cuda_on_cpu.toolchain import CompilerMissing
 from embag_edu.gpu import command, conformance, facts, first_kernel
 from embag_edu.gpu import steps as module
 from embag_edu.gpu.steps import Attempt, Probe, Step
@@ -162,7 +161,7 @@ def test_without_a_compiler_only_the_gpu_is_judged(cupy, monkeypatch):
     def missing():
         raise CompilerMissing("there is no compiler: install one")
 
-    monkeypatch.setattr(conformance.toolchain, "find_compiler", missing)
+    monkeypatch.setattr(conformance.compilers, "find_compiler", missing)
     (result,) = conformance.side_by_side(Probe(Gpu(cupy), np.inf))
     assert result.status == "skipped" and "only the GPU is judged: there is no" in result.note
     assert "there is no compiler" in facts.compiler()

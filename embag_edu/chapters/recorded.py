@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from embag_edu.bench.recorded import SKEWS, TORCH, Recorded
 from embag_edu.chapters import style
+from embag_edu.chapters.board import Board
 
 
 def forward_bars(times: Recorded, dtype: str = "float32", skew: str = "uniform") -> style.Picture:
@@ -108,7 +109,7 @@ def share_map(times: Recorded) -> style.Picture:
     return style.Picture(board, alt + ". A copy is a yardstick, no limit.")
 
 
-def _maps(panels: dict[str, dict[tuple[int, int], float]], most: float = 1.6) -> style.Board:
+def _maps(panels: dict[str, dict[tuple[int, int], float]], most: float = 1.6) -> Board:
     """Numbers by (D, L), one grid for each title; the fuller the color, the nearer to `most`."""
     first = next(iter(panels.values()))
     features, lengths = (sorted({key[i] for key in first}) for i in (0, 1))

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from embag_edu.cuda_on_cpu import cache, toolchain
+from embag_edu.cuda_on_cpu import cache, included
 
 COOPERATIVE = "enable_cooperative_groups"  # of the launch: it does not change what is compiled
 _NVRTC = ("backend", "nvrtc")  # the default, said aloud
@@ -102,6 +102,6 @@ def compiled(
         (folder / "names.json").write_text(json.dumps(mangled or {}), encoding="utf-8")
 
     where = cupy.cuda.Device().compute_capability, os.environ.get("CUPY_COMPILE_WITH_PTX")
-    texts = list(toolchain.included(code, options).values())
+    texts = list(included.included(code, options).values())
     key = repr((code, texts, every_option, names, versions, where)).encode()
     return cache.cached(f"cubin-{sha256(key).hexdigest()[:24]}", make)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from embag_edu.cuda_on_cpu import cubin, launch, toolchain
+from embag_edu.cuda_on_cpu import compilers, cubin, launch
 from embag_edu.cuda_on_cpu.arguments import (
     SHARED_DEFAULT,
     SHARED_MOST,
@@ -43,8 +43,8 @@ class Device:
 
     def __str__(self) -> str:
         try:
-            compiler = toolchain.version(tuple(toolchain.find_compiler()))
-        except toolchain.CompilerMissing as missing:
+            compiler = compilers.version(tuple(compilers.find_compiler()))
+        except compilers.CompilerMissing as missing:
             compiler = str(missing)
         return (
             f"CPU ({self.reason}): CUDA kernels are compiled by {compiler} and run on this "

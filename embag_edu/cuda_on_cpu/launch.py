@@ -25,7 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from embag_edu.cuda_on_cpu import source, toolchain
+from embag_edu.cuda_on_cpu import included, source, toolchain
+from embag_edu.cuda_on_cpu import options as given
 from embag_edu.cuda_on_cpu.arguments import (
     SHARED_DEFAULT,
     SHARED_MOST,
@@ -86,13 +87,13 @@ class RawModule:
         if name_expressions is not None and backend != "nvrtc":
             raise ValueError(f"backend is {backend!r}; valid with name_expressions: 'nvrtc'")
         self.code, self.backend, self.translate_cucomplex = code, backend, bool(translate_cucomplex)
-        self.options = (*toolchain.in_one_word(options), *TRANSLATED * self.translate_cucomplex)
+        self.options = (*given.in_one_word(options), *TRANSLATED * self.translate_cucomplex)
         self.enable_cooperative_groups = bool(enable_cooperative_groups)
         self.name_expressions = None if name_expressions is None else tuple(name_expressions)
-        self.arch = toolchain.architecture(self.options) or current().arch
-        seen = toolchain.seen(self.options, self.arch)
-        self._text = toolchain.readable(code, self.options, self.arch)
-        self._shown = toolchain.shown(code, self.options)
+        self.arch = given.architecture(self.options) or current().arch
+        seen = given.seen(self.options, self.arch)
+        self._text = included.readable(code, self.options, self.arch)
+        self._shown = included.shown(code, self.options)
         self._kernels = source.kernels(self._text, seen)
         own = [k.name for k in self._kernels.values() if k.extern_c]
         self._names = list(dict.fromkeys([*own, *(name_expressions or ())]))
@@ -353,7 +354,7 @@ class RawKernel:
             unnamed = (source.Parameter("", "?"),) * len(types)
             read = kernel.parameters if kernel else unnamed
             typed = [_typed(p, t) for p, t in zip(read, types, strict=True)]
-            seen = toolchain.seen(self.options, self._module.arch)
+            seen = given.seen(self.options, self._module.arch)
             known[self.name] = [with_struct(self._module._text, p, seen) for p in typed]
         return known[self.name]
 

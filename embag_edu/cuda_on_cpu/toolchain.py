@@ -6,30 +6,27 @@ included files, options, flags, compiler, and this package's own C++ files.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
-import importlib.util
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from embag_edu.cuda_on_cpu import cache, host, nvrtc, preprocessor, source
+from embag_edu.cuda_on_cpu.compilers import environment, find_compiler, is_gcc, version
+from embag_edu.cuda_on_cpu.included import INCLUDE, placed, readable, shown
+from embag_edu.cuda_on_cpu.options import ARCH, check_options, folders, seen, standard
 from embag_edu.cuda_on_cpu.refuse import refuse
 from embag_edu.cuda_on_cpu.rewrite import rewrite
-from embag_edu.cuda_on_cpu.tokens import SourceError, tokens
+from embag_edu.cuda_on_cpu.tokens import tokens
 
 HERE = Path(__file__).parent
 NATIVE = HERE / "native"
-INCLUDE = NATIVE / "include"
 SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 COMMON = (
     "-fPIC -fno-exceptions -fno-rtti -fno-threadsafe-statics -fvisibility=hidden "
@@ -59,32 +56,6 @@ ONLY_CLANG = (
     "-mllvm -hoist-common-insts=false -mllvm -sink-common-insts=false "
     "-mllvm -tsan-distinguish-volatile=1"
 ).split()
-# What NVRTC takes: the first kind means something here, the second nothing on a CPU.
-PASSED = ("-D", "-U", "-I")
-LONG = {"--define-macro": "-D", "--undefine-macro": "-U", "--include-path": "-I"}
-IGNORED = re.compile(
-    r"--?(std|arch|gpu-architecture|lineinfo|generate-line-info|G|device-debug|g|dopt|O\d?|"
-    r"default-device|device-as-default-execution-space|restrict|fmad|ftz|prec-div|prec-sqrt|"
-    r"use_fast_math|maxrregcount|ptxas-options|Xptxas|extra-device-vectorization|split-compile|"
-    r"gen-opt-lto|dlto|dlink-time-opt|rdc|relocatable-device-code|dc|device-c|dw|device-w|ewp|"
-    r"extensible-whole-program|modify-stack-limit|minimal|w|disable-warnings|Werror|W\w*|"
-    r"diag-\w+|err-no|display-error-number|no-display-error-number|brief-diagnostics|opt-info|"
-    r"optimization-info|version-ident|builtin-move-forward|builtin-initializer-list|pch|"
-    r"no-source-include|jump-table-density|frandom-seed|random-seed|time|fdevice-\w[\w-]*)"
-    r"(=.*)?"
-)
-_TWO_WORDS = re.compile(r"-[DUI]|--?(arch|gpu-architecture|std|maxrregcount|Xptxas|ptxas-options)")
-
-
-ARCH = "sm_90"  # the GPU that a source is compiled for, where nothing else is asked
-
-
-class CompilerMissing(RuntimeError):
-    """No C++ compiler was found on this machine."""
-
-    def _render_traceback_(self) -> list[str]:
-        """What a notebook shows: the text, without the way through the package's own code."""
-        return f"CompilerMissing: {self}".splitlines()
 
 
 class CompileError(RuntimeError):
@@ -105,98 +76,6 @@ class CompileError(RuntimeError):
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows: the text, without the way through the package's own code."""
         return f"CompileError: {self}".splitlines()
-
-
-def compilers() -> dict[str, list[str]]:
-    """The compilers of this machine by name, the preferred one first, with their commands."""
-    found = {name: [name] for name in ("g++", "clang++", "c++") if shutil.which(name)}
-    if importlib.util.find_spec("ziglang"):
-        found["ziglang"] = [sys.executable, "-m", "ziglang", "c++"]
-    return found
-
-
-def find_compiler() -> list[str]:
-    """The command of a C++ compiler: EMBAG_CXX, g++, clang++, c++, or that of the package ziglang.
-
-    EMBAG_CXX is one of these names, or a command. Raises CompilerMissing where there is none.
-    """
-    found, wanted = compilers(), os.environ.get("EMBAG_CXX")
-    if wanted:
-        one_path = [wanted] if shutil.which(wanted) else None  # with a space in it, perhaps
-        return found.get(wanted) or one_path or wanted.split()
-    if found:
-        return next(iter(found.values()))
-    raise CompilerMissing(
-        "CUDA kernels run here through a C++ compiler, and none was found. "
-        "Run: pip install 'embag_edu[compiler]' (it brings one as a Python package), "
-        "or install g++ or clang++"
-    )
-
-
-@functools.cache
-def is_gcc(compiler: tuple[str, ...]) -> bool:
-    """Whether the command is GCC's; else it is clang's, or zig's."""
-    return "clang" not in _said(compiler).stdout and "zig" not in " ".join(compiler)
-
-
-@functools.cache
-def version(compiler: tuple[str, ...]) -> str:
-    """The first line of what the compiler says of itself."""
-    said = _said(compiler)
-    return (said.stdout or said.stderr).split("\n")[0]
-
-
-def _said(compiler: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-    command = [*compiler, "--version"]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
-
-
-def check_options(options: Sequence[str]) -> list[str]:
-    """The options that mean something here; ValueError for one that is not known."""
-    kept = []
-    for option in in_one_word(options):
-        if option.startswith(PASSED):
-            kept.append(option)
-        elif not IGNORED.fullmatch(option):
-            raise ValueError(
-                f"options: {option!r} is not known here; -D, -U and -I are passed on, "
-                "-std and NVRTC's options for tuning are taken and change nothing on a CPU"
-            )
-    return kept
-
-
-def in_one_word(options: Sequence[str]) -> tuple[str, ...]:
-    """("-DN=4", "-arch=sm_80") of ("--define-macro=N=4", "-arch", "sm_80")."""
-    made: list[str] = []
-    words = [word.strip() for word in options]
-    while words:
-        word = words.pop(0)
-        if _TWO_WORDS.fullmatch(word) and words:
-            word += ("" if word in PASSED else "=") + words.pop(0)
-        name, _, value = word.partition("=")
-        made.append(LONG[name] + value if name in LONG else re.sub(r"^(-[DUI])\s+", r"\1", word))
-    return tuple(made)
-
-
-def architecture(options: Sequence[str]) -> str | None:
-    """ "sm_90" of ("-arch=sm_90",) or ("--gpu-architecture=compute_90",); None without one."""
-    pattern = r"(?:-arch|--gpu-architecture)=(?:sm|compute)_(\d+)[af]?"
-    matches = (re.fullmatch(pattern, option) for option in in_one_word(options))
-    numbers = [match[1] for match in matches if match]
-    return f"sm_{numbers[-1]}" if numbers else None
-
-
-def seen(options: Sequence[str], arch: str) -> tuple[str, ...]:
-    """The options for what reads a source: with what NVIDIA's compiler defines by itself."""
-    given = in_one_word(options)
-    defined = preprocessor.predefined(arch, standard(given))
-    return (*(f"-D{name}={value}" for name, value in defined.items()), *given)
-
-
-def standard(options: Sequence[str]) -> str:
-    """ "c++20" where it is asked for; else "c++17", for older ones too."""
-    asked = [option for option in in_one_word(options) if re.match(r"--?std=", option)]
-    return "c++20" if asked and re.search(r"\+\+2[0a]$", asked[-1]) else "c++17"
 
 
 @dataclass(frozen=True)
@@ -262,7 +141,7 @@ def build(
     Raises CompileError in the lines of `code`, CompilerMissing, NotModeled, ValueError.
     """
     text, whole = readable(code, options, arch), shown(code, options)
-    with _placed(whole):
+    with placed(whole):
         refuse(text, seen(options, arch))
     kept = tuple(check_options(options))
     errors = host.refused(code, seen(options, arch), folders(kept))
@@ -273,118 +152,6 @@ def build(
     names, given = tuple(expressions), tuple(options)
     job = Job(text, names, kept, checked, compiler, arch, given, theirs, code, whole)
     return cache.cached(job.key(), lambda folder: _make(folder, job)) / f"kernel{SUFFIX}"
-
-
-def folders(options: Sequence[str]) -> list[Path]:
-    """Those of -I, in their order."""
-    return [Path(option[2:]) for option in in_one_word(options) if option.startswith("-I")]
-
-
-def included(code: str, options: Sequence[str]) -> dict[Path, bytes]:
-    """The files that the source includes, and those that these include: where -I finds them.
-
-    Whether an #if shuts an include out is not asked: more files than needed do no harm here.
-    """
-    last = folders(options)
-    found: dict[Path, bytes] = {}
-    texts: list[tuple[bytes, list[Path]]] = [(code.encode(), last)]
-    while texts:
-        text, searched = texts.pop()
-        for name in map(os.fsdecode, _INCLUDE.findall(text)):
-            for place in (Path(os.path.normpath(folder / name)) for folder in searched):
-                if place.is_file() and place not in found and not (INCLUDE / name).is_file():
-                    found[place] = place.read_bytes()
-                    texts.append((found[place], [place.parent, *last]))
-    return found
-
-
-def shown(code: str, options: Sequence[str]) -> str:
-    """The source, and behind it the files that it includes by -I, each under a line that says so.
-
-    Lines of those files are told by their numbers here.
-    """
-    files = included(code, options).items()
-    texts = (f"\n{source.FILE}{path}\n{text.decode(errors='replace')}" for path, text in files)
-    return code + "".join(texts)
-
-
-def readable(code: str, options: Sequence[str], arch: str) -> str:
-    """The source for what reads it, with the files that it includes by -I in their places.
-
-    Where there are any, or where a macro declares kernels, the compiler's preprocessor writes it;
-    #line gives each line its number in `shown`. Of CUDA's own headers only the #include stays.
-    """
-    defined = re.findall(r"(?m)^[ \t]*#[ \t]*define\b(?:\\\n|.)*", code)
-    macros = any("__global__" in text or "__launch_bounds__" in text for text in defined)
-    files = tuple(included(code, options))
-    if not (files or macros):
-        return code
-    whole = shown(code, options)
-    with contextlib.suppress(CompilerMissing, CompileError):  # the compiler says it in its turn
-        text = _preprocessed(whole, code, tuple(options), arch, *find_compiler())
-        return _in_places(text, whole)
-    return code
-
-
-@functools.lru_cache(maxsize=16)
-def _preprocessed(key: str, code: str, options: tuple[str, ...], arch: str, *compiler: str) -> str:
-    """What the preprocessor makes of the source. key: all that it depends on."""
-    head = [f"#undef {name}" for name in preprocessor.HOST]
-    for name, value in preprocessor.predefined(arch, standard(options)).items():
-        head += [f"#undef {name}", f"#define {name} {value}"]
-    given = [option for option in in_one_word(options) if option.startswith(("-D", "-U", "-I"))]
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "kernel.cu").write_text(code, encoding="utf-8")
-        (Path(folder) / "all.cpp").write_text("\n".join([*head, '#include "kernel.cu"', ""]))
-        flags = ["-w", "-E", f"-std={standard(options)}", "-DCUDA_ON_CPU", f"-I{INCLUDE}", *given]
-        command = [*compiler, *flags, str(Path(folder) / "all.cpp")]
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            env=_environment(command),
-        )
-    if done.returncode:
-        raise CompileError([], done.stderr, code)
-    return done.stdout
-
-
-@contextlib.contextmanager
-def _placed(whole: str) -> Iterator[None]:
-    """A SourceError in a line of an included file names the file."""
-    try:
-        yield
-    except SourceError as error:
-        place = source.place_of(whole, error.line)
-        error.args = (str(error).replace(f"line {error.line}", place, 1),)
-        raise
-
-
-def _in_places(preprocessed: str, whole: str) -> str:
-    """The lines of the source and of its files, with #line; an #include for any other file."""
-    first: dict[str, int] = {}  # before the first line of each file
-    for i, text in enumerate(whole.split("\n")):
-        if text.startswith(source.FILE):
-            first.setdefault(text.removeprefix(source.FILE), i + 1)
-    made, inside = [], False
-    for text in preprocessed.split("\n"):
-        marker = re.match(r'# (\d+) "(.*)"(?: (1))?', text)
-        if marker is None:
-            made += [text] * inside
-            continue
-        path = Path(os.path.normpath(marker[2]))
-        entered, own = inside and marker[3], path.name == "kernel.cu" and str(path) not in first
-        inside = own or str(path) in first
-        if inside:
-            made.append(f"#line {int(marker[1]) + first.get(str(path), 0)}")
-        elif entered:
-            ours = INCLUDE in path.parents
-            made.append(f'#include "{(path.relative_to(INCLUDE) if ours else path).as_posix()}"')
-    return "\n".join(made)
-
-
-_INCLUDE = re.compile(rb'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"\n]+)', re.MULTILINE)
 
 
 def _files_of(folder: Path) -> list[Path]:
@@ -435,7 +202,7 @@ def _make(folder: Path, job: Job) -> Path:
     # `index`, `exp`. (No such function is called as a member of a struct: `x`, `z`.)
     extern_c = [n for n in inside if not re.search(rf"(\.|->)\s*{n}\b", job.code)]
     head += [f"#define {name} cuda_kernel_{name}" for name in extern_c] + ['#include "kernel.cu"']
-    with _placed(job.shown):
+    with placed(job.shown):
         rewritten = rewrite(job.code, job.seen)
     (folder / "kernel.cu").write_text(rewritten, encoding="utf-8")
     (folder / "kernel.cpp").write_text("\n".join([*head, *ends, ""]), encoding="utf-8")
@@ -626,7 +393,7 @@ def _link(folder: Path, objects: list[Path], job: Job) -> Path:
 def _run(command: list[str], code: str) -> str:
     """What the compiler says; CompileError where it finds errors, or what CUDA has as an error."""
     done = subprocess.run(
-        command, capture_output=True, encoding="utf-8", errors="replace", env=_environment(command)
+        command, capture_output=True, encoding="utf-8", errors="replace", env=environment(command)
     )
     errors = _told("(?:fatal )?error" if done.returncode else "warning", done.stderr, code)
     if done.returncode and not errors:
@@ -661,10 +428,3 @@ def _told_of_ours(said: str, code: str) -> list[tuple[int, int, str]]:
         line = code.count("\n", 0, at.start()) + 1 if at else 0
         return [(line, 1, f"the instance `{expression}` of a kernel cannot be made: {why}")]
     return [(*notes[0][:2], first[1].replace("cuda_kernel_", ""))] if notes and first else []
-
-
-def _environment(command: Sequence[str]) -> dict[str, str]:
-    """zig keeps files in the user's home, or fails: where none can be written, they go to ours."""
-    if "ziglang" not in command or cache.of_this_user():
-        return dict(os.environ)
-    return {"ZIG_GLOBAL_CACHE_DIR": str(cache.folder() / "zig"), **os.environ}

@@ -12,7 +12,7 @@ import numpy as np
 
 from embag_edu.cuda import launcher
 from embag_edu.cuda.resources import read_stored
-from embag_edu.cuda_on_cpu import Device, device, settings, source, toolchain
+from embag_edu.cuda_on_cpu import Device, compilers, device, settings, source
 from embag_edu.cuda_on_cpu.conformance import Case, features, kinds, neighbors
 from embag_edu.cuda_on_cpu.conformance import run as run_case
 from embag_edu.gpu.facts import architecture
@@ -156,8 +156,8 @@ def problem_of(case: Case, module: Any, on: Device) -> str:
 def side_by_side(probe: Probe) -> Iterator[Attempt]:
     """Every case on the device and on the CPU, fast and checked: the results are compared."""
     try:
-        toolchain.find_compiler()
-    except toolchain.CompilerMissing as missing:
+        compilers.find_compiler()
+    except compilers.CompilerMissing as missing:
         yield Attempt("the CPU", SKIPPED, f"only the GPU is judged: {missing}")
         return
     for table, module, result in modules(probe):

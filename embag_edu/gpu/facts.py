@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu import __version__
-from embag_edu.cuda_on_cpu import CompilerMissing, Device, toolchain
+from embag_edu.cuda_on_cpu import CompilerMissing, Device, compilers
 
 
 def device_facts(device: Device) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def torch_with_gpu(device: Device) -> tuple[Any, str]:
 def compiler() -> str:
     """The compiler by which kernels run on the CPU, or why they cannot."""
     try:
-        return toolchain.version(tuple(toolchain.find_compiler()))
+        return compilers.version(tuple(compilers.find_compiler()))
     except CompilerMissing as missing:
         return str(missing)
 
