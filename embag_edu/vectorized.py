@@ -195,7 +195,7 @@ def counted(call: Call) -> tuple[slice | np.ndarray, np.ndarray, np.ndarray]:
 def grad_weight_sparse(call: Call, upstream: np.ndarray) -> SparseGradient:
     """Modes "sum" and "mean": one entry per position that counts, in order, none added up."""
     kept, rows, ends = counted(call)
-    values = np.repeat(upstream, ends[1:] - ends[:-1], axis=0)
+    values = np.repeat(upstream, np.diff(ends), axis=0)
     if call.per_sample_weights is not None:
         values *= weights_of(call, kept, len(rows))[:, None]
     if call.embedding_dim == 0:
