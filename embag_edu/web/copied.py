@@ -98,6 +98,8 @@ def chapter(notebook: Notebook, path: Path, states: Path) -> Notebook:
     """
     cells = []
     for cell in notebook["cells"]:
+        if "not-on-the-web" in cell["metadata"].get("tags", ()):
+            continue
         cells.append(cell)
         if cell["cell_type"] == "markdown":
             cell["source"] = relinked(cell["source"], path)

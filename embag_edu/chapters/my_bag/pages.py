@@ -34,9 +34,8 @@ def section(stage: Stage) -> list[dict[str, Any]]:
         _text("capstone", f"## Your turn: my_bag, stage {name}\n\n{stage.task}\n\n"
               f"**{stage.minutes} minutes.** First, the files and what waits in them."),
         _code("capstone-start", f'{begin}start_my_bag("{name}")', MADE),
-        _text("capstone-hints", f'Write, save, check. `hint_my_bag("{name}")` gives the next of '
-              "three hints; in a terminal, `python -m embag_edu my_bag --from 05` skips what comes "
-              "before."),
+        _text("capstone-hints", f'Write, save, and run the check below. `hint_my_bag("{name}")` '
+              "gives the next of three hints."),
         _code("capstone-check", f'check_my_bag("{name}")', f"{none} makes its files.\n"),
     ]  # fmt: skip
 

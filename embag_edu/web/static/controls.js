@@ -114,6 +114,17 @@
         told.textContent = error.message;
       }
     }
+    let before = []; // A finger that scrolls the page may begin on a slider: what it moved goes back.
+    const back = (field, k) => {
+      if (!range(field)) return;
+      range(field).value = before[k];
+      label(field);
+    };
+    figure.addEventListener("pointerdown", () => { before = fields.map((field) => range(field)?.value); });
+    figure.addEventListener("pointercancel", (event) => {
+      fields.forEach(back);
+      draw(event);
+    });
     const early = () => load(figure).catch(() => {}); // an error is told at the first move
     figure.addEventListener("input", draw);
     figure.addEventListener("pointerenter", early, { once: true });
