@@ -51,9 +51,10 @@ class Change:
     times: int = 1
 
     def __call__(self, text: str) -> str:
-        found = text.count(self.old)
+        chosen, mark, untimed = text.partition("// ---- Not chosen yet")  # which no judge calls
+        found = chosen.count(self.old)
         assert found == self.times, f"{self.file} has {self.old!r} {found} times, not {self.times}"
-        return text.replace(self.old, self.new)
+        return chosen.replace(self.old, self.new) + mark + untimed
 
 
 @dataclass(frozen=True)

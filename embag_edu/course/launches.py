@@ -93,7 +93,8 @@ class RemoteKernel:
         grid, block = ((*each, 1, 1)[:3] for each in (grid, block))
         given = check_arguments(self.name, self.parameters, args)
         what = self.code, self.name, self.parameters, given
-        launched = Launched(*what, grid, block, *answer["places"])
+        launched = Launched(*what, grid, block)
+        launched.spans, launched.variables, launched.shared_arrays = answer["places"]
         found = json.loads(answer["found"])
         for fault in found["faults"]:
             fault |= {"studied": [Touch(*row) for row in fault.get("studied") or ()]}
