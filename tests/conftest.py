@@ -8,12 +8,13 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 os.environ.pop("EMBAG_BOOK", None)  # what tests pass is nobody's progress
 
-from embag_edu.cuda_on_cpu import cache
+from embag_edu.cuda_on_cpu import cache, settings
 
 # Compiled kernels of tests are not kept among the reader's.
 os.environ.setdefault("EMBAG_CACHE", str(cache.folder().with_name("cuda_on_cpu_of_tests")))
 
 import matplotlib
+import pytest
 import torch
 
 torch.set_num_threads(1)
@@ -42,6 +43,14 @@ course.py::test_committed course.py::test_differ
 beyond_fused.py::test_numpy beyond_fused.py::test_faults
 chapter_01 commands.py::test_lists commands.py::test_every commands_environment
 """.split()
+
+
+@pytest.fixture
+def fast_on_the_cpu(monkeypatch):
+    """The one GPU command's kernels run here, unwatched."""
+    monkeypatch.setenv("EMBAG_DEVICE", "cpu")
+    with settings(mode="fast"):
+        yield
 
 
 def pytest_collection_modifyitems(items):

@@ -11,9 +11,9 @@ import torch
 
 from embag_edu.bench.recorded import SHAPES
 from embag_edu.bench.workloads import Workload
-from embag_edu.cuda_on_cpu import settings
 from embag_edu.gpu import cuembed, peers, times
 
+pytestmark = pytest.mark.usefixtures("fast_on_the_cpu")
 ALL_ABSENT = dict.fromkeys((peers.CUEMBED, peers.TRITON, peers.COMPILED), "not here")
 REAL = os.environ.get(cuembed.VARIABLE)
 WORK = Workload(60, 32, 12, 5, "zipf", 1.15)
@@ -70,14 +70,6 @@ __device__ void EmbeddingBackwardImpl(const T* grad_output, int D, const J* rows
 }
 }
 """
-
-
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch):
-    monkeypatch.setenv("EMBAG_DEVICE", "cpu")
-    torch.set_num_threads(1)
-    with settings(mode="fast"):
-        yield
 
 
 @pytest.fixture(params=["stand-in", "cuEmbed"])

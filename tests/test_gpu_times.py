@@ -8,19 +8,11 @@ import pytest
 import torch
 
 from embag_edu.bench.workloads import Workload
-from embag_edu.cuda_on_cpu import settings
 from embag_edu.gpu import operator, times
 
+pytestmark = pytest.mark.usefixtures("fast_on_the_cpu")
 WORK = Workload(60, 16, 12, 5, "zipf", 1.15)
 RATES = {"copy": 1e9}
-
-
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch):
-    monkeypatch.setenv("EMBAG_DEVICE", "cpu")
-    torch.set_num_threads(1)
-    with settings(mode="fast"):
-        yield
 
 
 @pytest.fixture

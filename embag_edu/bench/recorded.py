@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embag_edu.bench import traffic
+
 SHAPES = {"A": (5_000_000, 128, 2_048, 150), "B": (1_000_000, 128, 65_536, 20)}
 SKEWS = ("uniform", "zipf 1.05", "zipf 1.15")
 DTYPES = ("float32", "bfloat16")
@@ -127,7 +129,7 @@ class Recorded:
             work = result["workload"]
             D, B, N = work["features"], work["bags"], work["bags"] * work["length"]
             if N == 1 << 18:
-                moved = (N + B) * D * 4 + 8 * N + 8 * (B + 1)
+                moved = traffic.forward_logical(D, N, B, w=4)
                 seconds = 1e-3 * result["forward"]["ours_ms"]
                 found[D, work["length"]] = moved / seconds / self.copy_rate
         return found

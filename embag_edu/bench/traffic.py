@@ -57,6 +57,11 @@ def forward(c: Counts) -> Traffic:
     return Traffic(c.N * c.D * c.w + rest, c.U * c.D * c.w + rest)
 
 
+def forward_logical(D: int, N: int, B: int, w: int, i: int = 8) -> int:
+    """The logical bytes of a forward without per_sample_weights, of which V and U are no part."""
+    return forward(Counts(V=0, D=D, N=N, B=B, U=0, w=w, i=i, p=0)).logical
+
+
 def backward_dense(c: Counts) -> Traffic:
     """Sum and mean: write zeros to (V, D), read grad_output for each position, write U rows.
 

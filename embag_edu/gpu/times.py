@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu.arrays import to_array, to_tensor
+from embag_edu.bench import traffic
 from embag_edu.bench.recorded import DTYPES, SHAPES
 from embag_edu.bench.stopwatch import (
     CACHE,
@@ -77,9 +78,9 @@ class Loaded:
 
     @property
     def forward_bytes(self) -> int:
-        """Each row looked up is read once, the output written, indices and offsets read."""
-        rows = (len(self.indices) + self.work.bags) * self.work.features * self.item
-        return rows + 8 * len(self.indices) + 8 * len(self.offsets)
+        """The logical bytes of the byte model."""
+        sizes = self.work.features, len(self.indices), self.work.bags
+        return traffic.forward_logical(*sizes, w=self.item)
 
     @property
     def grad_output(self) -> Any:
