@@ -542,7 +542,7 @@ def _check_ends(starts: np.ndarray, positions: int) -> None:
             RuntimeError,
             f"offsets[-1] can not be greater than input's length {positions} but got offsets[-1] "
             f"of {starts[-1]}",
-            "a bag can't start behind the end of input; was input cut shorter than offsets?",
+            "a bag can't start behind the end of input; perhaps input was cut shorter than offsets",
         )
 
 
