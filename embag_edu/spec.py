@@ -110,6 +110,7 @@ class Saved(NamedTuple):
 
     bag_sizes: Any = None  # (B,) int64, mode mean: the positions of each bag that are not padding
     winners: Any = None  # (B, D) integers, mode max: the row that won each feature, or NOBODY
+    checked: Any = None  # of `cuda`: the call without its bad indices, if they are told later
 
 
 class Implementation(Protocol):

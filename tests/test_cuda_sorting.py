@@ -51,7 +51,8 @@ class Library:
         stream=None,
     ):
         assert order == "ascending" and begin_bit == 0 and stream is STREAM
-        assert {array.dtype.name for array in (d_in_keys, d_in_values, d_out_values)} == {"int32"}
+        assert {array.dtype.name for array in (d_in_values, d_out_values)} == {"int32"}
+        assert d_in_keys.dtype.name == d_out_keys.dtype.name == "uint32"  # -1 comes last
         digits = d_in_keys.astype(np.int64) & (1 << end_bit) - 1
         places = np.argsort(digits, kind="stable")[:num_items]
         d_out_keys[...], d_out_values[...] = d_in_keys[places], d_in_values[places]
@@ -79,7 +80,7 @@ def call_of(mode="sum", V=40, **options):
 @pytest.mark.parametrize(
     "mode, options, end_bit",
     [
-        ("sum", {}, 6),  # V = 40 itself is the key of padding
+        ("sum", {}, 6),  # V = 40; as 6 bits, -1 is 63
         ("mean", {"padding_idx": 3}, 6),
         ("sum", {"padding_idx": 3, "scale_grad_by_freq": True}, 6),
         ("max", {}, 8),  # V * D = 200

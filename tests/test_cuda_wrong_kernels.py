@@ -796,8 +796,8 @@ SEGMENTS = [
         "frequency: the length of the next run",
         "cases",
         gradient("run_sums", "frequency"),
-        "if (keys[middle] < key)",
-        "if (keys[middle] <= key)",
+        "(unsigned long long)keys[middle] < (unsigned long long)key",
+        "(unsigned long long)keys[middle] <= (unsigned long long)key",
     ),
     segments(
         "6: partial sums are joined by atomics, whoever comes first",
@@ -868,12 +868,19 @@ SEGMENTS = [
         "int d = (blockIdx.y * team + threadIdx.x % team) * PACK;\n  if (entry",
         "int d = threadIdx.x % team * PACK;\n  if (entry",
     ),
-    backward_host(
+    segments(
         "max: row 0 never wins",
         "cases",
         passes("backward_tests.test_max", "sorted_winners", "zipf"),
-        "xp.where(winners < 0,",
-        "xp.where(winners <= 0,",
+        "winners[i] < 0 ?",
+        "winners[i] <= 0 ?",
+    ),
+    segments(
+        "frequency: -1, the key of padding, is less than all others",
+        "cases",
+        gradient("piece_packs", "frequency"),
+        "(unsigned long long)keys[middle] < (unsigned long long)key",
+        "keys[middle] < key",
     ),
     backward_host(
         "coalesced: the first run is number 1",
@@ -893,8 +900,8 @@ SEGMENTS = [
         "7: partial sums are never added up",
         "cases",
         passes("backward_tests.test_runs_that_end_at_the_edges_of_pieces", 64, "one"),
-        "        found = plan.run(**given)\n        given |= ",
-        "        plan.run(**given)\n        return\n        given |= ",
+        "while n > 2 or (n and not launches):",
+        "while n and not launches:",
     ),
     backward_host(
         "5: the first run is missed",

@@ -99,7 +99,7 @@ def entries_of(given: Arguments) -> Entries:
     numbers = (N, given.F, given.B, given.weighted)
     launch(kernel(FILE, "tables_entries", *types), N, (*args, *numbers))
     work = Work(call_of(given.on_device.joined(given.layout.widths[0])), Saved(), None, BLOCK)
-    return Entries(*sorted_by_key(work, keys, sources, shares))
+    return sorted_by_key(work, Entries(keys, sources, shares))
 
 
 def by_width(given: Arguments, grad_output: Any) -> Iterator[tuple[int, Work, Any, Entries]]:

@@ -23,8 +23,9 @@
 // on sm_90), 4 the queue before the hot row: equal rows of a warp are added up before anybody goes
 // to memory. PACK is no more than one atomic adds: 4 floats, 1 double.
 //
-// instances: bags_and_shares<float, float, int>, bags_and_shares<__half, float, long long>
-// instances: bags_and_shares<double, double, long long>
+// instances: bags_and_shares<float, float, long long, int>
+// instances: bags_and_shares<__half, float, int, int>
+// instances: bags_and_shares<double, double, int, long long>
 // instances: count_rows<int>, count_rows<long long>
 // instances: divide_by_count<float, int>, divide_by_count<double, long long>
 // instances: add_elements<float, float, int>, add_elements<float, float, long long>
@@ -65,20 +66,24 @@ __device__ long long bag_of(const long long* offsets, long long B, long long pos
 
 // bags[i], shares[i] of n entries, one thread for each: the bag of a position, and what its row
 // gets of the bag's gradient: 1, or its weight; in a mean, that divided by the size of the bag.
-// listed: entry i is position positions[i] (those that are not padding, or sorted); else it is i.
-// Reads N (8 + w + 8 log2 B, mostly from the cache), writes N (4 + a). Deterministic.
-template <class T, class A, class I>
-__global__ void bags_and_shares(const long long* positions, const long long* offsets,
-                                const T* per_sample_weights, const long long* bag_sizes, I* bags,
-                                A* shares, long long n, long long B, bool listed, bool weighted,
-                                bool mean) {
+// listed: entry i is position positions[i] (those that are not padding); else it is i.
+// keyed: keys[i] is its row, by which chapter 11 sorts, or -1 for padding.
+// Reads N (8 + w + 8 log2 B, mostly from the cache), writes N (k + a), k bytes in a bag's number.
+// Deterministic.
+template <class T, class A, class I, class K>
+__global__ void bags_and_shares(const long long* positions, const I* indices,
+                                const long long* offsets, const T* per_sample_weights,
+                                const long long* bag_sizes, K* keys, K* bags, A* shares,
+                                long long n, long long B, long long padding_idx, bool listed,
+                                bool keyed, bool weighted, bool mean) {
   long long i = thread_number();
   if (i >= n) return;
   long long position = listed ? positions[i] : i;
   long long bag = bag_of(offsets, B, position);
   A share = weighted ? A(per_sample_weights[position]) : A(1);
   if (mean && bag_sizes[bag] > 0) share /= A(bag_sizes[bag]);  // size 0: only padding, never used
-  bags[i] = I(bag);
+  if (keyed) keys[i] = indices[position] == padding_idx ? K(-1) : K(indices[position]);
+  bags[i] = K(bag);
   shares[i] = share;
 }
 

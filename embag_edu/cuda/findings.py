@@ -57,14 +57,17 @@ def checking(mode: str) -> Iterator[None]:
         _mode.reset(token)
 
 
-def checked(call: Call) -> Call:
+def checked(call: Call, saved: Any = None) -> Call:
     """The call as kernels may take it; or the error of this call ("wait") or of one before it.
 
     Whatever the host knows of earlier calls is raised here. It waits in "wait" alone.
+    saved: of the forward of this call, in a backward: what was looked at there is taken over.
     """
     if on_host(call.indices) or _mode.get() == "trusted":
         return call
     raise_found()
+    if saved is not None and saved.checked is not None:
+        return _as_in(saved.checked, call)
     features = None if call.max_norm is None else call.embedding_dim
     if _mode.get() == "wait":
         check_input(call.indices, call.offsets, call.num_embeddings, features)
@@ -151,6 +154,12 @@ def _skipping(call: Call, D: int | None) -> Call:
         with _lock:
             _findings.append(Finding(*coming, (given["N"], given["B"], given["V"], D)))
     return replace(call, indices=given["rows"], offsets=given["starts"], padding_idx=padding_idx)
+
+
+def _as_in(checked: Call, call: Call) -> Call:
+    """The call, with the copies that its forward has made."""
+    copies = {name: getattr(checked, name) for name in ("indices", "offsets", "padding_idx")}
+    return replace(call, **copies)
 
 
 def raise_found(wait: bool = False) -> None:

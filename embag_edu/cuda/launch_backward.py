@@ -21,6 +21,7 @@ import numpy as np
 from embag_edu.cuda.findings import SKIPPED, checked, raise_found
 from embag_edu.cuda.launcher import (
     BLOCK,
+    Launch,
     Many,
     Plan,
     ceil_div,
@@ -69,7 +70,7 @@ def grad_weight(
     """
     algorithm = choose(call) if algorithm is None else algorithm
     check_algorithm(algorithm, call.mode, block)
-    work = Work(checked(call), saved, upload(grad_output), block)
+    work = Work(checked(call, saved), saved, upload(grad_output), block)
     if algorithm in SPARSE_ALGORITHMS:
         rows, values = SPARSE_ALGORITHMS[algorithm](work)
         rows = download(rows.astype(np.int64)[None], call.weight)
@@ -115,31 +116,49 @@ class Work(NamedTuple):
 # ---- What each entry reads, and what it multiplies that with -------------------------------------
 
 
-def bags_and_shares(work: Work, positions: Any, dtype: Any) -> tuple[Any, Any]:
-    """The bag, and the share of the bag's gradient, of each position; (n,) and (n,).
+def bags_and_shares(
+    work: Work, dtype: Any, positions: Any = None, keyed: bool = False
+) -> tuple[Any, Any, Any]:
+    """The bag of each position, its share of the bag's gradient, and its key: the row; (n,) each.
 
-    positions: (n,) int64, or None for all. dtype: of the bags' numbers, int32 or int64.
+    dtype: of bags and keys, int32 or int64. positions: (n,) int64, or None for all.
+    keyed: else there are no keys. The key of padding is -1.
     """
     call, psw, mean = work.call, work.call.per_sample_weights, work.call.mode == "mean"
     n = call.num_positions if positions is None else len(positions)
-    kind = (positions is not None, psw is not None, mean)
+    indices = upload(call.indices)
     given = {
         "positions": nothing(np.int64) if positions is None else positions,
+        "indices": indices,
         "offsets": upload(call.offsets),
         "per_sample_weights": nothing(call.dtype) if psw is None else upload(psw),
         "bag_sizes": upload(work.saved.bag_sizes, np.int64) if mean else nothing(np.int64),
     }
-    plan = shares_plan((*work.types, np.dtype(dtype)), n, call.num_bags, kind, work.block)
+    types = (*work.types, indices.dtype, dtype)
+    kind = keyed, positions is not None, psw is not None, mean
+    plan = shares_plan(types, n, call.num_bags, call.padding_idx, *kind, work.block)
     found = plan.run(**given)
-    return found["bags"], found["shares"]
+    return found["bags"], found["shares"], found["keys"]
 
 
 @functools.lru_cache(maxsize=1024)
-def shares_plan(types: Many, n: int, B: int, kind: tuple[bool, bool, bool], block: int) -> Plan:
-    """The launch of `bags_and_shares`. kind: listed, weighted, mean."""
-    numbers = {"n": n, "B": B} | dict(zip(("listed", "weighted", "mean"), kind, strict=True))
-    launch = prepared("backward", "bags_and_shares", types, n, block)
-    return Plan((launch,), numbers, (("bags", n, types[2]), ("shares", n, types[1])))
+def shares_plan(
+    types: Many,
+    n: int,
+    B: int,
+    padding_idx: int | None,
+    keyed: bool,
+    listed: bool,
+    weighted: bool,
+    mean: bool,
+    block: int,
+) -> Plan:
+    """The launch of `bags_and_shares`."""
+    numbers = {"n": n, "B": B, "padding_idx": -1 if padding_idx is None else padding_idx}
+    flags = {"keyed": keyed, "listed": listed, "weighted": weighted, "mean": mean}
+    launch, room = prepared("backward", "bags_and_shares", types, n, block), n if keyed else 0
+    arrays = ("bags", n, types[3]), ("shares", n, types[1]), ("keys", room, types[3])
+    return Plan((launch,), numbers | flags, arrays)
 
 
 class Entries(NamedTuple):
@@ -167,22 +186,15 @@ def smallest_dtype(*sizes: int) -> type:
 
 def sorted_entries(work: Work) -> Entries:
     """All positions, sorted by row; positions of one row keep their order."""
-    call, xp = work.call, device().xp
-    V, padded = call.num_embeddings, call.padding_idx is not None
-    dtype = smallest_dtype(V + 1, call.num_bags, 2 * call.num_positions)
-    keys = upload(call.indices).astype(dtype, copy=False)
-    if padded:  # V comes last in every sort, and is a run of its own
-        keys = xp.where(keys == call.padding_idx, dtype(V), keys)
-    keys, bags, shares = sorted_by_key(work, keys, *bags_and_shares(work, None, dtype), end=V)
+    call = work.call
+    dtype = smallest_dtype(call.num_embeddings, call.num_bags, 2 * call.num_positions)
+    bags, shares, keys = bags_and_shares(work, np.dtype(dtype), keyed=True)
+    entries = sorted_by_key(work, Entries(keys, bags, shares), end=call.num_embeddings)
     if call.scale_grad_by_freq:
         n, types = len(keys), (shares.dtype, keys.dtype)
-        work.launch("segments", "divide_by_run_length", types, n, keys=keys, shares=shares, n=n)
-    return Entries(skipped_from(keys, V) if padded else keys, bags, shares)
-
-
-def skipped_from(keys: Any, end: int) -> Any:
-    """The keys, with -1 in place of those that are `end` or more: these count for nothing."""
-    return device().xp.where(keys < end, keys, keys.dtype.type(-1))
+        given = {"keys": entries.keys, "shares": entries.shares, "n": n}
+        work.launch("segments", "divide_by_run_length", types, n, **given)
+    return entries
 
 
 def counted(work: Work, entries: Entries) -> Entries:
@@ -193,22 +205,20 @@ def counted(work: Work, entries: Entries) -> Entries:
     return Entries(*(array[:n] for array in entries))
 
 
-def sorted_by_key(
-    work: Work, keys: Any, sources: Any, shares: Any, end: int | None = None
-) -> tuple[Any, Any, Any]:
-    """The three lists, (n,) each, in the order of keys; equal keys keep theirs.
+def sorted_by_key(work: Work, entries: Entries, end: int | None = None) -> Entries:
+    """The entries in the order of their keys; equal keys keep theirs, and -1 comes last.
 
-    end: no key is larger; None: that is not known, and all bits of the keys are sorted.
+    end: all keys are smaller; None: that is not known, and all bits of the keys are sorted.
     """
-    given, n = {"keys": keys, "sources": sources, "shares": shares}, len(keys)
-    if n <= FEW and keys.dtype == np.int32:
-        found = plan_for_few(n, shares.dtype).run(**given)
+    given, n, share = entries._asdict(), len(entries.keys), entries.shares.dtype
+    if n <= FEW and entries.dtype == np.int32:
+        found = plan_for_few(n, share).run(**given)
     else:
-        order, in_order = order_of(keys, end)
+        order, in_order = order_of(entries.keys, end)
         given |= {"order": order} if in_order is None else {"order": order, "sorted_keys": in_order}
-        types = (order.dtype, shares.dtype, keys.dtype)
+        types = (order.dtype, share, entries.dtype)
         found = plan_for_many(n, types, in_order is None, work.block).run(**given)
-    return found["sorted_keys"], found["sorted_sources"], found["sorted_shares"]
+    return Entries(found["sorted_keys"], found["sorted_sources"], found["sorted_shares"])
 
 
 @functools.lru_cache(maxsize=1024)
@@ -244,7 +254,7 @@ def starts_of_runs(keys: Any) -> Any:
 def shares_of_positions(work: Work) -> tuple[Any, Any]:
     """bags and shares of all positions in the order of the input, with frequencies counted."""
     call, indices = work.call, upload(work.call.indices)
-    bags, shares = bags_and_shares(work, None, indices.dtype)
+    bags, shares, _ = bags_and_shares(work, indices.dtype)
     if call.scale_grad_by_freq:
         n, counts = call.num_positions, device().zeros(call.num_embeddings, np.int32)
         given = {"indices": indices, "counts": counts, "shares": shares, "n": n}
@@ -382,31 +392,30 @@ def add_by_pieces(work: Work, rows: Any, entries: Entries, grad_weight: Any) -> 
     """
     types = (rows.dtype, *work.types, entries.dtype)
     packs = pack_of(rows), pack_of(grad_weight)
-    given = {"grad_output": rows, "grad_weight": grad_weight, **entries._asdict()}
-    for plan in pieces_plans(types, len(entries.keys), rows.shape[1], packs, work.block):
-        found = plan.run(**given)
-        given |= {"grad_output": found["partial"], "keys": found["partial_keys"]}
+    plan = pieces_plan(types, len(entries.keys), rows.shape[1], packs, work.block)
+    plan.run(grad_output=rows, grad_weight=grad_weight, again=False, **entries._asdict())
 
 
 @functools.lru_cache(maxsize=1024)
-def pieces_plans(
-    types: Many, n: int, D: int, packs: tuple[int, int], block: int
-) -> tuple[Plan, ...]:
+def pieces_plan(types: Many, n: int, D: int, packs: tuple[int, int], block: int) -> Plan:
     """The launches of piece_packs: on the entries, then on the partial sums of the last launch.
 
-    packs: of the rows that are added, and of the gradient.
+    packs: of the rows that are added, and of the gradient. What launch k leaves is named after k.
     """
-    plans: list[Plan] = []
-    S, _, A, K = types
-    while n > 2 or (n and not plans):
-        pieces, pack = ceil_div(n, PIECE), min(packs)
+    launches: list[Launch] = []
+    room: list[tuple[str, Any, Any]] = []
+    numbers, (S, _, A, K), names = {"D": D, "yes": True}, types, {"n": "n 0"}
+    while n > 2 or (n and not launches):
+        k, pieces, pack = len(launches), ceil_div(n, PIECE), min(packs)
         team, grid = teams_for(pieces, D, pack, block)
-        launch = prepared("segments", "piece_packs", (S, *types[1:], pack), grid, (block,))
-        numbers = {"n": n, "D": D, "team": team, "again": bool(plans)}
-        room = ("partial", (2 * pieces, D), A), ("partial_keys", 2 * pieces, K)
-        plans.append(Plan((launch,), numbers, room))
+        numbers |= {f"n {k}": n, f"team {k}": team}
+        names |= {"team": f"team {k}", "partial": f"sums {k}", "partial_keys": f"keys {k}"}
+        one = prepared("segments", "piece_packs", (S, *types[1:], pack), grid, (block,), **names)
+        launches.append(one)
+        room += [(f"sums {k}", (2 * pieces, D), A), (f"keys {k}", 2 * pieces, K)]
         S, n, packs = A, 2 * pieces, (pack_for(D, A.itemsize), packs[1])
-    return tuple(plans)
+        names = {"grad_output": f"sums {k}", "keys": f"keys {k}", "n": f"n {k + 1}", "again": "yes"}
+    return Plan(tuple(launches), numbers, tuple(room))
 
 
 def lanes_for(packs: int) -> int:
@@ -443,20 +452,26 @@ def add_winners(work: Work) -> Any:
 def sorted_winners(work: Work) -> Any:
     """Mode max by sorting: a sum, too, of single numbers. The key of a winner is row * D + d.
 
-    grad_output and the gradient are taken as tables of one feature. Where nobody won, the key is
-    one that comes after all others.
+    grad_output and the gradient are taken as tables of one feature.
     """
-    xp, grad_weight = device().xp, work.zeros(work.call.weight.dtype)
-    winners, D = upload(work.saved.winners).reshape(-1), grad_weight.shape[1]
-    end = grad_weight.size
-    dtype = smallest_dtype(end + 1, 2 * winners.size)
-    places = xp.arange(winners.size, dtype=dtype)
-    keys = xp.where(winners < 0, dtype(end), winners.astype(dtype) * dtype(D) + places % dtype(D))
-    ones = xp.ones(len(keys), work.call.accumulator)
-    keys, sources, ones = sorted_by_key(work, keys, places, ones, end)
-    entries = Entries(skipped_from(keys, end), sources, ones)
+    grad_weight, winners = work.zeros(work.call.weight.dtype), upload(work.saved.winners)
+    dtype = np.dtype(smallest_dtype(grad_weight.size, 2 * winners.size))
+    types = (winners.dtype, work.call.accumulator, dtype)
+    plan = winners_plan(types, winners.size, winners.shape[1], work.block)
+    found = plan.run(winners=winners)
+    entries = Entries(found["keys"], found["sources"], found["shares"])
+    entries = sorted_by_key(work, entries, end=grad_weight.size)
     add_by_pieces(work, work.upstream.reshape(-1, 1), entries, grad_weight.reshape(-1, 1))
     return grad_weight
+
+
+@functools.lru_cache(maxsize=1024)
+def winners_plan(types: Many, n: int, D: int, block: int) -> Plan:
+    """The launch of winner_entries."""
+    _, A, K = types
+    launch = prepared("segments", "winner_entries", types, n, block)
+    room = ("keys", n, K), ("sources", n, K), ("shares", n, A)
+    return Plan((launch,), {"n": n, "D": D}, room)
 
 
 # ---- sparse --------------------------------------------------------------------------------------
@@ -479,7 +494,7 @@ def entry_rows(work: Work) -> tuple[Any, Any, Any, Any]:
     values = device().empty((len(rows), call.embedding_dim), call.weight.dtype)
     if not len(rows):
         return rows, rows, nothing(call.accumulator), values
-    sources, shares = bags_and_shares(work, positions, rows.dtype)
+    sources, shares, _ = bags_and_shares(work, rows.dtype, positions)
     if skipping:
         xp, none = device().xp, rows.dtype.type(0)
         rows, sources = xp.maximum(rows, none), xp.where(rows < 0, rows, sources)
@@ -564,12 +579,12 @@ def grad_per_sample_weights(
 
     algorithm: "dot_elements" or "dot_packs". `call.weight` is the table as the forward left it.
     """
-    call = checked(call)
+    call = checked(call, saved)
     work = Work(call, saved, upload(grad_output), block)
     weight, indices, n = upload(call.weight), upload(call.indices), call.num_positions
     grad = device().zeros(n, call.weight.dtype)
     if n and call.embedding_dim:
-        bags, _ = bags_and_shares(work, None, indices.dtype)
+        bags, *_ = bags_and_shares(work, indices.dtype)
         packs = (pack_of(work.upstream, weight),) if algorithm == "dot_packs" else ()
         parameters = (*work.types, indices.dtype, *packs)
         given = {"weight": weight, "bags": bags, "grad": grad, **inputs_of(work)}

@@ -81,11 +81,12 @@ def forward(call: Call) -> tuple[Any, Saved]:
         renorm(call)
         call = replace(call, max_norm=None)
     work = Work(checked(call))
+    looked_at = None if work.call is call else work.call
     if call.mode == "max":
         output, winners = max_bags(work)
-        return download(output, call.weight), Saved(winners=winners)
+        return download(output, call.weight), Saved(None, winners, looked_at)
     output, bag_sizes = sum_bags(work)
-    return download(output, call.weight), Saved(bag_sizes=bag_sizes)
+    return download(output, call.weight), Saved(bag_sizes, None, looked_at)
 
 
 class Form(NamedTuple):
@@ -311,7 +312,7 @@ def _bags_and_pieces(
         prepared("forward", name, options, teams, block),
         prepared("forward", "add_long_bags", types, grid, (32, GROUPS)),
         room=(
-            ("parts", (pieces, 2, D), form.wide),
+            ("parts", pieces and (pieces, 2, D), form.wide),
             form.sizes("part_sizes", pieces, 2),
             ("begins", pieces, np.int64),
         ),

@@ -205,14 +205,17 @@ class Launch(NamedTuple):
     pick: Callable[[Mapping[str, Any]], Many]  # the kernel's arguments, in its order
 
 
-def prepared(file: str, name: str, types: Many, threads: Any, block: Any = BLOCK) -> Launch:
+def prepared(
+    file: str, name: str, types: Many, threads: Any, block: Any = BLOCK, **called: str
+) -> Launch:
     """A launch of `name`<types...> with at least so many threads, in whole blocks.
 
-    threads, block: or two tuples, the grid and the block.
+    threads, block: or two tuples, the grid and the block. called: parameters whose argument goes
+    by another name, as where two launches of a plan write to different arrays.
     """
     if not isinstance(block, tuple):
         threads, block = (ceil_div(threads, block),), (block,)
-    pick = operator.itemgetter(*_parameters(file)[name])
+    pick = operator.itemgetter(*(called.get(p, p) for p in _parameters(file)[name]))
     return Launch(file, expression(name, *types), threads, block, pick)
 
 
@@ -228,7 +231,8 @@ class Plan(NamedTuple):
 
     launches: tuple[Launch, ...]
     numbers: Mapping[str, Any]  # arguments by name
-    room: tuple[tuple[str, Any, Any], ...] = ()  # name, shape, dtype of arrays that a run makes
+    # name, shape, dtype of arrays that a run makes; the shape 0: for a parameter not looked at
+    room: tuple[tuple[str, Any, Any], ...] = ()
 
     def run(self, **arrays: Any) -> dict[str, Any]:
         """All launches. Returns all arguments by name, also the arrays that were made.
@@ -237,7 +241,7 @@ class Plan(NamedTuple):
         """
         gpu, given = device(), {**self.numbers, **arrays}
         for name, shape, dtype in self.room:
-            given[name] = gpu.empty(shape, dtype)
+            given[name] = gpu.empty(shape, dtype) if shape else _nothing(gpu, dtype)
         for file, kernel, grid, block, pick in self.launches:
             if 0 not in grid:
                 _kernel(gpu, file, kernel)(grid, block, pick(given))
@@ -305,7 +309,6 @@ def pack_of(*arrays: Any) -> int:
 
 def pack_for(D: int, size: int, begin: int = 0) -> int:
     """The same for rows of D elements of `size` bytes, the first of which is at address `begin`."""
-    together = WIDEST
-    while together > size and (D * size | begin) % together:
-        together //= 2
+    all_three = D * size | begin | WIDEST
+    together = all_three & -all_three  # the lowest bit: the largest power of two that divides them
     return max(together // size, 1)

@@ -6,9 +6,10 @@
 //     the table is grad_output, the indices are `sources`, the weights are `shares`.
 //
 // keys[i], sources[i], shares[i]: entry i in sorted order: its row, the row of grad_output that it
-// reads, and what it multiplies that with. A negative key counts for nothing. Rows that do not
-// occur are not written: a dense gradient begins as zeros. With the numbers of the runs, 0, 1, 2,
-// ..., as keys, the same kernels write the U rows of a coalesced sparse gradient.
+// reads, and what it multiplies that with. A negative key counts for nothing, and comes last, for
+// keys are sorted as unsigned numbers. Rows that do not occur are not written: a dense gradient
+// begins as zeros. With the numbers of the runs, 0, 1, 2, ..., as keys, the same kernels write the U
+// rows of a coalesced sparse gradient.
 //
 // Letters: n entries, U runs, D features; w bytes of a number in grad_output and grad_weight, a
 // bytes of a sum (4, or 8 for double), P pieces of PIECE entries; k bytes of a key, 4 or 8.
@@ -28,6 +29,7 @@
 // All are deterministic: who adds what, and in which order, depends on the keys and on PIECE alone.
 //
 // instances: divide_by_run_length<float, int>, divide_by_run_length<double, long long>
+// instances: winner_entries<int, float, int>, winner_entries<int, double, long long>
 // instances: pick_entries<long long, float, int>, pick_entries<int, float, int>
 // instances: pick_entries<long long, double, long long>
 // instances: sort_few<float>, sort_few<double>
@@ -57,13 +59,13 @@ const int PIECE = 32;  // entries of a piece. Part of the result: another number
 
 // ---- scale_grad_by_freq: the length of a run is the frequency of its row ------------------------
 
-// How many of the n sorted keys are smaller than `key`.
+// How many of the n sorted keys are smaller than `key`. As an unsigned number -1 is the largest.
 template <class K>
 __device__ long long smaller(const K* keys, long long n, K key) {
   long long low = 0, high = n;
   while (low < high) {
     long long middle = (low + high) / 2;
-    if (keys[middle] < key) {
+    if ((unsigned long long)keys[middle] < (unsigned long long)key) {
       low = middle + 1;
     } else {
       high = middle;
@@ -75,12 +77,24 @@ __device__ long long smaller(const K* keys, long long n, K key) {
 template <class A, class K>
 __global__ void divide_by_run_length(const K* keys, A* shares, long long n) {
   long long i = thread_number();
-  if (i >= n) return;
+  if (i >= n || keys[i] < 0) return;
   long long length = smaller(keys, n, K(keys[i] + 1)) - smaller(keys, n, keys[i]);
   shares[i] /= A(length);
 }
 
-// ---- Before 5: what the sort has put in order ---------------------------------------------------
+// ---- Before 5: the entries of a maximum, and what the sort has put in order ---------------------
+
+// A maximum has n = B D winners. Its gradient is a sum, too, in a table of V D rows of one feature.
+// A winner gets all of its upstream gradient: its share is 1. Where nobody won, the key is -1.
+template <class W, class A, class K>
+__global__ void winner_entries(const W* winners, K* keys, K* sources, A* shares, long long n,
+                               int D) {
+  long long i = thread_number();
+  if (i >= n) return;
+  keys[i] = winners[i] < 0 ? K(-1) : K(winners[i] * (long long)D + i % D);
+  sources[i] = K(i);
+  shares[i] = A(1);
+}
 
 // Entry i of the sorted list is number order[i] of the list before. keys_too: the sort has not left
 // the sorted keys behind.
@@ -100,7 +114,7 @@ __global__ void pick_entries(const O* order, const K* keys, const K* sources, co
 // a dozen launches; for a thousand entries these are all of the time. The network of Batcher's
 // bitonic sort compares and swaps pairs, all of them at once, in fixed places. Key and number make
 // one item of 64 bits, so no two items are equal, and entries of one key keep their order.
-// room: the least power of two that is not less than n; up to FEW. Keys are not negative.
+// room: the least power of two that is not less than n; up to FEW. A negative key comes last.
 const int FEW = 2048;
 
 template <class A>

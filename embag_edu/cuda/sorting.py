@@ -28,17 +28,17 @@ def library() -> Any:
 def order_of(keys: Any, end: int | None = None) -> tuple[Any, Any | None]:
     """The positions (n,) in the order of the keys, equal keys in theirs; and the sorted keys.
 
-    keys: (n,), none negative. end: no key is larger; None: unknown. The sorted keys are None where
-    the sort does not leave them behind.
+    keys: (n,) int32 or int64; -1 comes last. end: all keys are smaller; None: unknown. The sorted
+    keys are None where the sort does not leave them behind.
     """
-    gpu = device()
+    gpu, unsigned = device(), keys.view(f"u{keys.dtype}")
     if gpu.kind != "cuda" or keys.dtype != np.int32 or library() is None:
-        return gpu.xp.argsort(keys, kind="stable"), None
+        return gpu.xp.argsort(unsigned, kind="stable"), None
     places = gpu.xp.arange(len(keys), dtype=np.int32)
     ordered, order = gpu.empty(len(keys), np.int32), gpu.empty(len(keys), np.int32)
     library().radix_sort(
-        d_in_keys=keys,
-        d_out_keys=ordered,
+        d_in_keys=unsigned,
+        d_out_keys=ordered.view(unsigned.dtype),
         d_in_values=places,
         d_out_values=order,
         num_items=len(keys),
@@ -51,5 +51,5 @@ def order_of(keys: Any, end: int | None = None) -> tuple[Any, Any | None]:
 
 
 def bits_of(end: int | None) -> int:
-    """The bits in use of keys from 0 to `end`; 32 where it is unknown."""
+    """The bits in use of keys below `end`, and of -1, all of whose bits are 1; 32: unknown."""
     return 32 if end is None else max(int(end).bit_length(), 1)
