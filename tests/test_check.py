@@ -316,6 +316,13 @@ def test_a_slow_first_call_costs_nothing():
     assert report.counts() == {HOLDS: 1}
 
 
+def test_a_slow_first_call_makes_no_later_limit_longer():
+    """Many functions import what they need in their first call: they do not compile."""
+    slow = troubles.warms_up_then_hangs
+    report = check(slow, "forward.max.neg_inf", limit=0.3, explain=False, raises=False)
+    assert "did not return within 0.3 s" in report.failed[0].failure.message
+
+
 def test_a_crash_says_where_and_its_last_words():
     report = check(troubles.crashes_in_c, "forward.max.nan_first", raises=False)
     message = report.failed[0].failure.message
@@ -536,6 +543,9 @@ def test_names_and_pairs():
     for wrong in ("no.such.module:f", "embag_edu:nothing", "embag_edu", "embag_edu:__version__"):
         with pytest.raises(NotLoadable):
             check(wrong)
+    for arrays in ("nump", "jax.numpi", "math"):
+        with pytest.raises(NotLoadable, match="must be numpy, torch, torch:DEVICE, or a module"):
+            check(numpy_bag, "forward.sum", arrays=arrays, isolate=False)
     with pytest.raises(TypeError, match="implementation must be"):
         check(3)
 

@@ -349,8 +349,9 @@ def test_the_command_takes_a_table_and_keeps_the_file_of_failures(tmp_path, monk
     file.write_text(file.read_text().replace("not looked into yet", "no 'empty' bags"))
     capsys.readouterr()
     assert main([]) == 0 and "(no 'empty' bags)" in capsys.readouterr().out
-    assert main(["--update", "--only", "bags.offsets"]) == 0
-    assert read(file)["bags.empty"]["reason"] == "no 'empty' bags"  # it was not asked
+    for less in (["--only", "bags.offsets"], ["--modes", "none"], ["--forms", "none"]):
+        assert main(["--update", *less]) == 0
+        assert read(file)["bags.empty"]["reason"] == "no 'empty' bags"  # it was not asked
     assert main(["troubles:right", "--only", "bags.empty"]) == 1
     assert main(["troubles:right", "--only", "bags.empty", "--update"]) == 0 and read(file) == {}
     capsys.readouterr()

@@ -52,6 +52,14 @@ def compiles_for_each_shape(input, weight, offsets=None, *, _seen=set(), **optio
     return embag_edu.embedding_bag(input, weight, offsets, **options)
 
 
+def warms_up_then_hangs(input, weight, offsets=None, *, _warm=[], **options):  # noqa: B006
+    if not _warm:
+        _warm.append(time.sleep(1.1))
+    while options.get("mode") == "max":
+        time.sleep(0.1)
+    return embag_edu.embedding_bag(input, weight, offsets, **options)
+
+
 def crashes_in_c(input, weight, offsets=None, **options):
     if np.isnan(weight).any():
         print("out of luck", file=sys.stderr)

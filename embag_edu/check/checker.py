@@ -84,7 +84,7 @@ def check(
     isolate:  run it in another process, so that a crash or an endless loop fails one clause only.
     limit:    seconds that one call may take there.
     first_limit: seconds for loading it and for its first call; for every call, if it seems to
-        compile: one of its calls has taken a second.
+        compile: one after the first has taken a second.
     losses:   after so many losses of the process in one and the same way no more is asked.
     explain:  look for the smallest failing call and the likely cause of each failure.
     raises:   raise CheckFailed if a clause fails; with False the report is only returned.

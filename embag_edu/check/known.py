@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from embag_edu.check.clauses import find
-from embag_edu.check.report import FAILS, HOLDS_NOW, KNOWN, Report
+from embag_edu.check.report import FAILS, HOLDS_NOW, KNOWN, NOT_ASKED, NOT_PROMISED, Report
 from embag_edu.text import Short
 
 Known = Mapping[str, Mapping[str, str]]  # a clause: its reason and its link
@@ -69,7 +69,8 @@ def write(path: str | Path, known: Known, report: Report) -> None:
 
     Clauses that were not asked this time stay as they are.
     """
-    asked = {r.clause.name for r in report.results}
+    silent = (NOT_ASKED, NOT_PROMISED)
+    asked = {r.clause.name for r in report.results if r.status not in silent}
     failing = {r.clause.name for r in report.results if r.status in (FAILS, KNOWN)}
     kept = {name: about for name, about in known.items() if name not in asked}
     kept |= {name: known.get(name, {"reason": NO_REASON}) for name in failing}

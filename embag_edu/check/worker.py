@@ -39,10 +39,16 @@ PROBE: Arguments = {  # the first call of a process: it tells which arrays a fun
     "offsets": np.array([0]),
     "mode": "sum",
 }
+SECOND: Arguments = PROBE | {  # then one of another shape: it tells what compiles for each
+    "input": np.array([1, 0, 1]),
+    "offsets": np.array([0, 2]),
+    "grad_output": np.array([[1.0], [2.0]], np.float32),
+}
 START_LIMIT = 60.0  # seconds for starting Python and importing the implementation, at least
 LIMIT, FIRST_LIMIT = 10.0, 120.0  # seconds: see `Worker`
-COMPILES = 1.0  # seconds of a call after which a function seems to compile
-TAIL = 4000  # bytes of standard error that are kept
+COMPILES = 1.0  # seconds of a call after the first, after which a function seems to compile
+TAIL = 4_000  # characters of standard error that are kept, without stacks
+WITH_STACKS = 64_000  # bytes
 
 
 class NotLoadable(Short, ValueError):
@@ -76,6 +82,22 @@ class Runner:
 
     def close(self) -> None:
         """Give back what the runner holds."""
+
+    def take(self, arrays: str | None) -> None:
+        """Speak these arrays, or find out which; NotLoadable where there are none."""
+        if arrays is None:
+            return self.find_arrays()
+        place, self.arrays = arrays.partition(":")[0], arrays
+        try:
+            if place == "torch" and not find_spec(place):
+                raise ImportError("it is not installed")
+            elif place != "torch":
+                _ = importlib.import_module(place).asarray
+        except (ImportError, AttributeError) as error:
+            raise NotLoadable(
+                f"arrays={arrays!r} must be numpy, torch, torch:DEVICE, or a module with asarray, "
+                f"such as jax.numpy or cupy ({error})"
+            ) from error
 
     def find_arrays(self) -> None:
         """NumPy if the function takes arrays and returns one, else torch if it takes tensors."""
@@ -116,10 +138,7 @@ class Local(Runner):
         super().__init__()
         self._forward, self._backward = make_pair(source)
         self.has_backward = self._backward is not None
-        if arrays is None:
-            self.find_arrays()
-        else:
-            self.arrays = arrays
+        self.take(arrays)
 
     def run(self, arguments: Arguments, backward: bool = True) -> Outcome:
         """Call the implementation here."""
@@ -131,8 +150,8 @@ class Worker(Runner):
 
     limit:       seconds for one call.
     first_limit: seconds for loading, for the first call of a process, which is a small one and no
-        part of the table, and for every call of a function that seems to compile: one of its calls
-        has taken a second.
+        part of the table, and for every call of a function that seems to compile: a call after
+        the first has taken a second.
     """
 
     def __init__(
@@ -145,18 +164,20 @@ class Worker(Runner):
         super().__init__()
         self.limit, self.first_limit = limit, max(limit, first_limit)
         self._slowest = 0.0  # seconds of the slowest call that was answered
+        self._is_known = False  # whether it compiles: then a process's first call tells nothing
         self._warms_up = True
         self._hello = pickle.dumps({"path": list(sys.path), "source": _pack(source)})
         self._start()
-        if arrays is None:
-            self.find_arrays()
-        else:
-            self.arrays = arrays
+        self.take(arrays)
 
     def run(self, arguments: Arguments, backward: bool = True) -> Outcome:
         """Call the implementation there; a hang or a crash is an outcome too."""
         if self._is_cold and self._warms_up:  # but whoever is lost in this call is not asked again
             self._warms_up = self.probe().trouble is None
+        if not self._is_known and self._slowest > COMPILES:  # or has it imported what it needs?
+            self._slowest = 0.0
+            self._call(dict(SECOND), self.has_gradients, self.first_limit)
+        self._is_known = True
         compiles = self._slowest > COMPILES
         return self._call(arguments, backward, self.first_limit if compiles else self.limit)
 
@@ -176,14 +197,14 @@ class Worker(Runner):
     @property
     def stderr(self) -> str:  # type: ignore[override]
         """The end of what this process and the one before wrote to standard error, no stacks."""
-        return _words(self._before + self._tail)
+        return f"{self._before}\n{_words(self._tail)}".strip("\n")[-TAIL:]
 
-    _before = _tail = b""  # the ends of standard error: of earlier processes, and of this one
+    _before, _tail = "", b""  # what earlier processes wrote, and this one, with stacks
 
     def _start(self) -> None:
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        self._before, self._tail, self._is_cold = (self._before + self._tail)[-TAIL:], b"", True
+        self._before, self._tail, self._is_cold = self.stderr, b"", True
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from embag_edu.check.worker import main; main()"],
             stdin=subprocess.PIPE,
@@ -205,14 +226,15 @@ class Worker(Runner):
 
     def _listen(self, pipe: Any) -> None:
         with pipe:
-            for written in iter(lambda: pipe.read1(TAIL), b""):
-                self._tail = (self._tail + written)[-TAIL:]
+            for written in iter(lambda: pipe.read1(WITH_STACKS), b""):
+                self._tail = (self._tail + written)[-WITH_STACKS:]
 
     def _call(self, arguments: Arguments, backward: bool, limit: float) -> Outcome:
-        self._is_cold = False
+        is_first, self._is_cold = self._is_cold, False
         answer = self._ask(pickle.dumps((self.arrays, arguments, backward, limit)), limit)
         if not isinstance(answer, Trouble):
-            self._slowest = max(self._slowest, answer[1])
+            if not (is_first and self._is_known):
+                self._slowest = max(self._slowest, answer[1])
             outcome: Outcome = answer[0]
             return outcome
         self.close()
@@ -275,7 +297,7 @@ def _place(stderr: bytes) -> str:
 
 def _words(stderr: bytes) -> str:
     """What was written to standard error, without the stacks."""
-    lines = stderr.decode(errors="replace").splitlines()
+    lines = stderr.decode(errors="replace").splitlines()[len(stderr) >= WITH_STACKS :]
     return "\n".join(line for line in lines if line.strip() and not STACK.match(line))
 
 

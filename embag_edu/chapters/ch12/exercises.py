@@ -542,13 +542,20 @@ def _weights_forgotten(weight, psw, weight_t, psw_t, rows, bags, B):
     return moved
 
 
-def _difference(weight, psw, weight_t, psw_t, rows, bags, B):
+def _difference(weight, psw, weight_t, psw_t, rows, bags, B, h=1e-5):
     def means(step):
         moved = weight if weight_t is None else weight + step * weight_t
         shares = psw if psw_t is None else psw + step * psw_t
         return _in_bags(shares[:, None] * moved[rows], bags, B) / _sizes(shares, bags, B)
 
-    return (means(1e-5) - means(-1e-5)) / 2e-5
+    return (means(h) - means(-h)) / (2 * h)
+
+
+def _extrapolated(weight, psw, weight_t, psw_t, rows, bags, B):
+    wide, narrow = (
+        _difference(weight, psw, weight_t, psw_t, rows, bags, B, step) for step in (1e-3, 5e-4)
+    )
+    return (4 * narrow - wide) / 3
 
 
 def _by_count(weight, psw, weight_t, psw_t, rows, bags, B):
@@ -585,8 +592,8 @@ def _any_jvp(random):
     moves = [(1, 0), (0, 1), (1, 1)][draw.size(random, 0, 2)]
     rows = torch.from_numpy(random.integers(0, V, N))
     places = torch.from_numpy(random.integers(0, B, N))
-    # A derivative is linear in its direction, however short: a difference of two means is not.
-    length = random.choice([1.0, 2.0**-20])
+    # A derivative is linear in its direction, short or long: a difference of means is not.
+    length = random.choice([1.0, 2.0**-20, 2.0**6])
     return (
         _tensor(random, V, D),
         _tensor(random, N).abs() + 0.1,
@@ -633,6 +640,11 @@ JVP = Exercise(
             _difference,
             "Close, and no derivative: a difference of two means has its error, here in the tenth "
             "digit. Write the product and the quotient rule down; they are exact.",
+        ),
+        Wrong(
+            _extrapolated,
+            "Closer still, and no derivative: along a longer direction the differences are wrong. "
+            "Write the product and the quotient rule down; they are exact.",
         ),
         Wrong(_by_count, "A weighted mean divides by the sum of its weights, not by their count."),
     ),
