@@ -16,11 +16,12 @@ import torch
 
 import embag_edu.__main__ as entrance
 from embag_edu import cuda
-from embag_edu.bench import stopwatch
+from embag_edu.bench import recorded, stopwatch
 from embag_edu.bench.workloads import Workload
+from embag_edu.beyond import fused_api, fused_cases, rows_cuda
 from embag_edu.cuda_on_cpu import CompilerMissing, device
 from embag_edu.cuda_on_cpu.device import Gpu
-from embag_edu.gpu import command, conformance, facts, first_kernel
+from embag_edu.gpu import beyond, command, conformance, facts, first_kernel, programs
 from embag_edu.gpu import steps as module
 from embag_edu.gpu.steps import Attempt, Probe, Step
 
@@ -335,9 +336,15 @@ def test_the_deadline_is_looked_at_between_results(cupy):
 
 
 def test_a_step_that_fails_is_not_excused_by_the_time(cupy):
-    steps, records = some_steps(lambda here: iter([Attempt("a", "failed", "wrong")]))
-    readings = iter([0, 0, 0, 9, 9])
-    here = Probe(Gpu(cupy), 5.0, clock=lambda: next(readings))
+    now = [0.0]
+
+    def fails(here):
+        yield Attempt("a", "failed", "wrong")
+        now[0] = 9.0
+        yield Attempt("b")
+
+    steps, records = some_steps(fails)
+    here = Probe(Gpu(cupy), 5.0, clock=lambda: now[0])
     module.run(steps, here, records, lambda record: None)
     assert records[0]["status"] == "failed"
     assert command.exit_status({"steps": records}) == 1
@@ -378,6 +385,98 @@ def test_a_kernel_that_never_ends_is_given_up(cupy, tmp_path, monkeypatch, capsy
     assert step["status"] == "failed" and step["note"] == "did not come back in 0.01 minutes"
 
 
+def test_a_step_has_seconds_of_its_own_and_the_next_its_turn(cupy):
+    now = [0.0]
+
+    def slow(here):
+        for i in range(5):
+            now[0] += 10
+            yield Attempt(str(i))
+
+    records = [module.blank(Step("slow", "", slow)), module.blank(Step("next", "", slow))]
+    steps = [Step("slow", "", slow, most=25.0), Step("next", "", slow)]
+    here = Probe(Gpu(cupy), np.inf, clock=lambda: now[0])
+    module.run(steps, here, records, lambda record: None)
+    assert [r["status"] for r in records] == ["not reached", "passed"]
+    assert records[0]["note"] == "stopped after 3: its 25 seconds are up"
+    assert len(records[0]["results"]) == 3 and len(records[1]["results"]) == 5
+
+
+def test_what_is_found_is_written_before_the_next_begins(cupy, tmp_path, monkeypatch):
+    file, seen = tmp_path / "gpu.json", []
+
+    def two(here):
+        yield Attempt("first", data={"ms": 3})
+        seen.append(json.loads(file.read_text())["steps"][0]["results"])
+        yield Attempt("second")
+
+    monkeypatch.setattr(command, "EVERY", 0.0)
+    command.carry_out([Step("two", "", two)], Gpu(cupy), 1.0, str(file))
+    ((first,),) = seen
+    assert first["name"] == "first" and first["ms"] == 3
+    assert [p.name for p in tmp_path.iterdir()] == ["gpu.json"]
+
+
+def test_a_record_is_the_old_one_or_the_new(tmp_path, monkeypatch):
+    file = tmp_path / "gpu.json"
+    recorded.write(file, {"made by": "me"})
+
+    def half(path, text, **others):
+        with path.open("w") as opened:
+            opened.write(text[:9])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(file), "write_text", half)
+    with pytest.raises(KeyboardInterrupt):
+        recorded.write(file, {"made by": "me", "more": list(range(99))})
+    assert json.loads(file.read_text()) == {"made by": "me"}
+
+
+# ---- the parts beyond torch, and whole programs ----
+
+
+def test_a_program_passes_fails_or_takes_too_long(cupy, monkeypatch):
+    here = Probe(Gpu(cupy), np.inf)
+    told = "import os; print('x'); print(os.environ['EMBAG_DEVICE'], '/home/me/file')"
+    passed = programs.run(here, "good", ("-c", told))
+    assert passed.status == "passed" and passed.data["told"] == ["x", "cuda file"]
+    failed = programs.run(here, "bad", ("-c", "raise ValueError('wrong')"))
+    assert failed.status == "failed" and failed.note.endswith("ValueError: wrong")
+    monkeypatch.setattr(programs, "LIMIT", 0.2)
+    late = programs.run(here, "late", ("-c", "import time; time.sleep(60)"))
+    assert late.status == "failed" and late.note.startswith("not done after 0")
+
+
+def test_programs_of_a_checkout_are_skipped_without_one(cupy, tmp_path, monkeypatch):
+    words = [word for words in programs.PROGRAMS.values() for word in words]
+    files = [word for word in words if word.startswith(tuple(programs.NEEDS))]
+    assert len(files) == 2 and not any(map(programs.missing_for, files))
+    monkeypatch.setattr(programs, "ROOT", tmp_path)
+    found = programs.run(
+        Probe(Gpu(cupy), np.inf), "tests", ("-m", "pytest", "tests/test_nn_cuda.py")
+    )
+    assert found.status == "skipped"
+    assert found.note == "needs a checkout, with tests/test_nn_cuda.py"
+
+
+def test_every_chapter_of_kernels_is_there():
+    for number in programs.CHAPTERS:
+        assert len(list(programs.ROOT.glob(f"book/{number}_*.ipynb"))) == 1
+
+
+def test_a_sharded_table_of_one_process():
+    """As by NCCL on a GPU, by gloo."""
+    programs.one_shard("gloo", "cpu")
+
+
+def test_what_is_wrong_beyond_torch_is_told(fast_on_the_cpu, monkeypatch):
+    assert beyond.rows("int8") == ""
+    monkeypatch.setattr(rows_cuda, "forward", lambda rows, call: np.full((50, 48), np.nan))
+    assert beyond.rows("int8") == "differs from vectorized: sum, mean, max"
+    monkeypatch.setattr(fused_api, "fused_step", lambda *args, **others: None)  # not the oracle's
+    assert beyond.fused(fused_cases.CASES[0]).startswith("sum, SGD: after step 0, weight[")
+
+
 def test_words_for_the_record():
     assert module.plain({"a": (np.float32(0.1), np.nan, -np.inf, np.int32(3), None, True)}) == {
         "a": [0.1, "nan", "-inf", 3, None, True]
@@ -416,6 +515,8 @@ def test_on_a_cpu_the_command_itself_is_tried(tmp_path):
         "peers": "skipped",
         "sweep": "skipped",
         "check": "skipped",
+        "beyond": "passed",
+        "programs": "skipped",
     }
     assert len(step_of(record, "conformance")["results"]) > 190
 

@@ -3,16 +3,19 @@
 Everything runs on the CPU here, on torch's CPU tensors; the stopwatch is a stand-in. Not one time.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from embag_edu.bench.workloads import Workload
-from embag_edu.gpu import operator, times
+from embag_edu.gpu import command, conformance, operator, peers, times
 
 pytestmark = pytest.mark.usefixtures("fast_on_the_cpu")
 WORK = Workload(60, 16, 12, 5, "zipf", 1.15)
 RATES = {"copy": 1e9}
+STEPS = ("forward", "backward", "sparse")
 
 
 @pytest.fixture
@@ -125,3 +128,26 @@ def test_other_bits_in_another_run_are_found():
     assert found.status == "failed" and found.data["different"] == operator.TIMES_ON_CPU
     atomic = operator.repeated(Here, "x", lambda run: bytes([run]), repeatable=False)
     assert atomic.status == "passed" and atomic.data["different"] == operator.TIMES_ON_CPU
+
+
+def test_the_page_names_results_that_are_recorded():
+    """Where in the file the answers are: book/pages/gpu.md."""
+    page = (Path(__file__).parents[1] / "book" / "pages" / "gpu.md").read_text(encoding="utf-8")
+    _, _, table = page.partition("Where in the file the answers are:")
+    rows = [row.split(" | ") for row in table.splitlines() if row.startswith("| ")][2:]
+    sizes = [(D, times.SWEEP_N // L, L) for D in times.SWEEP_D for L in times.SWEEP_L]
+    swept = [
+        Workload(100_000, *size, dtype=dtype) for size in sizes for dtype in times.SWEEP_DTYPES
+    ]
+    cases = [case.name for table in conformance.tables() for case in table.cases]
+    names = {
+        "ladder": [f"{step} {w.name}" for step in STEPS for w in times.workloads()],
+        "peers": [f"{step} {w.name}" for step in STEPS for w in peers.workloads()],
+        "check": [f"check {w.name}" for w in (times.TINY, times.SMALL[1])],
+        "stopwatch": [f"stopwatch {Workload(*shape).name}" for shape in times.SHAPES.values()],
+        "sweep": [f"sweep {w.name}" for w in swept],
+        "conformance": [f"features: {name}" for name in cases],
+    }
+    assert {step for _, step, *_ in rows} <= {step.name for step in command.STEPS}
+    told = [(step, name) for _, step, results, _ in rows for name in results.split("`")[1::2]]
+    assert len(told) > 10 and all(name in names[step] for step, name in told), told

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,10 @@ def read(path: str | Path, made_by: str) -> dict[str, Any]:
 
 
 def write(path: str | Path, record: dict[str, Any]) -> None:
-    """Write a record that `read` reads."""
-    Path(path).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    """Write a record that `read` reads. Whoever stops this program finds the old one or the new."""
+    half = Path(f"{path}.half")
+    half.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    half.replace(path)
 
 
 @dataclass(frozen=True)
@@ -113,25 +115,24 @@ class Recorded:
         of_a = {"float32": "copy of 161 MB", "bfloat16": "of 82 MB"}
         return float(rates[of_a[dtype]] if shape == "A" else rates["copy"])
 
-    def sweep(self, step: str = "forward") -> dict[tuple[int, int], float]:
-        """Ours in parts of torch's time, by (D, L); all bags together have 2**18 positions."""
-        found = {}
+    def _swept(self, dtype: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        """D, L and result of each call of the sweep; all bags together have 2**18 positions."""
         for result in self.step("sweep"):
             work = result["workload"]
-            if work["bags"] * work["length"] == 1 << 18:
-                found[work["features"], work["length"]] = float(result[step]["of_torch"])
-        return found
+            if work["bags"] * work["length"] == 1 << 18 and work["dtype"] == dtype:
+                yield work["features"], work["length"], result
+
+    def sweep(self, step: str = "forward", dtype: str = "float32") -> dict[tuple[int, int], float]:
+        """Ours in parts of torch's time, by (D, L)."""
+        return {(D, L): float(r[step]["of_torch"]) for D, L, r in self._swept(dtype)}
 
     def shares(self) -> dict[tuple[int, int], float]:
-        """Our forward's logical bytes a second, in parts of the copy rate, by (D, L)."""
+        """Our forward's logical bytes a second, in parts of the copy rate, by (D, L); float32."""
         found = {}
-        for result in self.step("sweep"):
-            work = result["workload"]
-            D, B, N = work["features"], work["bags"], work["bags"] * work["length"]
-            if N == 1 << 18:
-                moved = traffic.forward_logical(D, N, B, w=4)
-                seconds = 1e-3 * result["forward"]["ours_ms"]
-                found[D, work["length"]] = moved / seconds / self.copy_rate
+        for D, L, result in self._swept("float32"):
+            moved = traffic.forward_logical(D, 1 << 18, (1 << 18) // L, w=4)
+            seconds = 1e-3 * result["forward"]["ours_ms"]
+            found[D, L] = moved / seconds / self.copy_rate
         return found
 
     # ---- as text ---------------------------------------------------------------------------------

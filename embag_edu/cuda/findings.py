@@ -173,7 +173,7 @@ def raise_found(wait: bool = False) -> None:
     if wait:
         for finding in known:
             finding.arrived.synchronize()
-    bad = [f for f in known if (f.found[:2] != NOBODY).any()]
+    bad = [f for f in known if f.found[0] != NOBODY or f.found[1] != NOBODY]
     if bad:
         _refuse(Found(*map(int, bad[0].found)), *bad[0].sizes, calls=len(bad))
 

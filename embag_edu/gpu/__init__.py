@@ -8,6 +8,8 @@ operator      the whole operator: every clause, the same bits, streams, memory, 
 times         every version of the ladder beside torch's kernels
 peers         ours beside cuEmbed, Triton and torch.compile, where these are installed
 cuembed       NVIDIA's cuEmbed, launched from its own header files
+beyond        fused steps, many tables, short rows, against the loops
+programs      what readers run, as whole programs: training, NCCL, tests, chapters
 command       the command itself, and the list of its steps
 
 It needs NumPy and CuPy. torch is compared with where it is installed and sees the GPU.

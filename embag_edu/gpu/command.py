@@ -19,7 +19,7 @@ from typing import Any
 from embag_edu.bench import recorded
 from embag_edu.cuda_on_cpu import Device, device, settings
 from embag_edu.cuda_on_cpu.device import Gpu, usable_cupy
-from embag_edu.gpu import conformance, first_kernel, operator, peers, times
+from embag_edu.gpu import beyond, conformance, first_kernel, operator, peers, programs, times
 from embag_edu.gpu.facts import device_facts, versions
 from embag_edu.gpu.steps import FAILED, NOT_REACHED, PASSED, Probe, Step, blank, run
 from embag_edu.text import aligned
@@ -47,7 +47,10 @@ STEPS = [
     Step("peers", "ours beside cuEmbed, Triton and torch.compile", peers.peers, True),
     Step("sweep", "ours beside torch's over D and L", times.sweep, True),
     Step("check", "what the check of indices costs", times.check_costs, True),
+    Step("beyond", "fused steps, many tables, short rows, against the loops", beyond.beyond),
+    Step("programs", "training, NCCL, tests, chapters", programs.programs, True, most=300.0),
 ]
+EVERY = 5.0  # seconds from one writing of the record to the next, within a step
 CLOSING = 0.9  # of the minutes: then nothing more is begun. At the end of them all is given up.
 
 
@@ -107,12 +110,15 @@ def carry_out(steps: list[Step], gpu: Device, minutes: float, path: str | None) 
     begin = time.monotonic()
     probe = Probe(gpu, until=begin + CLOSING * 60 * minutes)
     record = heading(gpu, minutes) | {"steps": [blank(step) for step in steps]}
-    quiet = path == "-"
+    quiet, lock = path == "-", threading.Lock()
 
-    def keep() -> None:
-        record["seconds"] = round(time.monotonic() - begin, 3)
-        record["passed"] = exit_status(record) == 0
-        write(record, path)
+    def keep(seconds: float = 0.0) -> None:
+        """Write the record, if it is that many seconds old."""
+        age = time.monotonic() - begin
+        with lock:  # the watch may be writing, too
+            if age >= record.get("seconds", 0.0) + seconds:
+                record.update(seconds=round(age, 3), passed=exit_status(record) == 0)
+                write(record, path)
 
     def give_up() -> None:
         for step in record["steps"]:
@@ -122,6 +128,11 @@ def carry_out(steps: list[Step], gpu: Device, minutes: float, path: str | None) 
         print("Given up: a kernel or a compiler did not come back in time.", file=sys.stderr)
         leave(1)
 
+    def tell(step: dict[str, Any]) -> None:
+        keep()
+        if not quiet:
+            print(line(step), flush=True)
+
     watch = threading.Timer(max(0.0, begin + 60 * minutes - time.monotonic()), give_up)
     watch.daemon = True
     watch.start()
@@ -129,7 +140,7 @@ def carry_out(steps: list[Step], gpu: Device, minutes: float, path: str | None) 
         if not quiet:
             print(top(record), flush=True)
         with settings(mode="fast") if not probe.is_gpu else contextlib.nullcontext():
-            run(steps, probe, record["steps"], lambda r: None if quiet else print(line(r)))
+            run(steps, probe, record["steps"], tell, lambda: keep(EVERY))
     finally:
         watch.cancel()
     keep()

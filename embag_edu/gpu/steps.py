@@ -90,12 +90,16 @@ class Probe:
 
 @dataclass(frozen=True)
 class Step:
-    """One part of the command. gpu_only: times and the like, which mean nothing on a CPU."""
+    """One part of the command. gpu_only: times and the like, which mean nothing on a CPU.
+
+    most: seconds after which it begins nothing more, so that the steps after it have their turn.
+    """
 
     name: str
     says: str
     act: Callable[[Probe], Iterator[Attempt]]
     gpu_only: bool = False
+    most: float = 100.0
 
 
 def blank(step: Step) -> dict[str, Any]:
@@ -115,8 +119,12 @@ def run(
     probe: Probe,
     records: list[dict[str, Any]],
     tell: Callable[[dict[str, Any]], None],
+    keep: Callable[[], None] = lambda: None,
 ) -> None:
-    """Do the steps in order; `records` (by `blank`) are filled in, `tell` hears of each."""
+    """Do the steps in order; `records` (by `blank`) are filled in, `tell` hears of each.
+
+    keep: called after every result, so that nothing is lost if this process ends in the next one.
+    """
     why_not = ""
     for step, record in zip(steps, records, strict=True):
         why_not = why_not or (OUT_OF_TIME if probe.out_of_time else "")
@@ -125,20 +133,26 @@ def run(
         elif step.gpu_only and not probe.is_gpu:
             record |= {"status": SKIPPED, "note": "needs a GPU"}
         else:
-            why_not = run_step(step, probe, record)
+            why_not = run_step(step, probe, record, keep)
         tell(record)
 
 
-def run_step(step: Step, probe: Probe, record: dict[str, Any]) -> str:
+def run_step(
+    step: Step, probe: Probe, record: dict[str, Any], keep: Callable[[], None] = lambda: None
+) -> str:
     """Fill in one record. Returns why no other step can follow, or ''."""
     begin, why_not, results = probe.clock(), "", step.act(probe)
-    record["note"] = "running"
+    record["note"], own_time = "running", ""
     while True:
         if probe.out_of_time:
             why_not = OUT_OF_TIME
             break
+        if probe.clock() - begin > step.most:
+            own_time = f"its {step.most:g} seconds are up"
+            break
         try:
             record["results"].append(next(results).entry())
+            keep()
         except StopIteration:
             break
         except Exception as error:
@@ -146,8 +160,9 @@ def run_step(step: Step, probe: Probe, record: dict[str, Any]) -> str:
             why_not = IN_ERROR if isinstance(error, DeviceInError) or probe.in_error_state() else ""
             break
     record["seconds"] = round(probe.clock() - begin, 3)
-    record["status"] = status(record["results"], complete=not why_not)
-    record["note"] = f"stopped after {len(record['results'])}: {why_not}" if why_not else ""
+    stopped = why_not or own_time
+    record["status"] = status(record["results"], complete=not stopped)
+    record["note"] = f"stopped after {len(record['results'])}: {stopped}" if stopped else ""
     return why_not
 
 
@@ -163,9 +178,13 @@ def status(results: list[dict[str, Any]], complete: bool) -> str:
 
 def last_line(error: BaseException) -> str:
     """What a traceback ends with, in one line. Folders are left out: they tell who runs this."""
-    text = " ".join(str(error).split())
-    text = re.sub(r"(?<![\w<])(?:[A-Za-z]:)?[\\/](?:[\w.+~-]+[\\/])+", "", text)
+    text = without_folders(" ".join(str(error).split()))
     return f"{type(error).__name__}: {text[:600]}".removesuffix(": ")
+
+
+def without_folders(text: str) -> str:
+    """The text without the folders of its paths."""
+    return re.sub(r"(?<![\w<])(?:[A-Za-z]:)?[\\/](?:[\w.+~-]+[\\/])+", "", text)
 
 
 def plain(value: Any) -> Any:

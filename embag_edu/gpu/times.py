@@ -7,7 +7,7 @@ What is told: medians, quartiles, the least, and the run's copy rate.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -53,6 +53,8 @@ SWEEP_D, SWEEP_L = (4, 16, 64, 128, 256, 1024), (1, 4, 16, 64, 256, 1024, 4096)
 SHORT = 16  # bags up to this length are timed by the version for short bags, too
 SWEEP_N = 1 << 18  # positions of each call of the sweep
 SMALL = (Workload(100_000, 4, 1_024, 1), Workload(100_000, 64, 1_024, 20))  # launches are all
+TINY = Workload(100_000, 64, 64, 10)  # the host is all
+SWEEP_DTYPES = ("float32", "bfloat16")
 
 
 Judge = Callable[["Loaded", str], tuple[dict[str, Job], list[str]]]
@@ -381,13 +383,14 @@ def give_memory_back(probe: Probe, torch: Any) -> None:
 
 
 def sweep(probe: Probe) -> Iterator[Attempt]:
-    """The package's own choice against torch over D and L, forward and backward, float32."""
+    """The package's own choice against torch over D and L, forward and backward."""
 
     def act(torch: Any) -> Iterator[Attempt]:
         clock = OnGpu(probe.gpu)
         works = [Workload(100_000, D, SWEEP_N // L, L) for D in SWEEP_D for L in SWEEP_L]
-        for work in (*works, *SMALL):
-            yield probe.attempt(f"sweep {work.name}", partial(against, clock, work, torch))
+        for dtype in SWEEP_DTYPES:
+            for work in (replace(work, dtype=dtype) for work in (*works, *SMALL)):
+                yield probe.attempt(f"sweep {work.name}", partial(against, clock, work, torch))
 
     return with_torch(probe, act)
 
@@ -425,7 +428,7 @@ def check_costs(probe: Probe) -> Iterator[Attempt]:
 
     def act(torch: Any) -> Iterator[Attempt]:
         clock = OnGpu(probe.gpu)
-        for work in (SMALL[1], Workload(*SHAPES["B"])):
+        for work in (TINY, SMALL[1], Workload(*SHAPES["B"])):
             yield probe.attempt(f"check {work.name}", partial(checked_cost, clock, work, torch))
 
     return with_torch(probe, act)
@@ -445,8 +448,13 @@ def checked_cost(clock: OnGpu, work: Workload, torch: Any) -> Attempt:
         "trusted": partial(ours, "trusted"),
         TORCH: partial(torch_forward, loaded),
     }
-    data = {name: looped(clock, job) for name, job in jobs.items()}
-    return Attempt(f"check {work.name}", data={"workload": asdict(work), "ms_a_call": data})
+    both = sparse_steps(loaded)
+    data = {
+        "workload": asdict(work),
+        "ms_a_call": {name: looped(clock, job) for name, job in jobs.items()},
+        "ms_forward_and_sparse_backward": {n: looped(clock, job) for n, job in both.items()},
+    }
+    return Attempt(f"check {work.name}", data=data)
 
 
 def looped(clock: OnGpu, job: Job, times: int = 100) -> float:
