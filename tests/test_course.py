@@ -1,5 +1,6 @@
 """The exercises: right answers pass, wrong ones are told why, and no solution leaks to readers."""
 
+import collections
 import copy
 import importlib
 import inspect
@@ -370,6 +371,12 @@ def test_none_and_results_instead_of_functions_are_explained():
     assert "without parentheses" in refusal(LENGTHS, np.array([2, 3]))
 
 
+def test_a_named_tuple_is_shown_field_by_field():
+    point = collections.namedtuple("point", "place size")(np.arange(3), "n" * 400)
+    said = text(point)
+    assert said.startswith("point(\n  place=array([0, 1, 2]") and "\n  size=" in said
+
+
 def test_changed_argument_is_named():
     said = refusal(LENGTHS, writes_into_offsets)
     assert "changed its argument offsets, which belongs to the caller" in said
@@ -383,7 +390,10 @@ def test_in_place_exercises_compare_the_arguments():
     cases = lambda: [Case("row 1", np.ones((3, 2)), 1)]  # noqa: E731
     exercise = Exercise("01.clear", "clear", reference, cases, hints=LENGTHS.hints, in_place=True)
     check(exercise, reference)
-    assert "table: 2 of 6 values differ" in refusal(exercise, lambda table, row: None)
+    said = refusal(exercise, lambda table, row: None)
+    assert "table: 2 of 6 values differ" in said and "Perhaps: table is as it was." in said
+    assert "expected  None" not in said and "`return`" not in said
+    assert "as it was" not in refusal(exercise, lambda table, row: table.fill(7))
     assert "expected None" in refusal(exercise, lambda table, row: reference(table, row) or table)
 
 

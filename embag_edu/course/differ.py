@@ -151,6 +151,9 @@ def text(value: Any) -> str:
         return _array_text(value)
     if callable(value) and hasattr(value, "__name__"):
         return str(value.__name__)
+    if hasattr(value, "_fields") and len(repr(value)) > LONG:  # a named tuple
+        fields = [entry(f"  {n}=", v) for n, v in zip(value._fields, value, strict=True)]
+        return f"{type(value).__name__}(\n" + ",\n".join(fields) + ")"
     if isinstance(value, (tuple, list)) and any(hasattr(v, "shape") and v.shape for v in value):
         return "(" + ",\n ".join(map(text, value)) + ")"
     written = repr(_plain(value))

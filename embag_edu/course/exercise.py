@@ -572,6 +572,8 @@ def _called_with(exercise: Exercise, case: Case) -> list[str]:
 
 def _expected_and_found(attempt: _Attempt) -> list[str]:
     wanted, came = attempt.expected, attempt.actual
+    if all(each.result is None and each.error is None for each in (wanted, came)):
+        return []  # a function that changes its arguments: what differs is told of those
     first = f"an error: {_error(wanted.error)}" if wanted.error else text(wanted.result)
     second = f"an error: {attempt.raised}" if came.error else text(came.result)
     indent = "\n" + " " * 10
@@ -595,9 +597,24 @@ def _cause(
             most, message = agrees, wrong.message
     if message:
         return f"{'Likely cause' if most == 1 else 'Perhaps'}: {message}"
-    if worst.actual.result is None and worst.actual.error is None:
+    if worst.actual.error is not None:
+        return ""
+    if worst.actual.result is None and worst.expected.result is not None:
         return "Perhaps: the function ends without a `return`, so it returns None."
-    return ""
+    name = next(_untouched(exercise, worst), "") if exercise.in_place else ""
+    return name and (
+        f"Perhaps: {name} is as it was. `{name} = ...` makes another array; `{name}[...] = ...` or "
+        f"`{name} -= ...` writes into the one that was given."
+    )
+
+
+def _untouched(exercise: Exercise, attempt: _Attempt) -> Iterator[str]:
+    """The arguments that the right answer changes, and the reader's leaves as they were."""
+    before = zip(_argument_names(exercise, attempt.case), _values(attempt.case), strict=True)
+    after = zip(_values(attempt.expected.after), _values(attempt.actual.after), strict=True)
+    for (name, was), (wanted, now) in zip(before, after, strict=True):
+        if not callable(was) and differ(was, wanted, EXACTLY) and not differ(was, now, EXACTLY):
+            yield name
 
 
 def _share(exercise: Exercise, wrong: Wrong, tried: list[_Attempt]) -> float:

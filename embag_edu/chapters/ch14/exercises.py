@@ -425,7 +425,8 @@ TIMES = Exercise(
     ),
     wrong=(
         Wrong(_ratio(lambda V, n, U: 3 * V + n + U, lambda V, n, U: n + 2 * U),
-              "The zeros are missing: a dense gradient begins with V rows of them."),
+              "There are V rows four times: zeros are written; then the optimizer reads the "
+              "gradient, reads the table and writes it. One of the four is missing."),
         Wrong(_ratio(lambda V, n, U: V + n + U, lambda V, n, U: n + 2 * U),
               "The optimizer is missing: 3 V rows, read twice and written once."),
         Wrong(_ratio(lambda V, n, U: 4 * V + n + U, lambda V, n, U: n + U),

@@ -111,7 +111,7 @@ def error_picture(outlier: float = 30.0) -> style.Picture:
     ax.set(xscale="log", yscale="log", xlim=(30, 170), ylim=(1e-4, 9))
     ax.set(xticks=[36, 48, 72, 96, 128], xticklabels=["36", "48", "72", "96", "128"])
     ax.minorticks_off()
-    ax.set(xlabel=f"bytes of a row (float32: {bytes_of})", ylabel="error, parts of a number")
+    ax.set(xlabel=f"bytes of a row (float32: {bytes_of})", ylabel="error, divided by the rms")
     told = "; ".join(
         f"{format}, {p.bytes} bytes, {p.error:.2g} and {having[format].error:.2g}"
         for format, p in without.items()
