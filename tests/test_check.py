@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import troubles
+from unnamed_faults import UNNAMED
 
 import embag_edu
 from embag_edu.check import CheckFailed, NotSupported, all_clauses, check, pairs, replay
@@ -100,7 +101,7 @@ def test_there_are_at_least_sixty_faults():
     assert len({fault.mistake() for fault in FAULTS}) == len(FAULTS)
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize("fault", FAULTS + UNNAMED, ids=lambda fault: fault.__name__)
 def test_every_fault_is_rejected_by_the_clauses_that_name_it(fault):
     wrong = fault()
     pair = (wrong.forward, wrong.backward)

@@ -767,31 +767,6 @@ class OutputIsZero(Fault, caught_by="forward.sum forward.mean forward.max"):
         return np.zeros_like(output)
 
 
-class OutputIsAView(Fault, caught_by="always.fresh_output"):
-    """the output of a bag of one row shares memory with weight"""
-
-    def forward(self, input: Any, weight: Any, **options: Any) -> np.ndarray:
-        output = super().forward(input, weight, **options)
-        alone = np.size(input) == len(output) == 1
-        return weight[int(np.ravel(input)[0])][None] if alone else output
-
-
-class OutputNotContiguous(Fault, caught_by="always.fresh_output"):
-    """the output is not contiguous in memory"""
-
-    def finish(self, call: Call, output: np.ndarray) -> Any:
-        return np.asfortranarray(output)
-
-
-class InputSorted(Fault, caught_by="always.inputs_unchanged"):
-    """input is sorted in place"""
-
-    def forward(self, input: Any, weight: Any, **options: Any) -> np.ndarray:
-        output = super().forward(input, weight, **options)
-        input.sort()
-        return output
-
-
 class WeightScaled(Fault, caught_by="always.weight_unchanged"):
     """weight is overwritten with the rows times their weights"""
 
@@ -799,16 +774,6 @@ class WeightScaled(Fault, caught_by="always.weight_unchanged"):
         if call.per_sample_weights is not None and call.max_norm is None:
             call.weight[call.indices] *= call.per_sample_weights[:, None]
         return output
-
-
-class GradOutputDivided(Fault, caught_by="always.inputs_unchanged"):
-    """grad_output is divided in place"""
-
-    def backward(self, grad_output: Any, input: Any, weight: Any, **options: Any) -> Gradients:
-        gradients = super().backward(grad_output, input, weight, **options)
-        if grad_output.flags.writeable:
-            grad_output /= 2
-        return gradients
 
 
 def _read_contiguous(arguments: Arguments, name: str) -> Arguments:
@@ -1389,15 +1354,6 @@ class RememberedByInput(Fault, caught_by="again.weight_updated"):
         return seen[key].copy()
 
 
-class GradientAccumulates(Fault, caught_by="again.backward.same_call"):
-    """the gradient is added to the gradient of the call before"""
-
-    def start_gradient(self, call: Call) -> np.ndarray:
-        kept = self.__dict__.setdefault("_kept", {})
-        key = (call.weight.shape, str(call.accumulator))
-        return kept.setdefault(key, super().start_gradient(call))
-
-
 class BackwardOfTheLast(Fault, caught_by="again.backward.between"):
     """the backward uses the indices of the last forward, whichever that was"""
 
@@ -1456,40 +1412,6 @@ class FullWarpIsShort(Fault, caught_by="sizes.features sizes.bags sizes.backward
         return row
 
 
-class BagsIn16Bits(Fault, caught_by="sizes.large"):
-    """the number of bags is kept in 16 bits: what is beyond is never computed"""
-
-    def row_of_bag(self, call: Call, bag: int) -> Any:
-        return super().row_of_bag(call, bag) if bag < 65535 else 0
-
-
-class PositionsIn16Bits(Fault, caught_by="sizes.large sizes.backward.large"):
-    """positions and counts are kept in 16 bits with a sign"""
-
-    def divisor(self, call: Call, bag: int, members: Members) -> int:
-        return int(np.array(len(members)).astype(np.int16))
-
-    def winner_of_rows(self, rows: np.ndarray) -> np.ndarray:
-        return super().winner_of_rows(rows).astype(np.int16) % len(rows)
-
-
-class RowsIn16Bits(Fault, caught_by="sizes.backward"):
-    """the backward keeps row numbers in 16 bits"""
-
-    def entries(self, call: Call, upstream: np.ndarray) -> list[tuple[int, np.ndarray]]:
-        return [(row & 0xFFFF, share) for row, share in super().entries(call, upstream)]
-
-
-class PaddingIn16Bits(Fault, caught_by="sizes.rows"):
-    """padding_idx is kept in 16 bits"""
-
-    def understand(self, arguments: Arguments) -> Call:
-        call = make_call(**arguments)
-        if call.padding_idx is not None:
-            object.__setattr__(call, "padding_idx", call.padding_idx & 0xFFFF)
-        return call
-
-
 class WeightsOfTheFirst256(Fault, caught_by="sizes.bags sizes.backward"):
     """per_sample_weights beyond the 256th position of a bag are taken to be 1"""
 
@@ -1506,13 +1428,6 @@ class WeightGradientsOfTheFirst256(Fault, caught_by="sizes.backward.psw"):
         found = super().grad_psw(call, upstream)
         found.reshape(-1)[256:] = 0
         return found
-
-
-class RenormOfTheFirst256(Fault, caught_by="sizes.max_norm"):
-    """max_norm rescales 256 rows at most"""
-
-    def rows_to_rescale(self, call: Call) -> Any:
-        return super().rows_to_rescale(call)[:256]
 
 
 class PaddingZeroInTheBackward(Fault, caught_by="together.backward.padding"):
@@ -1567,7 +1482,7 @@ EVERY_UPDATE = (
 
 
 class RememberedByIdentity(Remembers, Fault, caught_by=EVERY_UPDATE):
-    """results are remembered by the identity of the arrays: stale after an update in place"""
+    """results of an earlier call come back: an update of the arrays in place is not seen"""
 
     def key(self, name: str, value: Any) -> Any:
         return id(value) if isinstance(value, np.ndarray) else value
@@ -1585,33 +1500,6 @@ class RememberedByUpstream(Remembers, Fault, caught_by="again.backward.updated")
 
     def key(self, name: str, value: Any) -> Any:
         return id(value) if name == "grad_output" else super().key(name, value)
-
-
-class RememberedByEnds(Remembers, Fault, caught_by=EVERY_UPDATE):
-    """results are remembered by shape, first and last number of each array"""
-
-    def key(self, name: str, value: Any) -> Any:
-        if not isinstance(value, np.ndarray) or value.size == 0:
-            return str(value)
-        return value.shape, value.dtype, value.flat[0].tobytes(), value.flat[-1].tobytes()
-
-
-class RememberedBySum(Remembers, Fault, caught_by=EVERY_UPDATE):
-    """results are remembered by the shape and the sum of each array"""
-
-    def key(self, name: str, value: Any) -> Any:
-        if not isinstance(value, np.ndarray) or value.size == 0:
-            return str(value)
-        return value.shape, value.dtype, str(value.astype(np.float64).sum())
-
-
-class OptionsForgotten(
-    Remembers, Fault, caught_by="again.options_changed again.backward.options_changed"
-):
-    """results are remembered by the arrays, whatever the options are"""
-
-    def key(self, name: str, value: Any) -> Any:
-        return super().key(name, value) if isinstance(value, np.ndarray) else None
 
 
 class RenormOnce(Fault, caught_by="again.max_norm"):
@@ -1658,15 +1546,3 @@ class SparseValuesReused(Fault, caught_by="again.backward.results_stay"):
         kept = self.__dict__.setdefault("_kept", {}).setdefault(key, found.values)
         kept[...] = found.values
         return found._replace(values=kept)
-
-
-class WeightGradientIsAView(Fault, caught_by="always.fresh_output"):
-    """the gradient of per_sample_weights is written over per_sample_weights"""
-
-    def backward(self, grad_output: Any, input: Any, weight: Any, **options: Any) -> Gradients:
-        gradients = super().backward(grad_output, input, weight, **options)
-        psw = options.get("per_sample_weights")
-        if psw is None or not psw.flags.writeable:
-            return gradients
-        psw[...] = gradients.per_sample_weights
-        return Gradients(gradients.weight, psw)
