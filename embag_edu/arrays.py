@@ -49,10 +49,15 @@ class _Memory:
         self.tensor = tensor
 
     def __dlpack__(self, max_version: Any = None, **others: Any) -> Any:
-        import torch
+        return _exporter(versioned=max_version is not None)(self.tensor)
 
-        versioned = max_version and getattr(torch._C, "_to_dlpack_versioned", None)
-        return (versioned or torch._C._to_dlpack)(self.tensor)
+
+@functools.cache
+def _exporter(versioned: bool) -> Any:
+    import torch
+
+    newer = getattr(torch._C, "_to_dlpack_versioned", None) if versioned else None
+    return newer or torch._C._to_dlpack
 
 
 def to_tensor(array: Any) -> Tensor:

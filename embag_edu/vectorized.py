@@ -11,8 +11,9 @@ arrays, and the loop runs inside NumPy or SciPy. Four ideas carry it:
 - A maximum is a reduction over neighbors; its winner is the first position that equals it.
 
 The only Python loops run over pieces. Beyond its result, the forward and the gradient of
-per_sample_weights take up BLOCK_BYTES of memory, whatever N is. The gradient of weight takes some
-numbers for each position, but never (N, D) of them, unless sparse=True asks for just that.
+per_sample_weights take up BLOCK_BYTES of memory, whatever N is; the sums of a 16-bit table stand in
+float32 until they are rounded. The gradient of weight takes some numbers for each position, but
+never (N, D) of them, unless sparse=True asks for just that.
 
 Letters: V rows in `weight`, D features, N positions, B bags; n positions and b bags in a piece.
 """
@@ -25,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csc_array, csr_array
 
-from embag_edu.spec import NOBODY, Call, Saved, SparseGradient
+from embag_edu.spec import NOBODY, Call, Saved, SparseGradient, bag_sizes
 
 BLOCK_BYTES = 8 << 20  # what the arrays of one piece may take up, whatever N is
 CACHED_BYTES = 4 << 20  # a gradient of weight up to this size is added to in any order of rows
@@ -34,6 +35,7 @@ CACHED_BYTES = 4 << 20  # a gradient of weight up to this size is added to in an
 class Piece(NamedTuple):
     """Neighboring positions that fit into a block, padding left out: whole bags or part of one."""
 
+    bags: slice  # whose positions they are: b neighboring bags
     positions: slice | np.ndarray  # where they stand in the input: n of them
     rows: np.ndarray  # (n,) the row of each
     ends: np.ndarray  # (b + 1,) bag k of the piece holds rows[ends[k] : ends[k + 1]]
@@ -87,19 +89,20 @@ def runs_of_bags(call: Call) -> Iterator[slice]:
         first = stop
 
 
-def pieces(call: Call, bags: slice) -> Iterator[Piece]:
-    """The positions of a run of bags, in pieces: one, or for a long bag several."""
+def pieces(call: Call) -> Iterator[Piece]:
+    """All positions, in pieces: one for each run of bags, or for a long bag several."""
     limit = positions_per_piece(call)
-    offsets = call.offsets[bags.start : bags.stop + 1]
-    for begin in range(offsets[0], offsets[-1], limit):
-        end = min(begin + limit, offsets[-1])
-        rows = call.indices[begin:end]
-        ends = np.minimum(np.maximum(offsets, begin), end) - begin
-        if call.padding_idx is None:
-            yield Piece(slice(begin, end), rows, ends)
-        else:
-            kept = np.flatnonzero(rows != call.padding_idx)
-            yield Piece(begin + kept, rows[kept], np.searchsorted(kept, ends))
+    for bags in runs_of_bags(call):
+        offsets = call.offsets[bags.start : bags.stop + 1]
+        for begin in range(offsets[0], offsets[-1], limit):
+            end = min(begin + limit, offsets[-1])
+            rows = call.indices[begin:end]
+            ends = np.minimum(np.maximum(offsets, begin), end) - begin
+            if call.padding_idx is None:
+                yield Piece(bags, slice(begin, end), rows, ends)
+            else:
+                kept = np.flatnonzero(rows != call.padding_idx)
+                yield Piece(bags, begin + kept, rows[kept], np.searchsorted(kept, ends))
 
 
 def new_block(call: Call) -> np.ndarray:
@@ -131,17 +134,14 @@ def weights_of(call: Call, positions: slice | np.ndarray, count: int) -> np.ndar
 
 def forward_sum(call: Call) -> tuple[np.ndarray, Saved]:
     """Mode "sum", weighted or not, and mode "mean": add up the rows of each bag."""
-    output = np.empty((call.num_bags, call.embedding_dim), call.weight.dtype)
-    sizes = np.zeros(call.num_bags, np.int64)
+    sums = np.zeros((call.num_bags, call.embedding_dim), call.accumulator)
     block = new_block(call)
-    for bags in runs_of_bags(call):
-        total = np.zeros((bags.stop - bags.start, call.embedding_dim), call.accumulator)
-        for piece in pieces(call, bags):
-            total += sum_of_piece(call, piece, block)
-            sizes[bags] += piece.lengths
-        if call.mode == "mean":
-            total /= divisors(call, sizes[bags])
-        output[bags] = total  # the only rounding to weight's dtype
+    for piece in pieces(call):
+        sums[piece.bags] += sum_of_piece(call, piece, block)
+    sizes = bag_sizes(call)
+    if call.mode == "mean":
+        sums /= divisors(call, sizes)
+    output = sums.astype(call.weight.dtype, copy=False)  # the only rounding to weight's dtype
     return output, Saved(bag_sizes=sizes)
 
 
@@ -215,11 +215,10 @@ def grad_per_sample_weights(call: Call, saved: Saved, grad_output: np.ndarray) -
     grad = np.zeros(call.num_positions, call.weight.dtype)
     upstream = grad_output.astype(call.accumulator, copy=False)
     block = new_block(call)
-    for bags in runs_of_bags(call):
-        for piece in pieces(call, bags):
-            rows = gather(call, piece.rows, block)
-            of_each = np.repeat(upstream[bags], piece.lengths, axis=0)
-            grad[piece.positions] = np.einsum("nd,nd->n", of_each, rows)
+    for piece in pieces(call):
+        rows = gather(call, piece.rows, block)
+        of_each = np.repeat(upstream[piece.bags], piece.lengths, axis=0)
+        grad[piece.positions] = np.einsum("nd,nd->n", of_each, rows)
     return grad.reshape(call.input_shape)
 
 
@@ -236,17 +235,16 @@ def forward_max(call: Call) -> tuple[np.ndarray, Saved]:
     winners = np.full((call.num_bags, call.embedding_dim), NOBODY, np.int64)
     sizes = np.zeros(call.num_bags, np.int64)
     block = new_block(call)
-    for bags in runs_of_bags(call):
-        for piece in pieces(call, bags):
-            filled = np.flatnonzero(piece.lengths)
-            unseen = sizes[bags][filled] == 0
-            values = gather(call, piece.rows, block)
-            best, rows = max_of_piece(values, piece, filled, unseen)
-            here = filled + bags.start
-            better = unseen[:, None] | (best > output[here])
-            output[here] = np.where(better, best, output[here])
-            winners[here] = np.where(better, rows, winners[here])
-            sizes[bags] += piece.lengths
+    for piece in pieces(call):
+        filled = np.flatnonzero(piece.lengths)
+        here = filled + piece.bags.start
+        unseen = sizes[here] == 0
+        values = gather(call, piece.rows, block)
+        best, rows = max_of_piece(values, piece, filled, unseen)
+        better = unseen[:, None] | (best > output[here])
+        output[here] = np.where(better, best, output[here])
+        winners[here] = np.where(better, rows, winners[here])
+        sizes[piece.bags] += piece.lengths
     return output, Saved(winners=winners)
 
 

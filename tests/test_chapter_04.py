@@ -23,8 +23,7 @@ def test_pieces_picture_cuts_as_the_package_does(monkeypatch, lengths, limit):
     offsets = np.append(0, np.cumsum(lengths))
     call = make_call(np.zeros(offsets[-1], int), np.ones((1, 1)), offsets,
                      include_last_offset=True)  # fmt: skip
-    runs = vectorized.runs_of_bags(call)
-    cut = [len(piece.rows) for run in runs for piece in vectorized.pieces(call, run)]
+    cut = [len(piece.rows) for piece in vectorized.pieces(call)]
     alt = pieces_picture(lengths, limit).alt
     assert [int(n) for n in re.findall(r", (\d+) rows?[;.]", alt)] == [n for n in cut if n]
 
