@@ -77,7 +77,7 @@ ROOMS = {
     "train": Room(
         "library",
         "models on the reviews",
-        "text data cuda_on_cpu nn beyond check bench",
+        "text data cuda_on_cpu cuda nn beyond check bench",
         "torch tqdm IPython",
     ),
     "course": Room(

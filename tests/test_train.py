@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader
 
 import embag_edu.__main__ as embag_edu_command
 from embag_edu.bench.recorded import write
+from embag_edu.cuda import findings
 from embag_edu.data import PAD, padded, reviews, tokenize
 from embag_edu.train import (
     Examples,
@@ -249,6 +251,18 @@ def test_auc_of_known_cases():
     assert accuracy(np.array([[1.0, 2], [3, 0], [0, 1]]), np.array([1, 1, 1])) == pytest.approx(
         2 / 3
     )
+
+
+def test_no_score_of_a_model_that_skipped_rows_is_returned(small):
+    """A GPU has found row 99 of a table of 9 in the last batch, and no call follows."""
+    found = np.full(9, findings.NOBODY)
+    found[:3] = 1, findings.NOBODY, 99
+    arrives = SimpleNamespace(done=False, synchronize=lambda: None)
+    findings._findings.append(findings.Finding(found, arrives, (2, 1, 9, None)))
+    model = model_of(SMALL, small.reader.rows)
+    with pytest.raises(RuntimeError, match="99"):
+        scores_of(model, small.held_out, SMALL)
+    assert len(scores_of(model, small.held_out, SMALL)) == len(small.held_out)  # told once
 
 
 # ---- kept, and looked into ------------------------------------------------------------------

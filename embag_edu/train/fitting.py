@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from embag_edu.cuda import check_now
 from embag_edu.data import Review, Vocabulary, reviews
 from embag_edu.train.examples import Examples, Reader, collate, labels_of, read_with, split
 from embag_edu.train.models import TextClassifier, check_implementation
@@ -279,10 +280,16 @@ def _in_notebook() -> bool:
 
 @torch.no_grad()
 def scores_of(model: torch.nn.Module, examples: Examples, plan: Plan) -> np.ndarray:
-    """The scores (examples, classes), in the order of the examples."""
+    """The scores (examples, classes), in the order of the examples.
+
+    On a GPU, bad rows of these batches and of the training before are told here at the latest: no
+    score of a model that skipped them is returned.
+    """
     loader = DataLoader(examples, 1024, collate_fn=collate)
     found = [model(batch.to(plan.device, plan.dtype)) for batch in loader]
-    return np.asarray(torch.cat(found).cpu())
+    scores = np.asarray(torch.cat(found).cpu())
+    check_now()  # the host has waited: it costs nothing
+    return scores
 
 
 # ---- how well it does -----------------------------------------------------------------------
