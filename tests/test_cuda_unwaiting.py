@@ -121,8 +121,24 @@ def test_the_stand_in_sees_what_a_graph_can_not_hold(unwaiting, monkeypatch):
             with pytest.raises(NotCaptured, match="a kernel is compiled"):
                 launcher.kernel("forward", "bag_sum_1", np.float32, np.int32, "MEAN", True)
             monkeypatch.setattr(launch_backward, "FEW", 0)  # as for many entries
-            with pytest.raises(NotCaptured, match=r"xp\.argsort"):
+            with pytest.raises(NotCaptured, match=r"xp\.argsort") as raised:
                 results(*given)
+    assert (
+        "positions (150)" in raised.value.__notes__[0] and "add_packs" in raised.value.__notes__[0]
+    )
+
+
+def test_what_the_advice_names_can_be_captured(unwaiting, monkeypatch):
+    """Of a backward of many positions: atomics, which sort nothing."""
+    call, upstream = drawn("mean", False, padding_idx=1)
+    given = moved(call), on_device(upstream)
+    monkeypatch.setattr(launch_backward, "FEW", 0)
+    with settings(mode="fast", cores=1), cuda.checking("trusted"):
+        _, saved = cuda.forward(given[0])
+        expected = cuda.grad_weight(given[0], saved, given[1], "add_packs")
+        with STAND_IN.capture():
+            found = cuda.grad_weight(given[0], saved, given[1], "add_packs")
+    np.testing.assert_allclose(in_numpy(found), in_numpy(expected), rtol=1e-5, atol=1e-5)
 
 
 def test_max_norm_does_not_wait(unwaiting):

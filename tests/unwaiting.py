@@ -6,7 +6,8 @@ numbers say. Here all these raise `Waited`. Kernels run on the CPU.
 
 Within `capture()` it also refuses what may not happen while a GPU's stream is captured in a graph:
 a copy from the host's memory, a kernel that must first be compiled and loaded, and a sort of CuPy,
-for Thrust may wait at its end. (New arrays may be made: CuPy's pool gives them, without a wait.)
+which waits at its end before version 14. (New arrays may be made: CuPy's pool gives them, without a
+wait.)
 """
 
 from contextlib import contextmanager
@@ -59,7 +60,7 @@ class Functions:
 
     def __getattr__(self, name):
         if self.capturing and name in SORTS:
-            raise NotCaptured(f"xp.{name} waits for its stream")
+            raise NotCaptured(f"xp.{name} waits for a stream that is being captured")
         if name in self.sized_by_numbers:
             raise Waited(f"xp.{name} tells the host how many there are")
         function = getattr(np, name)

@@ -33,7 +33,7 @@ def order_of(keys: Any, end: int | None = None) -> tuple[Any, Any | None]:
     """
     gpu, unsigned = device(), keys.view(f"u{keys.dtype}")
     if gpu.kind != "cuda" or keys.dtype != np.int32 or library() is None:
-        return gpu.xp.argsort(unsigned, kind="stable"), None
+        return argsort(gpu.xp, unsigned), None
     places = gpu.xp.arange(len(keys), dtype=np.int32)
     ordered, order = gpu.empty(len(keys), np.int32), gpu.empty(len(keys), np.int32)
     library().radix_sort(
@@ -48,6 +48,21 @@ def order_of(keys: Any, end: int | None = None) -> tuple[Any, Any | None]:
         stream=gpu.xp.cuda.get_current_stream(),
     )
     return order, ordered
+
+
+def argsort(xp: Any, keys: Any) -> Any:
+    """xp.argsort. CuPy's waits for the GPU before version 14, so no CUDA graph can hold it."""
+    try:
+        return xp.argsort(keys, kind="stable")
+    except Exception as error:
+        if "captur" in str(error).lower():
+            error.add_note(
+                f"So many positions ({len(keys):,}) are sorted by CuPy, and this CuPy's sort can't "
+                "be captured in a CUDA graph (from version 14 on it should be).\n  To mend it: "
+                "install 'embag_edu[gpu-sort]'; or ask embag_edu.cuda.grad_weight for "
+                "algorithm='add_packs', which sorts nothing; or leave the backward out of the graph."
+            )
+        raise
 
 
 def bits_of(end: int | None) -> int:
