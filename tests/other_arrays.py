@@ -13,9 +13,6 @@ class Array:
     def __dlpack_device__(self):
         return self.host.__dlpack_device__()
 
-    def get(self):  # as CuPy has it
-        return self.host
-
 
 def asarray(array):
     return Array(np.array(array))

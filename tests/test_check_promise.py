@@ -238,6 +238,10 @@ def test_ulps_widen_what_is_added_and_nothing_else():
 # ---- other arrays ---------------------------------------------------------------------------
 
 
+def refuses(*_, **__):
+    raise BufferError("no array of the CPU")
+
+
 def test_arrays_of_another_module_are_made_and_read(monkeypatch):
     import other_arrays
 
@@ -246,6 +250,11 @@ def test_arrays_of_another_module_are_made_and_read(monkeypatch):
         return other_arrays.asarray(bag(input.host, weight.host, offsets.host, **options))
 
     assert set(statuses(theirs, "forward", arrays="other_arrays").values()) == {HOLDS}
+    for name in ("get", "__array__"):  # of CuPy; of JAX, for arrays that NumPy can't take over
+        with monkeypatch.context() as m:
+            m.setattr(other_arrays.Array, "__dlpack__", refuses)
+            m.setattr(other_arrays.Array, name, lambda self, *_, **__: self.host, raising=False)
+            assert set(statuses(theirs, "forward.sum", arrays="other_arrays").values()) == {HOLDS}
     failed = statuses(lambda *a, **k: None, "forward.sum", arrays="other_arrays")
     assert failed["forward.sum"] == FAILS
 

@@ -12,6 +12,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,11 @@ def to_host(arrays: str, result: Any) -> Any:
         return tuple(to_host(arrays, part) for part in result)
     if isinstance(result, np.ndarray) or not hasattr(result, "__dlpack__"):
         return result
-    return np.asarray(result.get() if hasattr(result, "get") else result)  # CuPy's, others
+    if hasattr(result, "get"):  # CuPy's
+        return result.get()
+    with suppress(BufferError, RuntimeError, TypeError):  # NumPy has no bfloat16, and no GPU
+        return np.from_dlpack(result)
+    return np.asarray(result)
 
 
 def _earlier_call(
