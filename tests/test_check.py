@@ -673,6 +673,17 @@ def test_a_failure_raises_with_everything_in_it(failing):
     assert "expected" in text and "found" in text and "replay(" in text
 
 
+def test_each_failure_after_the_third_says_in_a_line_what_was_found():
+    refuses_nothing = lambda input, weight, offsets=None, **options: np.zeros((1, 1))  # noqa: E731
+    report = check(refuses_nothing, "errors", isolate=False, raises=False)
+    lines = str(report).splitlines()
+    heads = [at for at, line in enumerate(lines) if line.startswith("  FAILS ")]
+    assert len(heads) == len(report.failed) > 20
+    assert all(lines[at + 1].startswith("      case:") for at in heads[:3])
+    assert all("but nothing was raised" in lines[at + 1] for at in heads[3:])
+    assert lines[-1] == f"  More about one of them: --only {report.failed[3].clause.name}"
+
+
 def test_the_notebook_table_uses_symbols_and_words(failing):
     html = failing._repr_html_()
     assert "✗ FAILS" in html and "✓ holds" in html and "<table>" in html

@@ -84,11 +84,17 @@ class Failure:
         told = self.message.splitlines()[0]
         return self.cause or (told if " raised " in told else "")
 
+    def brief(self) -> str:
+        """In a line or two; all of it comes with --only."""
+        return "\n".join([*self.message.splitlines()[:1], *self._told_cause()])
+
+    def _told_cause(self) -> list[str]:
+        how = "likely cause" if self.likely else "perhaps"
+        told = f"{how}: the answer equals that of an EmbeddingBag where {self.cause}"
+        return [told] if self.cause else []
+
     def __str__(self) -> str:
-        lines = [f"case: {self.case}", *self.message.splitlines()]
-        if self.cause:
-            how = "likely cause" if self.likely else "perhaps"
-            lines.append(f"{how}: the answer equals that of a bag where {self.cause}")
+        lines = [f"case: {self.case}", *self.message.splitlines(), *self._told_cause()]
         if self.snippet:
             lines += ["to see it again:", *("    " + line for line in self.snippet.splitlines())]
         return "\n".join(lines)
@@ -175,8 +181,9 @@ class Report:
         lines += _grouped(self.results) if many else []
         for number, alike in enumerate(self.alike()):
             lines.append("  " + alike[0].line())
-            if alike[0].failure and number < IN_FULL:
-                lines += ["      " + line for line in str(alike[0].failure).splitlines()]
+            if alike[0].failure:
+                told = str(alike[0].failure) if number < IN_FULL else alike[0].failure.brief()
+                lines += ["      " + line for line in told.splitlines()]
             if alike[1:]:
                 others = ", ".join(result.clause.name for result in alike[1:])
                 lines.append(f"      the same in {others}")
@@ -201,8 +208,11 @@ class Report:
         return notes
 
     def _end(self) -> list[str]:
+        rest = [alike[0].clause.name for alike in self.alike()[IN_FULL:] if alike[0].failure]
+        lines = [f"More about one of them: --only {rest[0]}"] if rest else []
         written = ["    " + line for line in self.stderr.splitlines()[-WRITTEN:]]
-        return self._caution() + (["The end of what it printed:", *written] if written else [])
+        lines += self._caution()
+        return lines + (["The end of what it printed:", *written] if written else [])
 
     def _caution(self) -> list[str]:
         words = "A check shows what these calls show: it is evidence, not a proof."
