@@ -15,6 +15,7 @@ import io
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -260,7 +261,7 @@ class Worker(Runner):
         except subprocess.TimeoutExpired:  # it lives, and has closed its end of the pipe
             self._process.kill()
             return Trouble("call", ("died",), "gave no answer")
-        return Trouble("call", ("died",), f"brought the process down (exit status {code})")
+        return Trouble("call", ("died",), f"brought the process down ({_ending(code)})")
 
     def _exchange(self, request: bytes, answers: list[Any]) -> None:
         try:
@@ -273,6 +274,14 @@ class Worker(Runner):
         except Exception:
             words = "gave results that can't be sent between processes"
             answers.append(Trouble("call", ("died",), words))
+
+
+def _ending(code: int) -> str:
+    """How a process ended: its exit status, or the signal that ended it."""
+    if -code in iter(signal.Signals):
+        number = signal.Signals(-code)
+        return f"{number.name}: {signal.strsignal(number)}"
+    return f"exit status {code}"
 
 
 # What Python's faulthandler writes when a process crashes or hangs: frames and lines around them.
