@@ -181,9 +181,9 @@ class Report:
         lines += _grouped(self.results) if many else []
         for number, alike in enumerate(self.alike()):
             lines.append("  " + alike[0].line())
-            if alike[0].failure:
-                told = str(alike[0].failure) if number < IN_FULL else alike[0].failure.brief()
-                lines += ["      " + line for line in told.splitlines()]
+            if failure := alike[0].failure:
+                words = str(failure) if number < IN_FULL else failure.brief()
+                lines += ["      " + line for line in words.splitlines()]
             if alike[1:]:
                 others = ", ".join(result.clause.name for result in alike[1:])
                 lines.append(f"      the same in {others}")

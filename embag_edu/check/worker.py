@@ -278,10 +278,11 @@ class Worker(Runner):
 
 def _ending(code: int) -> str:
     """How a process ended: its exit status, or the signal that ended it."""
-    if -code in iter(signal.Signals):
+    try:
         number = signal.Signals(-code)
-        return f"{number.name}: {signal.strsignal(number)}"
-    return f"exit status {code}"
+    except ValueError:
+        return f"exit status {code}"
+    return f"{number.name}: {signal.strsignal(number)}"
 
 
 # What Python's faulthandler writes when a process crashes or hangs: frames and lines around them.
