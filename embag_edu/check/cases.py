@@ -196,6 +196,8 @@ def _random_bags(rng: np.random.Generator, rows: int, fixed: Arguments) -> Argum
         return {"input": _random_indices(rng, rows, shape).astype(index_dtype)}
     lengths = rng.geometric(0.3, bags) - 1
     lengths[rng.random(bags) < 0.25] = 0
+    if not (lengths.any() or fixed.get("everything")):
+        lengths[0] = 1  # a call without a position is a form of its own
     ends = np.cumsum(lengths)
     arguments: Arguments = {
         "input": _random_indices(rng, rows, (int(ends[-1]),)).astype(index_dtype),

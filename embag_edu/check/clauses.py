@@ -554,7 +554,7 @@ def _backward_weights() -> list[Row]:
             call("two bags", [0, 1, 1, 4], [0, 3], **psw),
             call("empty bag between", [0, 1, 1, 4], [0, 2, 2], **psw),
             call("2-D", [[0, 1], [3, 4]], **psw),
-            random_calls("psw", 8, mode="sum", per_sample_weights=True, layout=True),
+            random_calls("psw", 8, mode="sum", per_sample_weights=True),
         ]),
         ("backward.psw.padding", "At a padding position it is exactly zero.",
          "spec 5", "grad_psw", [
