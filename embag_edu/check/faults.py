@@ -8,6 +8,7 @@ would give the very same answer, to name it as the likely cause.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -53,13 +54,16 @@ class Steps:
     # ---- the steps of both ----
 
     def understand(self, arguments: Arguments) -> Call:
-        """Read the arguments."""
-        return make_call(**arguments)
+        """What the call means."""
+        return make_call(**self.read(arguments))
+
+    def read(self, arguments: Arguments) -> Arguments:
+        """The arguments as they are taken."""
+        return arguments
 
     def members(self, call: Call, bag: int) -> Members:
         """The positions of a bag that count."""
-        every = range(call.offsets[bag], call.offsets[bag + 1])
-        return [i for i in every if call.indices[i] != call.padding_idx]
+        return _without_padding(call, _all_positions(call, bag))
 
     def factor(self, call: Call, position: int) -> Any:
         """The weight of a position."""
@@ -229,7 +233,7 @@ FAULTS: list[type[Fault]] = []
 def steps_of(part: str, arguments: Arguments) -> set[str]:
     """The steps that may change this part of a call: see `embag_edu.check.oracle.judge`."""
     given = DEFAULTS | arguments
-    steps = {"understand", "forward", "backward"}
+    steps = {"understand", "read", "forward", "backward"}
     if part in ("refused", "untouched"):
         return steps
     if given["max_norm"] is not None:
@@ -252,6 +256,18 @@ def steps_of(part: str, arguments: Arguments) -> set[str]:
 
 def _all_positions(call: Call, bag: int) -> Members:
     return list(range(call.offsets[bag], call.offsets[bag + 1]))
+
+
+def _without_padding(call: Call, positions: Iterable[int]) -> Members:
+    return [i for i in positions if call.indices[i] != call.padding_idx]
+
+
+def _with(arguments: Arguments, name: str, change: Callable[..., Any]) -> Arguments:
+    """The arguments with one of them changed, where it is an array of numbers."""
+    array = arguments.get(name)
+    if not isinstance(array, np.ndarray) or array.dtype == bool:
+        return arguments
+    return arguments | {name: change(array)}
 
 
 # ---- which positions belong to a bag --------------------------------------------------------
@@ -293,7 +309,7 @@ class PaddingTimesZero(Fault, caught_by="padding.poison"):
 
     def row_of_bag(self, call: Call, bag: int) -> Any:
         row = super().row_of_bag(call, bag)
-        padding = [i for i in _all_positions(call, bag) if call.indices[i] == call.padding_idx]
+        padding = {*_all_positions(call, bag)} - {*self.members(call, bag)}
         return row + sum(call.weight[call.indices[i]] * 0.0 for i in padding)
 
 
@@ -302,7 +318,7 @@ class PaddingWeightTimesZero(Fault, caught_by="weights.padding"):
 
     def row_of_bag(self, call: Call, bag: int) -> Any:
         row = super().row_of_bag(call, bag)
-        padding = [i for i in _all_positions(call, bag) if call.indices[i] == call.padding_idx]
+        padding = {*_all_positions(call, bag)} - {*self.members(call, bag)}
         return row + sum(self.factor(call, i) * 0.0 for i in padding)
 
 
@@ -341,8 +357,7 @@ class OneTooMany(Fault, caught_by="bags.offsets forward.sum"):
 
     def members(self, call: Call, bag: int) -> Members:
         end = min(call.offsets[bag + 1] + 1, call.num_positions)
-        every = range(call.offsets[bag], end)
-        return [i for i in every if call.indices[i] != call.padding_idx]
+        return _without_padding(call, range(call.offsets[bag], end))
 
 
 class OffsetsAreLengths(Fault, caught_by="bags.offsets"):
@@ -350,17 +365,15 @@ class OffsetsAreLengths(Fault, caught_by="bags.offsets"):
 
     def members(self, call: Call, bag: int) -> Members:
         start = int(call.offsets[:bag].sum())
-        every = range(
-            min(start, call.num_positions), min(start + call.offsets[bag], call.num_positions)
-        )
-        return [i for i in every if call.indices[i] != call.padding_idx]
+        every = range(call.num_positions)[start : start + call.offsets[bag]]
+        return _without_padding(call, every)
 
 
 class EverythingInOneBag(Fault, caught_by="bags.offsets forward.sum"):
     """every bag holds all positions: offsets are not used"""
 
     def members(self, call: Call, bag: int) -> Members:
-        return [i for i in range(call.num_positions) if call.indices[i] != call.padding_idx]
+        return _without_padding(call, range(call.num_positions))
 
 
 class RepeatsCountOnce(Fault, caught_by="forward.sum.repeated_row backward.repeated_row"):
@@ -387,29 +400,27 @@ class LastOffsetDropped(Fault, caught_by="bags.include_last_offset"):
 class LastOffsetIsABag(Fault, caught_by="bags.include_last_offset"):
     """include_last_offset is not looked at: the end is taken for one more, empty bag"""
 
-    def understand(self, arguments: Arguments) -> Call:
-        return make_call(**(arguments | {"include_last_offset": False}))
+    def read(self, arguments: Arguments) -> Arguments:
+        return arguments | {"include_last_offset": False}
 
 
 class TwoDimensionalLosesARow(Fault, caught_by="bags.two_dimensional.include_last_offset"):
     """include_last_offset is applied to a 2-D input, whose last bag is lost"""
 
-    def understand(self, arguments: Arguments) -> Call:
-        if arguments.get("include_last_offset") and np.ndim(arguments["input"]) == 2:
-            arguments = arguments | {"input": arguments["input"][:-1]}
-        return make_call(**arguments)
+    def read(self, arguments: Arguments) -> Arguments:
+        if not arguments.get("include_last_offset") or np.ndim(arguments["input"]) < 2:
+            return arguments
+        return arguments | {"input": arguments["input"][:-1]}
 
 
 class TwoDimensionalTurned(Fault, caught_by="bags.two_dimensional"):
     """a 2-D input is read by columns: each column is a bag"""
 
-    def understand(self, arguments: Arguments) -> Call:
-        if np.ndim(arguments["input"]) == 2 and arguments["input"].size:
-            turned = {"input": arguments["input"].T}
-            if arguments.get("per_sample_weights") is not None:
-                turned["per_sample_weights"] = arguments["per_sample_weights"].T
-            arguments = arguments | turned
-        return make_call(**arguments)
+    def read(self, arguments: Arguments) -> Arguments:
+        if np.ndim(arguments["input"]) < 2 or not arguments["input"].size:
+            return arguments
+        turned = _with(arguments, "input", np.transpose)
+        return _with(turned, "per_sample_weights", np.transpose)
 
 
 # ---- empty bags -----------------------------------------------------------------------------
@@ -499,9 +510,8 @@ class MeanOverEverything(Fault, caught_by="forward.mean backward.mean"):
 class SumByDefault(Fault, caught_by="forward.mean.is_the_default"):
     """without a mode, the mode is taken to be sum"""
 
-    def understand(self, arguments: Arguments) -> Call:
-        default: Arguments = {"mode": "sum"}
-        return make_call(**(default | arguments))
+    def read(self, arguments: Arguments) -> Arguments:
+        return {"mode": "sum"} | arguments
 
 
 class MaximumFromZero(Fault, caught_by="forward.max.negative"):
@@ -623,11 +633,8 @@ class WeightsAdded(Fault, caught_by="weights.sum"):
 class WeightsByColumn(Fault, caught_by="weights.two_dimensional"):
     """2-D per_sample_weights are read by columns"""
 
-    def understand(self, arguments: Arguments) -> Call:
-        psw = arguments.get("per_sample_weights")
-        if psw is not None and psw.ndim == 2:
-            arguments = arguments | {"per_sample_weights": psw.T.reshape(psw.shape)}
-        return make_call(**arguments)
+    def read(self, arguments: Arguments) -> Arguments:
+        return _with(arguments, "per_sample_weights", lambda psw: psw.T.reshape(psw.shape))
 
 
 # ---- max_norm -------------------------------------------------------------------------------
@@ -643,8 +650,8 @@ class NoRenorm(Fault, caught_by="max_norm.output max_norm.in_place"):
 class RenormOfACopy(Fault, caught_by="max_norm.in_place"):
     """max_norm rescales a copy: the table itself stays as it was"""
 
-    def understand(self, arguments: Arguments) -> Call:
-        return make_call(**(arguments | {"weight": np.array(arguments["weight"])}))
+    def read(self, arguments: Arguments) -> Arguments:
+        return _with(arguments, "weight", np.array)
 
 
 class RenormEverything(Fault, caught_by="max_norm.in_place"):
@@ -776,41 +783,40 @@ class WeightScaled(Fault, caught_by="always.weight_unchanged"):
         return output
 
 
-def _read_contiguous(arguments: Arguments, name: str) -> Arguments:
-    """The arguments with an array as its memory has it from its first number on."""
-    array = arguments.get(name)
-    if not isinstance(array, np.ndarray) or array.base is None or array.base.size < array.size:
-        return arguments
+def _as_if_contiguous(array: np.ndarray) -> np.ndarray:
+    """What the memory of an array holds from its first number on."""
+    if array.base is None or array.base.size < array.size:
+        return array
     memory = np.lib.stride_tricks.as_strided(array, (array.size,), (array.itemsize,))
-    return arguments | {name: np.array(memory).reshape(array.shape)}
+    return np.array(memory).reshape(array.shape)
 
 
 class StridesIgnored(Fault, caught_by="bags.strides"):
     """weight is read as if it lay contiguous in memory"""
 
-    def understand(self, arguments: Arguments) -> Call:
-        return make_call(**_read_contiguous(arguments, "weight"))
+    def read(self, arguments: Arguments) -> Arguments:
+        return _with(arguments, "weight", _as_if_contiguous)
 
 
 class InputStridesIgnored(Fault, caught_by="bags.strides"):
     """input is read as if it lay contiguous in memory"""
 
-    def understand(self, arguments: Arguments) -> Call:
-        return make_call(**_read_contiguous(arguments, "input"))
+    def read(self, arguments: Arguments) -> Arguments:
+        return _with(arguments, "input", _as_if_contiguous)
 
 
 class OffsetsStridesIgnored(Fault, caught_by="bags.strides"):
     """offsets are read as if they lay contiguous in memory"""
 
-    def understand(self, arguments: Arguments) -> Call:
-        return make_call(**_read_contiguous(arguments, "offsets"))
+    def read(self, arguments: Arguments) -> Arguments:
+        return _with(arguments, "offsets", _as_if_contiguous)
 
 
 class WeightsStridesIgnored(Fault, caught_by="bags.strides"):
     """per_sample_weights are read as if they lay contiguous in memory"""
 
-    def understand(self, arguments: Arguments) -> Call:
-        return make_call(**_read_contiguous(arguments, "per_sample_weights"))
+    def read(self, arguments: Arguments) -> Arguments:
+        return _with(arguments, "per_sample_weights", _as_if_contiguous)
 
 
 # ---- the backward ---------------------------------------------------------------------------
@@ -1116,69 +1122,55 @@ class SparseFlatIndices(Fault, caught_by="sparse.sum sparse.nothing"):
 class NegativeIndicesWrap(Fault, caught_by="errors.index_range"):
     """negative indices count from the end of the table"""
 
-    def understand(self, arguments: Arguments) -> Call:
-        input, rows = arguments["input"], np.shape(arguments["weight"])[0]
-        if isinstance(input, np.ndarray) and input.dtype.kind == "i" and input.size:
-            arguments = arguments | {"input": np.where(input < 0, input + rows, input)}
-        return make_call(**arguments)
+    def read(self, arguments: Arguments) -> Arguments:
+        rows = np.shape(arguments["weight"])[0]
+        return _with(arguments, "input", lambda input: np.where(input < 0, input + rows, input))
 
 
 class IndicesClamped(Fault, caught_by="errors.index_range errors.max_norm_range"):
     """indices out of range are moved to the nearest row"""
 
-    def understand(self, arguments: Arguments) -> Call:
-        input, rows = arguments["input"], np.shape(arguments["weight"])[0]
-        if isinstance(input, np.ndarray) and input.dtype.kind == "i" and rows:
-            arguments = arguments | {"input": np.clip(input, 0, rows - 1)}
-        return make_call(**arguments)
+    def read(self, arguments: Arguments) -> Arguments:
+        last = np.shape(arguments["weight"])[0] - 1
+        return _with(arguments, "input", lambda input: np.clip(input, 0, last))
 
 
 class OffsetsLevelled(Fault, caught_by="errors.offsets_decrease"):
     """offsets that decrease are raised to the one before, without a word"""
 
-    def understand(self, arguments: Arguments) -> Call:
-        offsets = arguments.get("offsets")
-        if isinstance(offsets, np.ndarray) and offsets.ndim == 1:
-            arguments = arguments | {"offsets": np.maximum.accumulate(offsets)}
-        return make_call(**arguments)
+    def read(self, arguments: Arguments) -> Arguments:
+        return _with(arguments, "offsets", np.maximum.accumulate)
 
 
 class FirstOffsetForced(Fault, caught_by="errors.first_offset"):
     """the first bag starts at 0 whatever offsets[0] says"""
 
-    def understand(self, arguments: Arguments) -> Call:
-        offsets = arguments.get("offsets")
-        if isinstance(offsets, np.ndarray) and offsets.ndim == 1 and len(offsets):
-            offsets = np.append(offsets[:1] * 0, offsets[1:])
-            arguments = arguments | {"offsets": offsets}
-        return make_call(**arguments)
+    def read(self, arguments: Arguments) -> Arguments:
+        return _with(arguments, "offsets", lambda offsets: np.append(offsets[:1] * 0, offsets[1:]))
 
 
 class WeightsInTheMean(Fault, caught_by="errors.psw_mode"):
     """per_sample_weights are accepted with mean and max, and not used"""
 
-    def understand(self, arguments: Arguments) -> Call:
-        if arguments.get("mode", "mean") in ("mean", "max"):
-            arguments = arguments | {"per_sample_weights": None}
-        return make_call(**arguments)
+    def read(self, arguments: Arguments) -> Arguments:
+        is_sum = arguments.get("mode", "mean") == "sum"
+        return arguments if is_sum else arguments | {"per_sample_weights": None}
 
 
 class WeightsConverted(Fault, caught_by="errors.psw_dtype"):
     """per_sample_weights of another dtype are converted without a word"""
 
-    def understand(self, arguments: Arguments) -> Call:
-        psw, weight = arguments.get("per_sample_weights"), arguments["weight"]
-        if psw is not None and isinstance(weight, np.ndarray):
-            arguments = arguments | {"per_sample_weights": psw.astype(weight.dtype)}
-        return make_call(**arguments)
+    def read(self, arguments: Arguments) -> Arguments:
+        dtype = getattr(arguments["weight"], "dtype", None)
+        return _with(arguments, "per_sample_weights", lambda psw: psw.astype(dtype))
 
 
 class ModeInAnyCase(Fault, caught_by="errors.mode"):
     """the mode is taken in any case of letters"""
 
-    def understand(self, arguments: Arguments) -> Call:
+    def read(self, arguments: Arguments) -> Arguments:
         mode = arguments.get("mode", "mean")
-        return make_call(**(arguments | {"mode": mode.lower() if isinstance(mode, str) else mode}))
+        return arguments | {"mode": mode.lower() if isinstance(mode, str) else mode}
 
 
 class AllErrorsAreValueErrors(Fault, caught_by="errors.index_range errors.psw_mode"):
@@ -1219,13 +1211,15 @@ class FrequencyRefusedEarly(Fault, caught_by="errors.backward.sparse_frequency")
 class FirstFeaturesOnly(Fault, caught_by="sizes.features sizes.max_norm"):
     """features beyond the 32nd are not computed"""
 
+    block = 32
+
     def row_of_bag(self, call: Call, bag: int) -> Any:
         row = np.array(np.broadcast_to(super().row_of_bag(call, bag), call.embedding_dim))
-        row[32:] = 0
+        row[self.block :] = 0
         return row
 
     def norm(self, row: np.ndarray, p: float) -> float:
-        return super().norm(row[:32], p)
+        return super().norm(row[: self.block], p)
 
 
 class FirstBagsOnly(Fault, caught_by="sizes.bags"):
@@ -1382,16 +1376,12 @@ class WideInputIsZero(Fault, caught_by="sizes.columns"):
         return row * 0 if len(call.input_shape) == 2 and call.input_shape[1] > 8 else row
 
 
-class FirstThousandFeatures(Fault, caught_by="sizes.features sizes.backward sizes.max_norm"):
+class FirstThousandFeatures(
+    FirstFeaturesOnly, caught_by="sizes.features sizes.backward sizes.max_norm"
+):
     """features beyond the 1024th, one block of threads, are not computed"""
 
-    def row_of_bag(self, call: Call, bag: int) -> Any:
-        row = np.array(np.broadcast_to(super().row_of_bag(call, bag), call.embedding_dim))
-        row[1024:] = 0
-        return row
-
-    def norm(self, row: np.ndarray, p: float) -> float:
-        return super().norm(row[:1024], p)
+    block = 1024
 
     def finish_gradient(self, call: Call, grad_weight: np.ndarray) -> Any:
         grad_weight[:, 1024:] = 0
