@@ -88,6 +88,8 @@ def test_the_command_without_the_wheels(monkeypatch, capsys):
     [
         ("cuda/segments", "piece_packs<float, float, float, int, 4>"),
         ("cuda/segments", "piece_packs<__half, __half, float, int, 8>"),
+        ("beyond/fused", "fused_pieces<SGD, 1, 4, float, float, float, int>"),
+        ("beyond/fused", "fused_pieces<ADAM, 1, 4, float, float, float, int>"),
     ],
 )
 def test_partial_sums_are_stored_16_bytes_at_once(file, kernel):

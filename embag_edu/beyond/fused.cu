@@ -69,8 +69,10 @@ __global__ void fused_runs(const T* grad_output, const K* keys, const K* sources
 
 // A run that is cut leaves partial sums, and is joined by the next launch, whose entries they are
 // (again). A lane has PARTS packs of each row: one, but for ROW_WISE, whose rows stay in one team.
+// For its one part the compiler would take 63 registers, and spill; told that 3 blocks are enough, it
+// takes more. (0: it may choose.)
 template <int OPTIMIZER, int PARTS, int PACK, class S, class T, class A, class K>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, OPTIMIZER == ROW_WISE && PARTS == 1 ? 3 : 0)
 fused_pieces(const S* grad_output, const K* keys, const K* sources, const A* shares, T* weight,
              A* first, A* second, A* partial, K* partial_keys, long long n, int D, int team,
              bool again, double lr, double decay, double eps, double beta1, double beta2) {
@@ -80,7 +82,6 @@ fused_pieces(const S* grad_output, const K* keys, const K* sources, const A* sha
   int lane = threadIdx.x % team, stride = team * PACK;
   int d = blockIdx.y * PARTS * stride + lane * PACK;
   if (d == 0 && piece.begin < n) piece.write_keys(keys, partial_keys);
-  A* head = partial + 2 * piece.number * D;
   A sum[PARTS][PACK] = {};
   for (int begin = 0; begin < PIECE; begin += team) {
     long long i = piece.begin + begin + lane;
@@ -119,7 +120,9 @@ fused_pieces(const S* grad_output, const K* keys, const K* sources, const A* sha
 #pragma unroll
         for (int p = 0; p < PARTS; p++) {
           int at = d + p * stride;
-          if (to < 0 && at < D) write_pack<A, PACK>(head + (to == -2 ? 0 : D) + at, sum[p]);
+          // (Chosen by ? :, the address would make four stores of 4 bytes of this one.)
+          A* cut = partial + (2 * piece.number + (to == -3)) * D + at;
+          if (to < 0 && at < D) write_pack<A, PACK>(cut, sum[p]);
 #pragma unroll
           for (int k = 0; k < PACK; k++) sum[p][k] = 0;
         }
@@ -129,6 +132,7 @@ fused_pieces(const S* grad_output, const K* keys, const K* sources, const A* sha
 #pragma unroll
   for (int p = 0; p < PARTS; p++) {
     int at = d + p * stride;  // the tail of a filled piece: 0, for the sum went to the head
-    if (piece.begin < n && piece.filled() && at < D) write_pack<A, PACK>(head + D + at, sum[p]);
+    A* tail = partial + (2 * piece.number + 1) * D + at;
+    if (piece.begin < n && piece.filled() && at < D) write_pack<A, PACK>(tail, sum[p]);
   }
 }

@@ -60,7 +60,7 @@ def argsort(xp: Any, keys: Any) -> Any:
                 f"So many positions ({len(keys):,}) are sorted by CuPy, and this CuPy's sort can't "
                 "be captured in a CUDA graph (from version 14 on it should be).\n  To mend it: "
                 "install 'embag_edu[gpu-sort]'; or ask embag_edu.cuda.grad_weight for "
-                "algorithm='add_packs', which sorts nothing; or leave the backward out of the graph."
+                "algorithm='add_packs', which sorts nothing; or leave the backward out of it."
             )
         raise
 
