@@ -92,18 +92,19 @@ def test_cuembed_takes_part_and_is_right(headers, dtype):
     assert list(jobs) == ["ours", "ours, L known", "torch", "cuEmbed", "cuEmbed, L known"]
     jobs, more = peers.correct_ones(loaded, "backward", absent)
     narrow = peers.IN_16_BITS if dtype == "float16" else ""
-    assert f"cuEmbed, entries sorted before{narrow}" in jobs
-    assert "ours, entries sorted before" in jobs and "ours" in jobs
+    for compressed in ("", ", compressed"):
+        assert f"cuEmbed, entries sorted before{compressed}{narrow}" in jobs
+        assert f"ours, entries sorted before{compressed}" in jobs and "ours" in jobs
     assert set(wrong + more) <= ({"torch"} if dtype == "float16" else set())  # on the CPU
 
 
 @pytest.mark.parametrize("step", ["forward", "backward"])
 def test_a_wrong_peer_is_found_and_named(monkeypatch, step):
     loaded = times.load(WORK, torch, "cpu")
-    job = lambda *_: torch.full_like(  # noqa: E731
+    job = lambda *_, **__: torch.full_like(  # noqa: E731
         loaded.weight if step == "backward" else loaded.upstream, np.nan
     )
-    monkeypatch.setattr(peers.cuembed, "forward", lambda *_, **__: job())
+    monkeypatch.setattr(peers.cuembed, "forward", job)
     monkeypatch.setattr(peers.cuembed, "grad_weight", job)
     jobs, wrong = peers.correct_ones(loaded, step, ALL_ABSENT | {peers.CUEMBED: ""})
     assert wrong and all("cuEmbed" in name for name in wrong) and "ours" in jobs
@@ -117,7 +118,16 @@ def test_who_is_absent_is_skipped_and_says_why(monkeypatch):
     loaded = times.load(WORK, torch, "cpu")
     assert set(peers.forwards(loaded, ALL_ABSENT)) == {"ours", "ours, L known", "torch"}
     jobs, wrong = peers.correct_ones(loaded, "backward", ALL_ABSENT)
-    assert len(jobs) == 3 and not wrong
+    assert len(jobs) == 4 and not wrong
+
+
+def test_a_compressed_gradient_is_judged_row_by_row():
+    loaded = times.load(WORK, torch, "cpu")
+    values = peers.gradients(loaded, ALL_ABSENT)["ours, entries sorted before, compressed"]()
+    assert len(values) == len(loaded.indices.unique()) < WORK.rows
+    assert not times.wrong_backward(loaded, peers.spread(loaded, values))
+    values[[0, 1]] = values[[1, 0]]
+    assert times.wrong_backward(loaded, peers.spread(loaded, values))
 
 
 def test_loads_and_pieces_are_those_of_cuembed():

@@ -533,16 +533,20 @@ def coalesced(work: Work) -> tuple[Any, Any]:
 
     The dense kernel, with the number of the run in place of the row. Waits for the number U.
     """
-    D, xp = work.call.embedding_dim, device().xp
+    D = work.call.embedding_dim
     entries = counted(work, sorted_entries(work))
     starts = starts_of_runs(entries.keys) if D else entries.keys[:0].astype(np.int64)
     values = device().empty((len(starts), D), work.call.weight.dtype)
     if len(starts):
-        begins = xp.zeros(len(entries.keys), entries.dtype)
-        begins[starts[1:]] = 1
-        runs = xp.cumsum(begins, dtype=entries.dtype)
-        add_by_pieces(work, work.upstream, entries._replace(keys=runs), values)
+        add_by_pieces(work, work.upstream, numbered(entries, starts), values)
     return entries.keys[starts], values
+
+
+def numbered(entries: Entries, starts: Any) -> Entries:
+    """The entries with the numbers of their runs, 0, 1, 2, ..., in place of the rows."""
+    begins = device().xp.zeros(len(entries.keys), entries.dtype)
+    begins[starts[1:]] = 1
+    return entries._replace(keys=device().xp.cumsum(begins, dtype=entries.dtype))
 
 
 Algorithm = Callable[[Work], Any]

@@ -131,17 +131,21 @@ def forward(call: Call, known: bool = False) -> Any:
     return output
 
 
-def grad_weight(call: Call, entries: Entries, grad_output: Any, piece: int = 0) -> Any:
+def grad_weight(
+    call: Call, entries: Entries, grad_output: Any, piece: int = 0, rows: int = 0
+) -> Any:
     """The dense gradient of a sum, (V, D). entries: all positions, sorted by row.
 
     piece: the entries that one team adds up; by default as many as cuEmbed chooses.
+    rows: of a compressed gradient, (rows, D); the keys of its entries are the numbers of runs.
     """
     n, D, dtype, index = len(entries.keys), call.embedding_dim, call.weight.dtype, entries.dtype
     pack, lanes = loads_of(D, dtype.itemsize)
     piece = piece or piece_of(n, lanes)
     room = 128 * ceil_div(piece * (2 * index.itemsize + dtype.itemsize + 2), 128)
     room += max(index.itemsize, dtype.itemsize)
-    teams, grad = max(THREADS // lanes, 1), device().zeros(call.weight.shape, dtype)
+    teams = max(THREADS // lanes, 1)
+    grad = device().zeros((rows or call.num_embeddings, D), dtype)
     while teams * room >= SHARED:
         teams //= 2
     args = (grad_output, D, entries.keys, entries.sources, n, piece, grad)

@@ -13,8 +13,14 @@ from typing import Any
 from embag_edu.bench.recorded import SHAPES
 from embag_edu.bench.stopwatch import Job, OnGpu
 from embag_edu.bench.workloads import Workload
-from embag_edu.cuda.launch_backward import Work, add_by_pieces, sorted_entries
-from embag_edu.cuda.launcher import BLOCK
+from embag_edu.cuda.launch_backward import (
+    Work,
+    add_by_pieces,
+    numbered,
+    sorted_entries,
+    starts_of_runs,
+)
+from embag_edu.cuda.launcher import BLOCK, device
 from embag_edu.gpu import cuembed
 from embag_edu.gpu.operator import call_of
 from embag_edu.gpu.steps import SKIPPED, Attempt, Probe, last_line
@@ -23,6 +29,7 @@ from embag_edu.gpu.times import (
     TORCH,
     Loaded,
     arrays_of,
+    as_tensor,
     backwards,
     compared,
     copy_rates,
@@ -35,7 +42,7 @@ from embag_edu.gpu.times import (
 )
 
 DTYPES = ("float32", "float16")  # cuEmbed has no bfloat16
-IN_16_BITS = ", sums in 16 bits"
+IN_16_BITS, SORTED = ", sums in 16 bits", ", entries sorted before"
 CUEMBED, TRITON, COMPILED = "cuEmbed", "Triton", "torch.compile"
 
 
@@ -71,7 +78,10 @@ def compiled(torch: Any) -> Any:
 
 
 def gradients(loaded: Loaded, absent: dict[str, str]) -> dict[str, Job]:
-    """Dense gradients: ours and torch's whole; and from sorted entries on, ours and cuEmbed's."""
+    """Dense gradients: ours and torch's whole; and from sorted entries on, ours and cuEmbed's.
+
+    From there on also compressed: a row of values for each row that occurs, in its order.
+    """
     both = backwards(loaded)
     jobs = {"ours": both["piece_packs"], TORCH: both[TORCH]}
     work = Work(loaded.call, None, loaded.grad_output, BLOCK)
@@ -82,11 +92,31 @@ def gradients(loaded: Loaded, absent: dict[str, str]) -> dict[str, Job]:
         add_by_pieces(work, work.upstream, entries, table)
         return table
 
-    jobs["ours, entries sorted before"] = ours_of_sorted
+    starts = starts_of_runs(entries.keys)
+    runs, size = numbered(entries, starts), (len(starts), loaded.work.features)
+
+    def ours_compressed() -> Any:
+        values = device().empty(size, loaded.call.weight.dtype)
+        add_by_pieces(work, work.upstream, runs, values)
+        return values
+
+    jobs |= {f"ours{SORTED}": ours_of_sorted, f"ours{SORTED}, compressed": ours_compressed}
     if not absent[CUEMBED]:
-        name = f"{CUEMBED}, entries sorted before" + (IN_16_BITS if loaded.item == 2 else "")
-        jobs[name] = partial(cuembed.grad_weight, loaded.call, entries, loaded.grad_output)
+        name, narrow = f"{CUEMBED}{SORTED}", IN_16_BITS if loaded.item == 2 else ""
+        theirs = partial(cuembed.grad_weight, loaded.call, grad_output=loaded.grad_output)
+        jobs[name + narrow] = partial(theirs, entries)
+        jobs[f"{name}, compressed{narrow}"] = partial(theirs, runs, rows=len(starts))
     return jobs
+
+
+def spread(loaded: Loaded, gradient: Any) -> Any:
+    """A gradient as a dense one, (V, D): a compressed one has a row for each row that occurs."""
+    values = as_tensor(gradient)
+    if len(values) == loaded.work.rows:
+        return values
+    dense = loaded.torch.zeros_like(loaded.weight)
+    dense[loaded.indices.unique()] = values  # unique() sorts
+    return dense
 
 
 def correct_ones(
@@ -94,10 +124,14 @@ def correct_ones(
 ) -> tuple[dict[str, Job], list[str]]:
     """The peers whose result is correct, and the names of the others."""
     jobs = (forwards if step == "forward" else gradients)(loaded, absent)
-    is_wrong: Callable[..., bool] = wrong_forward if step == "forward" else wrong_backward
-    wrong = [
-        name for name, job in jobs.items() if is_wrong(loaded, job(), name.endswith(IN_16_BITS))
-    ]
+
+    def is_wrong(name: str, result: Any) -> bool:
+        narrow = name.endswith(IN_16_BITS)
+        if step == "forward":
+            return wrong_forward(loaded, result, narrow)
+        return wrong_backward(loaded, spread(loaded, result), narrow)
+
+    wrong = [name for name, job in jobs.items() if is_wrong(name, job())]
     return {name: job for name, job in jobs.items() if name not in wrong}, wrong
 
 
