@@ -427,3 +427,19 @@ def test_an_old_table_can_be_asked_for(monkeypatch):
     assert of_version(2, [gone, later]) == (later,)
     with pytest.raises(ValueError, match="versions 1 to 2; found 3"):
         check("loops", "forward.mean", table=3)
+
+
+def divides_by_the_length(input, weight, offsets=None, mode="mean"):
+    """An empty bag raises ZeroDivisionError, and no bags another error: those are not promised."""
+    bags = list(input) if input.ndim == 2 else np.split(input, offsets[1:])[: len(offsets)]
+    rows = [weight[bag].sum(0) * (1 / len(bag) if mode == "mean" else 1) for bag in bags]
+    return np.stack(rows).astype(weight.dtype)
+
+
+def test_a_smaller_call_is_promised_and_fails_in_the_same_way():
+    few = {"modes": ["mean"], "dtypes": ["float32"], "options": [], "forms": ["two_dimensional"]}
+    mine = divides_by_the_length
+    report = check(mine, "forward.mean", supports=few, isolate=False, raises=False)
+    (found,) = report.failed
+    assert "ZeroDivisionError" in found.failure.message
+    assert found.failure.arguments["input"].size == 1  # beside the empty bag: no array is empty

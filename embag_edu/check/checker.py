@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from embag_edu.check.clauses import VERSION, Clause, find
 from embag_edu.check.faults import Fault
 from embag_edu.check.known import apply, read
 from embag_edu.check.oracle import Expected, expect, judge, lack, other_class
-from embag_edu.check.promise import EVERYTHING, Promise, needs, promise
+from embag_edu.check.promise import EVERYTHING, Promise, needed, needs, promise
 from embag_edu.check.report import (
     AS_TORCH,
     FAILS,
@@ -321,8 +322,9 @@ class Trial:
         causes = self._causes.of(clause, seen)
         arguments, message = failure.arguments, failure.message
         if self.can_ask_more and case.shrinks and not _is_lost(seen.outcome):
-            arguments = shrink(arguments, lambda less: bool(self._complaint(clause, less, causes)))
-            message = self._complaint(clause, arguments, causes) or message
+            complaint = partial(self._complaint, clause, causes, _raised(seen.outcome))
+            arguments = shrink(arguments, lambda less: bool(complaint(less)))
+            message = complaint(arguments) or message
         told = ", or where ".join(cause.mistake() for cause in causes)
         code = snippet(self.names, clause.part, arguments)
         failure = Failure(failure.case, arguments, message, told, code, len(causes) == 1)
@@ -346,19 +348,28 @@ class Trial:
     def _promised(self, clause: Clause) -> list[Case]:
         return [case for case in clause.cases if not self._lacking(clause, case)]
 
-    def _complaint(self, clause: Clause, arguments: Arguments, causes: list[type[Fault]]) -> str:
+    def _complaint(
+        self, clause: Clause, causes: list[type[Fault]], raised: Sequence[str], less: Arguments
+    ) -> str:
         """What is wrong with a smaller call; '' where it is another kind of call, or of mistake."""
-        expected = replace(expect(arguments), ulps=self.rules.ulps)
+        if self.rules.promise.lacking(needed(less)):
+            return ""
+        expected = replace(expect(less), ulps=self.rules.ulps)
         if expected.trouble is not None or (
             clause.part == "grad_psw" and expected.grad_psw is None
         ):
             return ""  # made smaller than a call of this clause can be
-        outcome = self.runner.run(arguments, self._wants_backward(clause))
-        if lack(expected, outcome) or _is_lost(outcome):
+        outcome = self.runner.run(less, self._wants_backward(clause))
+        if lack(expected, outcome) or _raised(outcome) != raised:
             return ""
-        seen = Seen(arguments, outcome, expected)
+        seen = Seen(less, outcome, expected)
         alike = all(fits(cause, clause.part, seen) for cause in causes)
         return judge(clause.part, expected, outcome) if alike else ""
+
+
+def _raised(outcome: Outcome) -> Sequence[str]:
+    """The class of what was raised, and its bases; empty where nothing was."""
+    return outcome.trouble.kinds if outcome.trouble else ()
 
 
 def _is_lost(outcome: Outcome) -> bool:

@@ -90,9 +90,13 @@ def _known(word: str, known: Iterable[str], group: str) -> None:
 def needs(case: Case) -> frozenset[str]:
     """What the arguments of a call need of an implementation: words of a promise."""
     try:
-        arguments = case.make()
+        return needed(case.make())
     except ImportError:  # no ml_dtypes
         return frozenset({"bfloat16"})
+
+
+def needed(arguments: Arguments) -> frozenset[str]:
+    """The same, of arguments."""
     before = arguments.get("before", {})
     return frozenset(
         _arrays(arguments)
