@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections import Counter
 
@@ -31,7 +32,7 @@ from embag_edu.check.report import (
     ClauseResult,
     Report,
 )
-from embag_edu.check.worker import Local, NotLoadable, Worker
+from embag_edu.check.worker import Local, NotLoadable, Worker, _place
 
 torchs_own = torch.nn.functional.embedding_bag
 
@@ -288,15 +289,23 @@ def test_results_that_cannot_be_read_do_not_hang_the_check():
     assert not report.passed
 
 
-def dies(*arguments, **options):
-    os._exit(3)
+def aborts(*arguments, **options):
+    if options["mode"] == "sum":  # as in the first call
+        os.abort()
+    os.abort()
 
 
 def test_after_many_equal_crashes_the_rest_is_not_asked():
-    report = check(dies, ["errors.mode", "errors.max_options"], arrays="numpy", raises=False,
+    report = check(aborts, ["errors.mode", "errors.max_options"], arrays="numpy", raises=False,
                    losses=2)  # fmt: skip
     assert report.counts() == {FAILS: 1, NOT_ASKED: 1}  # the first was that of the warm-up
-    assert report.results[-1].note == "2 times, a call brought the process down (exit status 3)"
+    note = r"2 times, a call brought the process down \(.*\), in aborts \(test_check.py\)"
+    assert re.fullmatch(note, report.results[-1].note)
+
+
+def test_a_place_is_that_of_the_last_stack():
+    stacks = (f'Timeout (0:00:01)!\n  File "/my/bags.py", line {n} in bag\n' for n in (3, 7))
+    assert _place("".join(stacks).encode()) == ", in bag (bags.py, line 7)"
 
 
 def test_losses_of_different_kinds_do_not_add_up():
