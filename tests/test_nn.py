@@ -4,6 +4,7 @@ import ast
 import copy
 import gc
 import inspect
+import io
 import subprocess
 import sys
 import types
@@ -290,6 +291,38 @@ def test_options_of_other_types_are_read_as_spec_reads_them():
             F.embedding_bag(INPUT, weight, OFFSETS, **options)
 
 
+def test_a_tensor_of_no_dimension_is_a_number_as_for_torch():
+    one, two = torch.tensor(1), torch.tensor(2.0)
+    for options in ({"max_norm": one, "norm_type": two}, {"max_norm": two}, {"padding_idx": one}):
+        (mine, found), (table, expected) = (
+            (weight := draw(V, D), function(INPUT, weight, OFFSETS, **options))
+            for function in (F.embedding_bag, TF.embedding_bag)
+        )
+        close(found, expected)
+        close(mine, table)
+    for wrong in (
+        {"max_norm": two[None]},
+        {"padding_idx": two},
+        {"max_norm": two.requires_grad_()},
+    ):
+        for function in (F.embedding_bag, TF.embedding_bag):
+            with pytest.raises(TypeError, match=next(iter(wrong))):
+                function(INPUT, draw(V, D), OFFSETS, **wrong)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_program_may_put_ours_in_torchs_place(monkeypatch):
+    expected = TF.embedding_bag(INPUT, weight := draw(V, D), OFFSETS)
+    monkeypatch.setattr(torch.nn, "EmbeddingBag", nn.EmbeddingBag)
+    script = torch.jit.script(torch.nn.EmbeddingBag.from_pretrained(weight))
+    close(script(INPUT, OFFSETS), expected)
+    monkeypatch.setattr(TF, "embedding_bag", F.embedding_bag)
+    module = torch.nn.EmbeddingBag.from_pretrained(weight)
+    for leaves in (torch.jit.trace(module, (INPUT, OFFSETS)),
+                   torch.export.export(module, (INPUT, OFFSETS)).module()):  # fmt: skip
+        close(leaves(INPUT, OFFSETS), expected)
+
+
 @pytest.mark.parametrize("name", ["loops", "vectorized"])
 def test_an_implementation_says_where_it_can_compute(name, monkeypatch):
     class Far:
@@ -336,6 +369,8 @@ def test_the_callers_memory_can_still_be_resized(mode):
     out.backward(g)
     for tensor in (weight, g, *taken, *([] if psw is None else [psw])):
         assert tensor.untyped_storage().resizable()
+    # What book/pages/uses.md says the module lacks.
+    assert not any(ours.untyped_storage().resizable() for ours in (out, weight.grad))
 
 
 @shares_without_a_mark  # FSDP2 resizes the memory of parameters
@@ -593,6 +628,30 @@ def test_a_backward_checks_its_arguments_only_where_they_are_others(monkeypatch)
     with torch.autograd.graph.saved_tensors_hooks(torch.clone, lambda t: t):
         F.embedding_bag(INPUT, weight, OFFSETS).sum().backward()
     assert len(made) == 7
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_saved_tensors_can_be_kept_on_disk(mode):
+    """As torch's tutorial of saved_tensors_hooks does: what is written is a tensor, and no more."""
+
+    def write(tensor):
+        torch.save(tensor, file := io.BytesIO())
+        return file
+
+    def read(file):
+        file.seek(0)
+        return torch.load(file)
+
+    weight = draw(V, D, grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(write, read):
+        out = F.embedding_bag(INPUT, weight, OFFSETS, mode=mode)
+    with torch.autograd.graph.saved_tensors_hooks(copy.deepcopy, lambda tensor: tensor):
+        again = F.embedding_bag(INPUT, weight, OFFSETS, mode=mode)
+    (expected,) = torch.autograd.grad(
+        TF.embedding_bag(INPUT, weight, OFFSETS, mode=mode).sum(), weight
+    )
+    for kept in (out, again):
+        close(torch.autograd.grad(kept.sum(), weight)[0], expected)
 
 
 def test_what_a_call_keeps_goes_with_its_graph():

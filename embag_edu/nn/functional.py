@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C._functorch import TransformType
+from torch.nn.functional import embedding_bag as torchs  # a program may put ours in its place
 from torch.overrides import handle_torch_function, has_torch_function
 
 from embag_edu import spec
@@ -73,7 +74,7 @@ def embedding_bag(
         return handle_torch_function(embedding_bag, tensors, *words, implementation=implementation)
     if versions.is_exporting() or torch.jit.is_tracing() or _is_functionalized():
         # What leaves Python runs where this package is not: torch's own operator is written down.
-        return torch.nn.functional.embedding_bag(*words)
+        return torchs(*words)
     _check_tensors(*tensors)
     input, weight = _in_todays_order(input, weight)
     if input.is_nested and input.dim() == 2:
@@ -84,7 +85,8 @@ def embedding_bag(
         implementations.resolved(implementation, weight.is_cuda),
     )  # fmt: skip
     if not _plain(bags, max_norm, norm_type):
-        bags = _as_spec_reads(bags, weight, per_sample_weights, max_norm, norm_type)
+        renorm = max_norm, norm_type
+        bags, max_norm, norm_type = _as_spec_reads(bags, weight, per_sample_weights, *renorm)
     if max_norm is not None:
         torch.ops.embag_edu.embedding_bag_renorm_(
             weight.detach(), per_sample_weights, float(max_norm), float(norm_type), *bags
@@ -168,11 +170,19 @@ def _fits(padding_idx: Any) -> bool:
 
 def _as_spec_reads(
     bags: Bags, weight: Tensor, psw: Tensor | None, max_norm: Any, norm_type: Any
-) -> Bags:
-    """The bags with options that spec has read, such as NumPy's integers; or what spec raises."""
+) -> tuple[Bags, float | None, float]:
+    """The options as spec has read them, such as NumPy's integers; or what spec raises."""
     others = {"input": bags.input, "offsets": bags.offsets, "per_sample_weights": psw}
     backend = implementations.backend_of(weight, others, bags.implementation)
+    bags = bags._replace(padding_idx=_number(bags.padding_idx))
     with backend.session(weight):
-        renorm = () if max_norm is None else (max_norm, norm_type)
+        renorm = () if max_norm is None else (_number(max_norm), _number(norm_type))
         call = backend.call_of(weight, psw, bags, *renorm)
-    return bags._replace(mode=str(call.mode), padding_idx=call.padding_idx)
+    bags = bags._replace(mode=str(call.mode), padding_idx=call.padding_idx)
+    return bags, call.max_norm, call.norm_type
+
+
+def _number(value: Any) -> Any:
+    """What a tensor of no dimension holds, which torch takes for a number; else the value."""
+    held = isinstance(value, Tensor) and value.dim() == 0 and not value.requires_grad
+    return value.item() if held else value

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from embag_edu.api import IMPLEMENTATIONS
 from embag_edu.nn import on_cpu, on_cuda
@@ -57,14 +58,19 @@ class Kept(NamedTuple):
     arguments: tuple[Any, ...]  # the others
 
 
+# By `saved`, and gone with it. An attribute of that tensor would be copied, and written to disk, by
+# hooks of those who keep saved tensors elsewhere (torch.autograd.graph.saved_tensors_hooks).
+_kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
 def keep(saved: Tensor, what: Kept) -> None:
-    """Let the tensor `saved` bring it along."""
-    saved.kept = what
+    """Keep it for as long as the tensor `saved` is there."""
+    _kept[saved] = what
 
 
 def kept(saved: Tensor, table: tuple[Any, ...], arguments: tuple[Any, ...]) -> Kept | None:
-    """What `saved` brings along, if it was made of the very same tensors and options."""
-    what: Kept | None = getattr(saved, "kept", None)
+    """What was kept with `saved`, if it was made of the very same tensors and options."""
+    what: Kept | None = _kept.get(saved)
     if what is None or what.table != table:
         return None
     return what if all(map(operator.is_, what.arguments, arguments)) else None
