@@ -12,7 +12,7 @@ import pytest
 import troubles
 
 import embag_edu
-from embag_edu.check import NotSupported, all_clauses, check
+from embag_edu.check import NotSupported, all_clauses, check, replay
 from embag_edu.check.cases import DEFAULTS, NEVER, call
 from embag_edu.check.clauses import find, of_version
 from embag_edu.check.command import main
@@ -442,4 +442,7 @@ def test_a_smaller_call_is_promised_and_fails_in_the_same_way():
     report = check(mine, "forward.mean", supports=few, isolate=False, raises=False)
     (found,) = report.failed
     assert "ZeroDivisionError" in found.failure.message
+    assert "\n  in test_check_promise.py, line " in found.failure.message
+    with pytest.raises(AssertionError, match="in test_check_promise.py, line "):
+        replay(mine, "output", found.failure.arguments)
     assert found.failure.arguments["input"].size == 1  # beside the empty bag: no array is empty

@@ -175,7 +175,7 @@ def replay(implementation: Any, part: str, arguments: Arguments) -> None:
     outcome = Local(source).run(arguments)
     message = judge(part, expect(arguments), outcome)
     if message:
-        raise AssertionError(message)
+        raise AssertionError(_located(message, outcome))
 
 
 def _source(implementation: Any) -> tuple[tuple[Any, ...], tuple[str, ...]]:
@@ -325,6 +325,8 @@ class Trial:
             complaint = partial(self._complaint, clause, causes, _raised(seen.outcome))
             arguments = shrink(arguments, lambda less: bool(complaint(less)))
             message = complaint(arguments) or message
+        else:
+            message = _located(message, seen.outcome)
         told = ", or where ".join(cause.mistake() for cause in causes)
         code = snippet(self.names, clause.part, arguments)
         failure = Failure(failure.case, arguments, message, told, code, len(causes) == 1)
@@ -364,7 +366,14 @@ class Trial:
             return ""
         seen = Seen(less, outcome, expected)
         alike = all(fits(cause, clause.part, seen) for cause in causes)
-        return judge(clause.part, expected, outcome) if alike else ""
+        return _located(judge(clause.part, expected, outcome), outcome) if alike else ""
+
+
+def _located(message: str, outcome: Outcome) -> str:
+    """A message about an exception, with the implementation's line where it came up."""
+    trouble = outcome.trouble
+    told = trouble is not None and trouble.line and str(trouble) in message
+    return f"{message}\n  in {trouble.line}" if trouble and told else message
 
 
 def _raised(outcome: Outcome) -> Sequence[str]:

@@ -22,7 +22,6 @@ from embag_edu.check.report import (
     NOT_ASKED,
     NOT_SUPPORTED,
     ClauseResult,
-    Failure,
 )
 from embag_edu.check.worker import NotLoadable, Worker
 from embag_edu.course import workbook
@@ -130,7 +129,6 @@ def explain(trial: Trial, results: list[ClauseResult], most: int) -> None:
     failed = [i for i, r in enumerate(results) if r.status == FAILS]
     for number in sorted(failed, key=lambda i: _how_odd(results[i]))[:most]:
         results[number] = trial.explained(results[number])
-        _point_at_line(trial, results[number].failure)
 
 
 def _asked(trial: Trial, clause: Clause) -> ClauseResult:
@@ -191,14 +189,6 @@ def _how_odd(result: ClauseResult) -> tuple[bool, bool]:
     name, arguments = result.failure.case, result.failure.arguments
     is_random = any(case.shrinks for case in result.clause.cases if case.name == name)
     return is_random, bool({"layout", "protocol"} & set(arguments))
-
-
-def _point_at_line(trial: Trial, failure: Failure | None) -> None:
-    """Add the reader's line where an exception came up."""
-    assert failure is not None
-    trouble = trial.runner.run(failure.arguments, trial.runner.has_gradients).trouble
-    if trouble is not None and trouble.line and str(trouble) in failure.message:
-        failure.message += f"\n  in {trouble.line}"
 
 
 # -------------------------------------------------------------------------- how far one is
