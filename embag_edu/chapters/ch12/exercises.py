@@ -490,6 +490,11 @@ def _sizes_stand_still(weight, psw, weight_t, psw_t, rows, bags, B):
     return moved
 
 
+def _product_rule_alone(weight, psw, weight_t, psw_t, rows, bags, B):
+    moved = _sizes_stand_still(weight, psw, weight_t, psw_t, rows, bags, B)
+    return moved / torch.bincount(bags, minlength=B).clamp(max=1)[:, None]
+
+
 def _table_only(weight, psw, weight_t, psw_t, rows, bags, B):
     return jvp(weight, psw, weight_t, None, rows, bags, B)
 
@@ -621,6 +626,10 @@ JVP = Exercise(
     ),
     wrong=(
         Wrong(_sizes_stand_still, "The sum of the weights, below, moves with the weights, too."),
+        Wrong(
+            _product_rule_alone,
+            "The sum of the weights, below, moves with the weights. And an empty bag is 0 / 0.",
+        ),
         Wrong(_table_only, "The direction of the weights is not in it."),
         Wrong(_never_none, "A direction may be None: that argument does not move."),
         Wrong(

@@ -342,6 +342,14 @@ def _empty_left_out(scale, indices, offsets, psw):
     return found[np.diff(offsets) > 0]
 
 
+def _empty_takes_a_share(scale, indices, offsets, psw):
+    return np.add.reduceat(np.abs(psw) * scale[indices] / 2, offsets[:-1])
+
+
+def _signed_and_empty(scale, indices, offsets, psw):
+    return np.add.reduceat(psw * scale[indices] / 2, offsets[:-1])
+
+
 def _half_steps_cases() -> list[Case]:
     random = np.random.default_rng(163)
     scale = np.array([1.0, 0.5, 4.0, 0.25])
@@ -399,6 +407,10 @@ HALF_STEPS = Exercise(
               "worst signs."),
         Wrong(_rows_once, "A row that occurs twice in a bag brings its error twice."),
         Wrong(_empty_left_out, "An empty bag has a bound, too: 0."),
+        Wrong(_empty_takes_a_share, "np.add.reduceat gives an empty bag the share that follows, "
+              "and raises where none does."),
+        Wrong(_signed_and_empty, "An error has no known sign: take |weight|. And np.add.reduceat "
+              "gives an empty bag the share that follows."),
     ),
     points=2,
     returns="bound",
