@@ -326,6 +326,11 @@ def test_a_slow_first_call_costs_nothing():
     assert report.counts() == {HOLDS: 1}
 
 
+def test_a_slow_first_backward_costs_nothing():
+    pair = (troubles.right, troubles.slow_first_backward)
+    assert check(pair, "backward.max.repeated_row", arrays="numpy", limit=0.5).passed
+
+
 def test_a_slow_first_call_makes_no_later_limit_longer():
     """Many functions import what they need in their first call: they do not compile."""
     slow = troubles.warms_up_then_hangs

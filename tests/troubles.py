@@ -52,6 +52,12 @@ def compiles_for_each_shape(input, weight, offsets=None, *, _seen=set(), **optio
     return embag_edu.embedding_bag(input, weight, offsets, **options)
 
 
+def slow_first_backward(grad_output, input, weight, offsets=None, *, _warm=[], **options):  # noqa: B006
+    if not _warm:
+        _warm.append(time.sleep(0.6))
+    return embag_edu.embedding_bag_backward(grad_output, input, weight, offsets, **options)
+
+
 def warms_up_then_hangs(input, weight, offsets=None, *, _warm=[], **options):  # noqa: B006
     if not _warm:
         _warm.append(time.sleep(1.1))

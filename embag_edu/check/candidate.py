@@ -95,6 +95,11 @@ class Outcome:
     trouble: Trouble | None = None
 
 
+def is_lost(outcome: Outcome) -> bool:
+    """Whether the process was lost in a call: it hung, or it died."""
+    return outcome.trouble is not None and outcome.trouble.is_fatal
+
+
 # How a call is made, if not simply once: `arguments["protocol"]`.
 PROTOCOLS = {
     "twice": "the same call was made before",

@@ -15,7 +15,7 @@ import numpy as np
 
 from embag_edu.api import IMPLEMENTATIONS, embedding_bag
 from embag_edu.check import ledger
-from embag_edu.check.candidate import Candidate, Outcome, run
+from embag_edu.check.candidate import Candidate, Outcome, is_lost, run
 from embag_edu.check.cases import Arguments, Case
 from embag_edu.check.causes import Causes, Seen, fits
 from embag_edu.check.clauses import VERSION, Clause, find
@@ -321,7 +321,7 @@ class Trial:
         seen = self._seen(clause, case)
         causes = self._causes.of(clause, seen)
         arguments, message = failure.arguments, failure.message
-        if self.can_ask_more and case.shrinks and not _is_lost(seen.outcome):
+        if self.can_ask_more and case.shrinks and not is_lost(seen.outcome):
             complaint = partial(self._complaint, clause, causes, _raised(seen.outcome))
             arguments = shrink(arguments, lambda less: bool(complaint(less)))
             message = complaint(arguments) or message
@@ -379,10 +379,6 @@ def _located(message: str, outcome: Outcome) -> str:
 def _raised(outcome: Outcome) -> Sequence[str]:
     """The class of what was raised, and its bases; empty where nothing was."""
     return outcome.trouble.kinds if outcome.trouble else ()
-
-
-def _is_lost(outcome: Outcome) -> bool:
-    return outcome.trouble is not None and outcome.trouble.is_fatal
 
 
 def expected_of(clause: Clause, case: Case) -> Expected:

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from embag_edu.api import implementation_of
-from embag_edu.check.candidate import OURS, Candidate, Outcome, Trouble, is_torch, run
+from embag_edu.check.candidate import OURS, Candidate, Outcome, Trouble, is_lost, is_torch, run
 from embag_edu.check.cases import Arguments
 from embag_edu.text import Short
 
@@ -40,6 +40,7 @@ PROBE: Arguments = {  # the first call of a process: it tells which arrays a fun
     "weight": np.array([[1.0], [2.0]], np.float32),
     "offsets": np.array([0]),
     "mode": "sum",
+    "grad_output": np.array([[1.0]], np.float32),
 }
 SECOND: Arguments = PROBE | {  # then one of another shape: it tells what compiles for each
     "input": np.array([1, 0, 1]),
@@ -166,22 +167,34 @@ class Worker(Runner):
         super().__init__()
         self.limit, self.first_limit = limit, max(limit, first_limit)
         self._slowest = 0.0  # seconds of the slowest call that was answered
-        self._is_known = False  # whether it compiles: then a process's first call tells nothing
-        self._warms_up = True
+        self._is_cold = True  # the process: no call was made yet
+        self._is_known = False  # whether the function compiles
+        self._warm_ups = [True, False]  # with the backward, then without: those not lost so far
         self._hello = pickle.dumps({"path": list(sys.path), "source": _pack(source)})
         self._start()
         self.take(arrays)
 
     def run(self, arguments: Arguments, backward: bool = True) -> Outcome:
         """Call the implementation there; a hang or a crash is an outcome too."""
-        if self._is_cold and self._warms_up:  # but whoever is lost in this call is not asked again
-            self._warms_up = self.probe().trouble is None
-        if not self._is_known and self._slowest > COMPILES:  # or has it imported what it needs?
-            self._slowest = 0.0
-            self._call(dict(SECOND), self.has_gradients, self.first_limit)
-        self._is_known = True
+        self._warm_up()
         compiles = self._slowest > COMPILES
         return self._call(arguments, backward, self.first_limit if compiles else self.limit)
+
+    def _warm_up(self) -> None:
+        """Make small calls in a new process; those that were lost once are not made again."""
+        slowest = self._slowest
+        while self._is_cold and self._warm_ups:
+            self._is_cold = False  # until the process is lost
+            backward = self._warm_ups[0] and self.has_gradients
+            if is_lost(self._call(dict(PROBE), backward, self.first_limit)):
+                self._warm_ups = [False] if backward else []
+        if self._is_known:
+            self._slowest = slowest
+        elif self._slowest > COMPILES:  # or has it imported what it needs?
+            self._slowest, self._is_known = 0.0, True
+            if is_lost(self._call(dict(SECOND), self.has_gradients, self.first_limit)):
+                self._warm_up()
+        self._is_known = True
 
     def probe(self) -> Outcome:
         """Make a small call that is no part of the table, and may take its time."""
@@ -232,11 +245,9 @@ class Worker(Runner):
                 self._tail = (self._tail + written)[-WITH_STACKS:]
 
     def _call(self, arguments: Arguments, backward: bool, limit: float) -> Outcome:
-        is_first, self._is_cold = self._is_cold, False
         answer = self._ask(pickle.dumps((self.arrays, arguments, backward, limit)), limit)
         if not isinstance(answer, Trouble):
-            if not (is_first and self._is_known):
-                self._slowest = max(self._slowest, answer[1])
+            self._slowest = max(self._slowest, answer[1])
             outcome: Outcome = answer[0]
             return outcome
         self.close()
