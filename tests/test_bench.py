@@ -12,6 +12,7 @@ import pytest
 import embag_edu.__main__ as command
 from embag_edu.arrays import on_host
 from embag_edu.bench import implementations, measure, plan, report, stopwatch, traffic, workloads
+from embag_edu.bench.command import ONE_THREAD
 from embag_edu.bench.measure import Measurement
 from embag_edu.bench.workloads import LENGTHS, Workload
 from embag_edu.spec import SparseGradient, make_call
@@ -197,8 +198,6 @@ def test_what_is_told_of_some_turns():
 
 
 def test_a_quick_run_of_one_workload(tmp_path, monkeypatch, capsys):
-    from embag_edu.bench.command import ONE_THREAD
-
     for name in ONE_THREAD:  # so that it runs in this process
         monkeypatch.setenv(name, "1")
     path = tmp_path / "record.json"
@@ -249,7 +248,9 @@ def test_the_command_draws_the_ladder_and_the_roofline(tmp_path, capsys):
     assert {p.name for p in tmp_path.iterdir()} == {"ladder.svg", "roofline.svg"}
 
 
-def test_the_command_says_when_there_is_nothing_to_draw(tmp_path, capfd):
+def test_the_command_says_when_there_is_nothing_to_draw(tmp_path, capfd, monkeypatch):
+    for name in ONE_THREAD:
+        monkeypatch.setenv(name, "1")  # or it starts again, in a process that has them
     words = ["bench", "--quick", "--only", "max", "--draw", str(tmp_path)]
     assert command.main(words) == 0
     assert "Nothing is drawn" in capfd.readouterr().err and not list(tmp_path.iterdir())

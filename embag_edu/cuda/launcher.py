@@ -240,9 +240,8 @@ class Plan(NamedTuple):
         A kernel takes the arguments that it has parameters for; KeyError if one is missing.
         """
         gpu, given = device(), {**self.numbers, **arrays}
-        empty = gpu.xp.empty
         for name, shape, dtype in self.room:
-            given[name] = empty(shape, dtype) if shape else _nothing(gpu, dtype)
+            given[name] = gpu.empty(shape, dtype) if shape else _nothing(gpu, dtype)
         for file, kernel, grid, block, pick in self.launches:
             if 0 not in grid:
                 _kernel(gpu, file, kernel)(grid, block, pick(given))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from embag_edu.cuda_on_cpu.tokens import (
     close,
     cut,
     end_of,
+    read_once,
     split,
     visible,
     written,
@@ -85,7 +86,8 @@ class GlobalVariable(NamedTuple):
 # ---- Kernels ----
 
 
-def kernels(code: str, options: Sequence[str] | None = None) -> dict[str, Kernel]:
+@read_once
+def kernels(code: str, options: Sequence[str] | None = None) -> Mapping[str, Kernel]:
     """All `__global__` functions of the source, by name.
 
     Of several with one name, the last counts. Explicit instantiations and specializations are
@@ -212,7 +214,8 @@ def instances(code: str) -> list[str]:
 # ---- Variables ----
 
 
-def global_variables(code: str, options: Sequence[str] | None = None) -> list[GlobalVariable]:
+@read_once
+def global_variables(code: str, options: Sequence[str] | None = None) -> Sequence[GlobalVariable]:
     """The `__constant__` and `__device__` variables of the file, in its order; no templates."""
     found = visible(code, options)
     result: list[GlobalVariable] = []

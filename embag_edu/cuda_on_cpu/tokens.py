@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 from embag_edu.cuda_on_cpu.preprocessor import Branches
 
@@ -74,13 +74,23 @@ class Token(NamedTuple):
     directive: int = 0
 
 
+Read = TypeVar("Read")
+
+
+def read_once(read: Callable[..., Read]) -> Callable[..., Read]:
+    """Keep what a function of (code, options) found: one source is compiled for many instances."""
+    kept = functools.lru_cache(maxsize=64)(read)
+
+    @functools.wraps(read)
+    def found(code: str, options: Sequence[str] | None = None) -> Read:
+        return kept(code, None if options is None else tuple(options))
+
+    return found
+
+
+@read_once
 def tokens(code: str, options: Sequence[str] | None = None) -> tuple[Token, ...]:
     """All tokens of `code` that the preprocessor lets through, and those of its directives."""
-    return _tokens(code, None if options is None else tuple(options))
-
-
-@functools.lru_cache(maxsize=64)
-def _tokens(code: str, options: tuple[str, ...] | None) -> tuple[Token, ...]:
     found: list[Token] = []
     braces: list[str] = []  # of every open brace: "C", "namespace" or "{"
     branches: list[list[str]] = []  # of every open #if: the braces that were open before it

@@ -12,9 +12,9 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embag_edu.cuda_on_cpu import cache, host, nvrtc, preprocessor, source
@@ -99,6 +99,11 @@ class Job:
         return seen(self.options, self.arch)
 
     @property
+    def kernels(self) -> Mapping[str, source.Kernel]:
+        """All kernels of the source, by name."""
+        return source.kernels(self.code, self.seen)
+
+    @property
     def flags(self) -> list[str]:
         """Those of the scheduler and of the kernel alike."""
         return [*COMMON, *(CHECKED if self.checked else FAST)]
@@ -141,12 +146,7 @@ def build(
     Raises CompileError in the lines of `code`, CompilerMissing, NotModeled, ValueError.
     """
     text, whole = readable(code, options, arch), shown(code, options)
-    with placed(whole):
-        refuse(text, seen(options, arch))
     kept = tuple(check_options(options))
-    errors = host.refused(code, seen(options, arch), folders(kept))
-    if errors:
-        raise CompileError(errors, "", code)
     theirs = "" if not checked or nvrtc.available() else nvrtc.version()
     compiler = tuple(find_compiler())
     names, given = tuple(expressions), tuple(options)
@@ -169,6 +169,8 @@ def _own_files() -> bytes:
             HERE / "tokens.py",
             HERE / "source.py",
             HERE / "rewrite.py",
+            HERE / "refuse.py",
+            HERE / "host.py",
         ]
     )
 
@@ -176,12 +178,22 @@ def _own_files() -> bytes:
 # ---- compiling ----
 
 
+@functools.lru_cache(maxsize=16)  # one source is compiled for many instances
+def _check(job: Job) -> None:
+    """Raise NotModeled or CompileError for what a GPU's compiler would not take."""
+    read_with = seen(job.given, job.arch)
+    with placed(job.shown):
+        refuse(job.code, read_with)
+    errors = host.refused(job.alone, read_with, folders(job.options))
+    if errors:
+        raise CompileError(errors, "", job.alone)
+
+
 def _make(folder: Path, job: Job) -> Path:
+    _check(replace(job, expressions=(), checked=True))
     variables = source.global_variables(job.code, job.seen)
-    known = source.kernels(job.code, job.seen)
-    inside = {
-        name: k.space for name, k in known.items() if k.extern_c
-    }  # a GPU finds it by its name
+    # A GPU finds it by its name.
+    inside = {name: k.space for name, k in job.kernels.items() if k.extern_c}
     full = [inside.get(name, "") + name for name in job.expressions]
     ends = [f"CUDA_ON_CPU_KERNEL({i}, {name})" for i, name in enumerate(full)]
     ends += [f"CUDA_ON_CPU_GLOBAL({i}, {v.name})" for i, v in enumerate(variables)]
@@ -243,7 +255,7 @@ def _refusals(job: Job) -> list[str]:
         return []
     own = [f"-std={standard(job.given)}", *(o for o in job.given if o in host.AS_DEVICE)]
     options = [*job.options, *own]
-    known = source.kernels(job.code, job.seen)
+    known = job.kernels
     named = [e for e in job.expressions if not (e in known and known[e].extern_c)]
     return nvrtc.compile_check(job.alone, named, f"compute_{job.arch[3:]}", options).errors
 
@@ -267,11 +279,11 @@ def _bounds(job: Job) -> list[str]:
 
     Not where there is a namespace: what stands in the brackets may mean another thing outside.
     """
-    made, known = [], source.kernels(job.code, job.seen)
+    made = []
     if re.search(r"\bnamespace\s+\w+\s*{", job.code):
         return []
     for i, expression in enumerate(job.expressions):
-        kernel = known.get(source.kernel_name(expression))
+        kernel = job.kernels.get(source.kernel_name(expression))
         if kernel and kernel.max_threads:
             name, arguments = f"cuda_on_cpu_bounds_{i}", expression.partition("<")[1:]
             listed = (
