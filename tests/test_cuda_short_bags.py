@@ -1,4 +1,4 @@
-"""The forward for short bags of one length, which no GPU has timed yet: right, and counted."""
+"""Forwards that no GPU has timed yet, for short bags and by other copies: right, and counted."""
 
 import numpy as np
 import pytest
@@ -57,3 +57,56 @@ def test_it_is_refused_without_a_length_and_never_chosen():
     text = (launch_forward.__file__).replace("launch_forward.py", "forward.cu")
     with open(text, encoding="utf-8") as file:
         assert f"constexpr int LOADS = {launch_forward.LOADS};" in file.read()
+
+
+# ---- by copies of 8 bytes, and of whole rows -----------------------------------------------------
+
+
+def ragged(D, dtype, mode="sum", longest=40, bags=9):
+    """Bags of all lengths, none and many, of which some are cut into pieces of 16."""
+    random = np.random.default_rng(D)
+    lengths = np.r_[0, 1, 8, 9, random.integers(0, longest, bags)]
+    offsets = np.append(0, np.cumsum(lengths))
+    weight = random.normal(size=(50, D)).astype(dtype)
+    indices = random.integers(0, 50, offsets[-1])
+    return make_call(indices, weight, offsets, mode=mode, include_last_offset=True)
+
+
+@pytest.mark.parametrize(
+    "version, D, dtype, mode",
+    [
+        ("bulk", 128, "float32", "sum"),
+        ("bulk", 300, "float32", "mean"),  # three tiles, the last of 44 features
+        ("bulk", 8, "float16", "mean"),
+        ("bulk", 2, "float64", "sum"),
+        ("8 bytes", 128, "float32", "sum"),
+        ("8 bytes", 33, "float16", "mean"),
+        ("8 bytes", 5, "float64", "sum"),
+    ],
+)
+@pytest.mark.parametrize("piece", [0, 16])
+def test_other_copies_give_the_bits_of_version_8(version, D, dtype, mode, piece):
+    call = ragged(D, dtype, mode)
+    expected = count_sum(call, 8, piece=piece)
+    for order in (0, 3):
+        found = count_sum(call, version, order, piece=piece)
+        assert found.result.tobytes() == expected.result.tobytes()
+    work = launch_forward.Work(call)
+    sizes = [launch_forward.sum_bags(work, one, piece=piece)[1] for one in (8, version)]
+    assert call.mode != "mean" or sizes[0].tolist() == sizes[1].tolist()
+
+
+def test_a_bulk_copy_asks_for_a_row_with_one_lane():
+    """On the processor, where lane 0 reads it by 16 bytes: as many bytes as version 8."""
+    call = ragged(128, "float32")
+    N, bulk, eight = call.num_positions, count_sum(call, "bulk"), count_sum(call, 8)
+    assert bulk.total("wanted", "weight") == eight.total("wanted", "weight") == 512 * N
+    assert bulk.total("requests", "weight") == 32 * N == 32 * eight.total("requests", "weight")
+
+
+def test_bulk_copies_are_refused_where_they_can_not_be():
+    valid = "valid: a sum or mean without weights and padding, of rows that are multiples of 16"
+    for options in ({"D": 33}, {"weighted": True}, {"padding_idx": 3}):
+        work = launch_forward.Work(call_of(4, 8, **options))
+        with pytest.raises(ValueError, match=valid):
+            launch_forward.sum_bags(work, "bulk")

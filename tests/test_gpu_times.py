@@ -10,7 +10,10 @@ import pytest
 import torch
 
 from embag_edu.bench.workloads import Workload
+from embag_edu.cuda.launch_forward import UNTIMED
+from embag_edu.cuda_on_cpu import device
 from embag_edu.gpu import command, conformance, operator, peers, times
+from embag_edu.gpu.steps import Probe
 
 pytestmark = pytest.mark.usefixtures("fast_on_the_cpu")
 WORK = Workload(60, 16, 12, 5, "zipf", 1.15)
@@ -143,6 +146,7 @@ def test_the_page_names_results_that_are_recorded():
     names = {
         "ladder": [f"{step} {w.name}" for step in STEPS for w in times.workloads()],
         "peers": [f"{step} {w.name}" for step in STEPS for w in peers.workloads()],
+        "candidates": [f"forward {w.name}" for w in times.workloads()],
         "check": [f"check {w.name}" for w in (times.TINY, times.SMALL[1])],
         "stopwatch": [f"stopwatch {Workload(*shape).name}" for shape in times.SHAPES.values()],
         "sweep": [f"sweep {w.name}" for w in swept],
@@ -151,3 +155,18 @@ def test_the_page_names_results_that_are_recorded():
     assert {step for _, step, *_ in rows} <= {step.name for step in command.STEPS}
     told = [(step, name) for _, step, results, _ in rows for name in results.split("`")[1::2]]
     assert len(told) > 10 and all(name in names[step] for step, name in told), told
+
+
+def test_candidates_are_held_against_float64_and_timed(monkeypatch, clock):
+    """Every untimed forward that takes any bags; who is wrong has no time."""
+    on_cpu, here = times.load, Probe(device("cpu"), np.inf)
+    monkeypatch.setattr(times, "load", lambda work, torch: on_cpu(work, torch, "cpu"))
+    monkeypatch.setattr(times, "torch_with_gpu", lambda gpu: (torch, ""))
+    monkeypatch.setattr(times, "OnGpu", lambda gpu: clock)
+    monkeypatch.setattr(times, "copy_rates", lambda clock: RATES)
+    monkeypatch.setattr(times, "give_memory_back", lambda probe, torch: None)
+    monkeypatch.setattr(times, "workloads", lambda: [WORK])
+    (found,) = times.candidates(here)
+    ours = [name for name in found.data["implementations"] if name != "torch"]
+    assert ours == ["version 8", "version 8 bytes", "version bulk"]
+    assert set(UNTIMED) == {"short", "8 bytes", "bulk"}  # "short" is in the sweep

@@ -60,6 +60,7 @@
 // instances: add_long_bags<float, SUM>, add_long_bags<__half, MEAN>
 // instances: bag_sum_8<float, long long, SUM, false, 4, 32>
 // instances: bag_sum_8<float, int, WEIGHTED, true, 4, 32>
+// instances: bag_sum_8<float, long long, SUM, false, 2, 32>
 // instances: bag_sum_8<float, int, MEAN, true, 1, 8>
 // instances: bag_sum_8<__nv_bfloat16, long long, SUM, false, 8, 16>
 // instances: bag_sum_8<__half, int, MEAN, true, 8, 16>

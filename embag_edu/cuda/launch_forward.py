@@ -20,6 +20,7 @@ import numpy as np
 from embag_edu.cuda.findings import checked
 from embag_edu.cuda.launcher import (
     BLOCK,
+    WIDEST,
     Launch,
     Many,
     Plan,
@@ -183,7 +184,7 @@ def form_of(call: Call, weight: Any, indices: Any) -> Form:
 def sum_bags(work: Work, version: int | str | None = None, **tuning: int) -> tuple[Any, Any]:
     """The output (B, D), and for a mean the bag sizes (B,), else None.
 
-    version: of forward.cu, 1 to 8, or "short" for bags (B, L); by default what `choose` says.
+    version: of forward.cu, 1 to 8, or one of UNTIMED; by default what `choose` says.
     tuning:  `loads` for version 3, `lanes` for 4 to 8, `parts` for 5, `piece` for 6 to 8; `lanes`
              and `bags` (of a team) for "short".
     """
@@ -210,11 +211,27 @@ def check_version(version: int | str, form: Form) -> None:
     """Raise ValueError for a version that there is not, or not for calls of this form."""
     if version not in EVERY:
         raise ValueError(f"version is {version!r}; there are: {', '.join(map(str, EVERY))}")
-    if version in UNTIMED and len(form.input_shape) != 2:
+    if version == "short" and len(form.input_shape) != 2:
         raise ValueError(
             f"version is {version!r}, input has the shape {form.input_shape}; valid: (B, L), where "
             "all bags have the length L"
         )
+    if version == "bulk":
+        check_bulk(form)
+
+
+def check_bulk(form: Form) -> None:
+    """Raise ValueError where the kernel of bulk.cu can't be launched."""
+    plain = form.kind != "WEIGHTED" and form.padding_idx is None
+    if not (plain and form.pack * form.dtype.itemsize == WIDEST):
+        raise ValueError(
+            f"version is 'bulk', the kind {form.kind}, padding_idx {form.padding_idx}, a row "
+            f"{form.embedding_dim} of {form.dtype}; valid: a sum or mean without weights and "
+            "padding, of rows that are multiples of 16 bytes and begin at one"
+        )
+    gpu = device()
+    if gpu.kind == "cuda" and int(gpu.xp.cuda.Device().compute_capability) < 90:
+        raise ValueError("version is 'bulk'; valid on GPUs from compute capability 9.0 on")
 
 
 def check_tuning(tuning: dict[str, int]) -> None:
@@ -302,14 +319,19 @@ def _copies_in_flight(form: Form, lanes: int = 0, piece: int = 0) -> Plan:
 
 
 def _bags_and_pieces(
-    form: Form, lanes: int = 0, piece: int = 0, name: str = "bag_sum_7", block: int = BLOCK
+    form: Form,
+    lanes: int = 0,
+    piece: int = 0,
+    name: str = "bag_sum_7",
+    block: int = BLOCK,
+    file: str = "forward",
 ) -> Plan:
     D, lanes, P = form.embedding_dim, lanes or form.lanes, piece or cut_of(form)
     pieces = ceil_div(form.num_positions, P) if longest(form) > P else 0
     options, teams = (*form.options, form.pack, lanes), form.teams(form.num_bags + pieces, lanes)
     types, grid = (form.dtype, form.kind), (pieces, ceil_div(D, 32))
     return form.plan(
-        prepared("forward", name, options, teams, block),
+        prepared(file, name, options, teams, block),
         prepared("forward", "add_long_bags", types, grid, (32, GROUPS)),
         room=(
             ("parts", pieces and (pieces, 2, D), form.wide),
@@ -348,6 +370,17 @@ def _short_bags(form: Form, lanes: int = 0, bags: int = 0) -> Plan:
     return form.plan(launch, room=(), **{"L": L, "bags": bags})
 
 
+def _by_8_bytes(form: Form, lanes: int = 0, piece: int = 0) -> Plan:
+    """Version 8 by copies of 8 bytes: these go through the L1 cache, those of 16 pass it by."""
+    pack = min(form.pack, max(8 // form.dtype.itemsize, 1))
+    return _copies_in_flight(form._replace(pack=pack), lanes, piece)
+
+
+def _bulk(form: Form, piece: int = 0) -> Plan:
+    """Whole rows by bulk copies, from sm_90 on."""
+    return _bags_and_pieces(form, 32, piece, "bag_sum_bulk", RINGS, "bulk")
+
+
 VERSIONS: dict[int, Callable[..., Plan]] = {
     1: _per_element,
     2: _warp_per_bag,
@@ -359,7 +392,11 @@ VERSIONS: dict[int, Callable[..., Plan]] = {
     8: _copies_in_flight,
 }
 
-UNTIMED: dict[str, Callable[..., Plan]] = {"short": _short_bags}  # on no GPU so far
+UNTIMED: dict[str, Callable[..., Plan]] = {  # on no GPU so far
+    "short": _short_bags,
+    "8 bytes": _by_8_bytes,
+    "bulk": _bulk,
+}
 EVERY: dict[Any, Callable[..., Plan]] = {**VERSIONS, **UNTIMED}
 
 

@@ -49,6 +49,7 @@ STEPS = [
     Step("check", "what the check of indices costs", times.check_costs, True),
     Step("beyond", "fused steps, many tables, short rows, against the loops", beyond.beyond),
     Step("programs", "training, NCCL, tests, chapters", programs.programs, True, most=300.0),
+    Step("candidates", "forwards that no GPU has timed yet, A and B", times.candidates, True),
 ]
 EVERY = 5.0  # seconds from one writing of the record to the next, within a step
 CLOSING = 0.9  # of the minutes: then nothing more is begun. At the end of them all is given up.

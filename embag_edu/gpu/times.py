@@ -31,7 +31,7 @@ from embag_edu.cuda import checking
 from embag_edu.cuda.launch_backward import grad_weight
 from embag_edu.cuda.launch_forward import VERSIONS, Work, forward, sum_bags
 from embag_edu.gpu import first_kernel
-from embag_edu.gpu.facts import torch_with_gpu
+from embag_edu.gpu.facts import architecture, torch_with_gpu
 from embag_edu.gpu.operator import call_of, chosen
 from embag_edu.gpu.steps import FAILED, PASSED, SKIPPED, Attempt, Probe
 from embag_edu.spec import Call
@@ -341,6 +341,31 @@ def ladder(probe: Probe) -> Iterator[Attempt]:
                 name = f"{step} {work.name}"
                 yield probe.attempt(name, partial(compared, clock, step, work, torch, rates))
                 give_memory_back(probe, torch)
+
+    return with_torch(probe, act)
+
+
+def candidates(probe: Probe) -> Iterator[Attempt]:
+    """Forwards that no GPU has timed yet beside version 8 and torch's, at A and B.
+
+    The last step: one of them waits for copies by hand, and nobody has seen it on a GPU.
+    """
+
+    def judge(loaded: Loaded, step: str) -> tuple[dict[str, Job], list[str]]:
+        versions: list[int | str] = [8, "8 bytes"]
+        versions += ["bulk"] if architecture(probe.gpu) >= 90 else []
+        jobs: dict[str, Job] = {f"version {v}": partial(summed, loaded.call, v) for v in versions}
+        jobs[TORCH] = partial(torch_forward, loaded)
+        wrong = [name for name, job in jobs.items() if wrong_forward(loaded, job())]
+        return {name: job for name, job in jobs.items() if name not in wrong}, wrong
+
+    def act(torch: Any) -> Iterator[Attempt]:
+        clock = OnGpu(probe.gpu)
+        rates = copy_rates(clock)
+        for work in workloads():
+            act_on = partial(compared, clock, "forward", work, torch, rates, judge)
+            yield probe.attempt(f"forward {work.name}", act_on)
+            give_memory_back(probe, torch)
 
     return with_torch(probe, act)
 
