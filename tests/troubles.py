@@ -80,3 +80,9 @@ def returns_what_breaks_when_unpickled(*arguments, **options):
 class Breaks:
     def __reduce__(self):
         return int, ("no number",)
+
+
+def aborts(*arguments, **options):
+    if options["mode"] == "sum":  # as in the first call
+        os.abort()
+    os.abort()
