@@ -358,15 +358,17 @@ def test_the_command_takes_a_table_and_keeps_the_file_of_failures(tmp_path, monk
     file.write_text(file.read_text().replace("not looked into yet", "no 'empty' bags"))
     capsys.readouterr()
     assert main([]) == 0 and "(no 'empty' bags)" in capsys.readouterr().out
-    for less in (["--only", "bags.offsets"], ["--modes", "none"], ["--forms", "none"]):
+    twice = ["--only", "bags.offsets", "--only", "padding.sum"]
+    for less in (twice, ["--modes", "none"], ["--forms", "none"]):
         assert main(["--update", *less]) == 0
         assert read(file)["bags.empty"]["reason"] == "no 'empty' bags"  # it was not asked
     assert main(["troubles:right", "--only", "bags.empty"]) == 1
     assert main(["troubles:right", "--only", "bags.empty", "--update"]) == 0 and read(file) == {}
     capsys.readouterr()
-    assert main(["--options", "padding_idx", "--json", "-"]) == 1
+    words = ["--options", "padding_idx", "--options", "sparse", "--json", "-"]
+    assert main(words) == 1
     record = json.loads(capsys.readouterr().out)
-    assert record["promised"]["options"] == ["padding_idx"] and record["schema"] == 2
+    assert record["promised"]["options"] == ["padding_idx", "sparse"] and record["schema"] == 2
     assert {"table", "python", "numpy", "embag_edu"} <= set(record["versions"])
     assert [r["status"] for r in record["results"]] == ["fails", "holds", "fails"]
 

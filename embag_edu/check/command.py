@@ -60,7 +60,9 @@ def parse(words: list[str]) -> argparse.Namespace:
     """What the command line says, and where it does not, the table of a configuration."""
     parser = _parser()
     given, _ = parser.parse_known_args(words)
-    parser.set_defaults(**_configured(given.config, parser))
+    # What is said twice adds up, but not to what the table says.
+    said = [name for name in ("only", *WORDS) if getattr(given, name) is not None]
+    parser.set_defaults(**_configured(given.config, parser) | dict.fromkeys(said))
     given = parser.parse_args(words)
     if given.update and not given.expected_failures:
         parser.error("--update needs --expected-failures FILE")
@@ -99,10 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("implementation", nargs="?", help="module:function, or loops")
     parser.add_argument("backward", nargs="?", help="module:function of its backward, if separate")
-    parser.add_argument("--only", type=_listed, help="clauses or groups: forward.sum,backward")
+    words = "clauses or groups: forward.sum,backward"
+    parser.add_argument("--only", type=_listed, action="extend", help=words)
     for group, known in WORDS.items():
         words = f"what is promised, with commas between: {', '.join(known)}; or none"
-        parser.add_argument(f"--{group.replace('_', '-')}", type=_listed, help=words)
+        name = f"--{group.replace('_', '-')}"
+        parser.add_argument(name, type=_listed, action="extend", help=words)
     parser.add_argument("--expected-failures", metavar="FILE", help="TOML: clause, reason, link")
     parser.add_argument("--update", action="store_true", help="write that file, keeping reasons")
     parser.add_argument(
