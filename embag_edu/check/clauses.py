@@ -71,9 +71,8 @@ class Clause:
 def all_clauses() -> tuple[Clause, ...]:
     """All clauses, in the order in which an implementation is best built."""
     groups = (
-        _forward_sum, _forward_mean, _forward_max, _layouts, _padding, _weights, _max_norm,
-        _numbers, _backward, _backward_options, _backward_max, _backward_weights, _sparse,
-        edges.rows, _refusals,
+        _forward, _layouts, _padding, _weights, _max_norm, _numbers, _backward,
+        _backward_weights, _sparse, edges.rows, _refusals,
     )  # fmt: skip
     table = [_clause(*row) for group in groups for row in group()]
     return (*table, *(_clause(*row) for row in _always(table)))
@@ -130,7 +129,7 @@ def _clause(name: str, rule: str, source: str, part: str, cases: Iterable[Any]) 
 # ---- forward --------------------------------------------------------------------------------
 
 
-def _forward_sum() -> list[Row]:
+def _forward() -> list[Row]:
     return [
         ("forward.sum", "Mode sum adds up the rows of each bag.", "spec 1", "output", [
             call("one bag of two rows", [0, 2], [0], mode="sum"),
@@ -150,11 +149,6 @@ def _forward_sum() -> list[Row]:
                  mode="sum"),
             call("inf minus inf is NaN", [0, 1], [0], [[INF, 1], [-INF, 1]], mode="sum"),
         ]),
-    ]  # fmt: skip
-
-
-def _forward_mean() -> list[Row]:
-    return [
         ("forward.mean", "Mode mean divides the sum of a bag by the number of its positions.",
          "spec 1", "output", [
             call("mean of two rows", [0, 2], [0], mode="mean"),
@@ -164,11 +158,6 @@ def _forward_mean() -> list[Row]:
         ]),
         ("forward.mean.is_the_default", "Without a mode, the mode is mean.",
          "spec 2", "output", [call("no mode given", [0, 1, 3, 2], [0, 3])]),
-    ]  # fmt: skip
-
-
-def _forward_max() -> list[Row]:
-    return [
         ("forward.max", "Mode max takes the largest value of each feature over the rows of a bag.",
          "spec 1", "output", [
             call("max of two rows", [1, 2], [0], mode="max"),
@@ -409,6 +398,7 @@ def _numbers() -> list[Row]:
 
 
 def _backward() -> list[Row]:
+    freq: dict[str, Any] = {"scale_grad_by_freq": True}
     return [
         ("backward.sum", "Each position hands the upstream gradient of its own bag to its row.",
          "spec 1", "grad_weight", [
@@ -463,12 +453,6 @@ def _backward() -> list[Row]:
               call("many times", [0] * STOPS[dtype], [0], [[1.0]], mode="sum", dtype=dtype),
               random_calls(f"backward, {dtype}", 10, (dtype,)),
           ]) for dtype in FLOATS16),
-    ]  # fmt: skip
-
-
-def _backward_options() -> list[Row]:
-    freq: dict[str, Any] = {"scale_grad_by_freq": True}
-    return [
         ("backward.padding",
          "The padding row's gradient is zero, and the mean is divided without it.",
          "spec 5", "grad_weight", [
@@ -507,11 +491,6 @@ def _backward_options() -> list[Row]:
             call("sum", [0, 1], [0], [[3, 4], [0.3, 0.4]], mode="sum", max_norm=1.0),
             call("max", [0, 1], [0], [[3, 4], [0.3, 4.4]], mode="max", max_norm=1.0),
         ]),
-    ]  # fmt: skip
-
-
-def _backward_max() -> list[Row]:
-    return [
         ("backward.max",
          "In mode max, the gradient of each feature goes to the one row that won it.",
          "spec 1", "grad_weight", [

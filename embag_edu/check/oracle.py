@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import builtins
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,9 +84,9 @@ def _fill(result: Expected, call: Call, grad_output: np.ndarray | None) -> None:
     exact = _in_float64(call, call.weight.astype(np.float64), call.per_sample_weights)
     result.output, saved = loops.forward(exact)
     result.weight_after = exact.weight
-    sizes = _in_float64(
-        call, np.abs(exact.weight), _absolute(call.per_sample_weights), max_norm=None
-    )
+    psw = call.per_sample_weights
+    psw_sizes = None if psw is None else np.abs(psw)
+    sizes = _in_float64(call, np.abs(exact.weight), psw_sizes, max_norm=None)
     if call.mode != "max":  # a maximum is one of its values: no rounding at all
         scale, _ = loops.forward(replace(sizes, mode="sum"))
         counts = saved.bag_sizes[:, None]
@@ -102,15 +104,11 @@ def _fill(result: Expected, call: Call, grad_output: np.ndarray | None) -> None:
     terms = np.array(loops.frequencies(call))[:, None] if not call.sparse else 1
     result.grad_weight_tolerance = _tolerance_of(call, terms, terms_size, result.grad_weight)
     result.sizes["grad_weight"] = getattr(terms_size, "values", terms_size)
-    if call.per_sample_weights is not None:
+    if psw is not None:
         result.grad_psw = loops.grad_per_sample_weights(exact, saved, upstream)
         scale = loops.grad_per_sample_weights(sizes, saved, np.abs(upstream))
         result.sizes["grad_psw"] = scale
         result.grad_psw_tolerance = _tolerance(call, call.embedding_dim, scale, result.grad_psw)
-
-
-def _absolute(psw: np.ndarray | None) -> np.ndarray | None:
-    return None if psw is None else np.abs(psw)
 
 
 def _in_float64(call: Call, weight: np.ndarray, psw: np.ndarray | None, **changes: Any) -> Call:
@@ -173,16 +171,10 @@ def judge(part: str, expected: Expected, outcome: Outcome) -> str:
     return PARTS[part](expected, outcome)
 
 
-def _judge_output(expected: Expected, outcome: Outcome) -> str:
-    tolerance = expected.tolerance("output")
-    return difference(
-        expected.output, outcome.output, tolerance, name="output", dtype=expected.dtype
-    )
-
-
-def _judge_grad_weight(expected: Expected, outcome: Outcome) -> str:
-    wanted, actual, name = expected.grad_weight, outcome.grad_weight, "grad_weight"
-    tolerance, dtype = expected.tolerance("grad_weight"), expected.dtype
+def _judge_values(name: str, expected: Expected, outcome: Outcome) -> str:
+    """Of "output", "grad_weight" or "grad_psw"."""
+    wanted, actual = getattr(expected, name), getattr(outcome, name)
+    tolerance, dtype = expected.tolerance(name), expected.dtype
     if not isinstance(wanted, SparseGradient):
         if isinstance(actual, SparseGradient):
             return f"{name}: expected a dense gradient, found a sparse one"
@@ -199,13 +191,6 @@ def _judge_grad_weight(expected: Expected, outcome: Outcome) -> str:
 
 def _judge_size(expected: tuple[int, ...], actual: tuple[int, ...]) -> str:
     return "" if expected == actual else f"grad_weight: expected size {expected}, found {actual}"
-
-
-def _judge_grad_psw(expected: Expected, outcome: Outcome) -> str:
-    tolerance = expected.tolerance("grad_psw")
-    return difference(
-        expected.grad_psw, outcome.grad_psw, tolerance, name="grad_psw", dtype=expected.dtype
-    )
 
 
 def _judge_table(expected: Expected, outcome: Outcome) -> str:
@@ -254,7 +239,8 @@ def _judge_settings(expected: Expected, outcome: Outcome) -> str:
 
 def _judge_refusal(expected: Expected, outcome: Outcome) -> str:
     if expected.trouble is None:
-        return str(outcome.trouble) if outcome.trouble else _judge_output(expected, outcome)
+        trouble = outcome.trouble
+        return str(trouble) if trouble else _judge_values("output", expected, outcome)
     wanted = _built_in(expected.trouble)
     if outcome.trouble is None:
         return f"expected {wanted[0]} from the {expected.trouble.stage}, but nothing was raised"
@@ -295,10 +281,10 @@ def _built_in(trouble: Trouble) -> list[str]:
     return known[:2] if known[:2] == ["TypeError", "AttributeError"] else known[:1]
 
 
-PARTS = {
-    "output": _judge_output,
-    "grad_weight": _judge_grad_weight,
-    "grad_psw": _judge_grad_psw,
+PARTS: dict[str, Callable[[Expected, Outcome], str]] = {
+    "output": partial(_judge_values, "output"),
+    "grad_weight": partial(_judge_values, "grad_weight"),
+    "grad_psw": partial(_judge_values, "grad_psw"),
     "table": _judge_table,
     "inputs": _judge_inputs,
     "fresh": _judge_fresh,
