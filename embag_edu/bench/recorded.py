@@ -115,7 +115,7 @@ class Recorded:
         of_a = {"float32": "copy of 161 MB", "bfloat16": "of 82 MB"}
         return float(rates[of_a[dtype]] if shape == "A" else rates["copy"])
 
-    def _swept(self, dtype: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    def swept(self, dtype: str = "float32") -> Iterator[tuple[int, int, dict[str, Any]]]:
         """D, L and result of each call of the sweep; all bags together have 2**18 positions."""
         for result in self.step("sweep"):
             work = result["workload"]
@@ -124,12 +124,12 @@ class Recorded:
 
     def sweep(self, step: str = "forward", dtype: str = "float32") -> dict[tuple[int, int], float]:
         """Ours in parts of torch's time, by (D, L)."""
-        return {(D, L): float(r[step]["of_torch"]) for D, L, r in self._swept(dtype)}
+        return {(D, L): float(r[step]["of_torch"]) for D, L, r in self.swept(dtype)}
 
     def shares(self) -> dict[tuple[int, int], float]:
         """Our forward's logical bytes a second, in parts of the copy rate, by (D, L); float32."""
         found = {}
-        for D, L, result in self._swept("float32"):
+        for D, L, result in self.swept():
             moved = traffic.forward_logical(D, 1 << 18, (1 << 18) // L, w=4)
             seconds = 1e-3 * result["forward"]["ours_ms"]
             found[D, L] = moved / seconds / self.copy_rate
