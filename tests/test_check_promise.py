@@ -255,8 +255,10 @@ def test_arrays_of_another_module_are_made_and_read(monkeypatch):
             m.setattr(other_arrays.Array, "__dlpack__", refuses)
             m.setattr(other_arrays.Array, name, lambda self, *_, **__: self.host, raising=False)
             assert set(statuses(theirs, "forward.sum", arrays="other_arrays").values()) == {HOLDS}
-    failed = statuses(lambda *a, **k: None, "forward.sum", arrays="other_arrays")
-    assert failed["forward.sum"] == FAILS
+    unreadable = type("Unreadable", (), {"__dlpack__": lambda self, **_: 1 / 0})
+    for wrong in (lambda *a, **k: None, lambda *a, **k: unreadable()):
+        failed = statuses(wrong, "forward.sum", arrays="other_arrays")
+        assert failed["forward.sum"] == FAILS
 
 
 def test_tensors_of_a_device_are_looked_at_after_the_call():

@@ -251,10 +251,15 @@ class _Attempt:
         return self.outcome
 
     def finish(self) -> None:
-        """Copy the results."""
+        """Copy the results; that one can't be read is an exception of its stage."""
         for name in ("output", "grad_weight", "grad_psw"):
             result = getattr(self.outcome, name)
-            setattr(self.outcome, name, _copied(to_host(self.candidate.arrays, result)))
+            try:
+                result = _copied(to_host(self.candidate.arrays, result))
+            except Exception as error:
+                stage, result = "forward" if name == "output" else "backward", None
+                self.outcome.trouble = self.outcome.trouble or trouble_of(stage, error)
+            setattr(self.outcome, name, result)
 
     def _between(self) -> None:
         if self.protocol == "between":
