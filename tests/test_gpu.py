@@ -17,7 +17,6 @@ import torch
 import embag_edu.__main__ as entrance
 from embag_edu import cuda
 from embag_edu.bench import recorded, stopwatch
-from embag_edu.bench.workloads import Workload
 from embag_edu.beyond import fused_api, fused_cases, rows_cuda
 from embag_edu.cuda_on_cpu import CompilerMissing, device
 from embag_edu.cuda_on_cpu.device import Gpu
@@ -32,9 +31,6 @@ def small(monkeypatch):
     some = tuple(replace(table, cases=table.cases[::12]) for table in conformance.tables())
     monkeypatch.setattr(conformance, "tables", lambda: some)
     monkeypatch.setattr(conformance, "TIMES", 3)
-    monkeypatch.setattr(
-        first_kernel, "TIMED", (Workload(500, 16, 20, 5), Workload(500, 8, 9, 5, "zipf"))
-    )
     monkeypatch.setattr(stopwatch, "FLUSH", 1 << 20)
     monkeypatch.setattr(first_kernel, "TURNS", 3)
 
@@ -64,7 +60,7 @@ def step_of(record, name):
 # ---- all of it ----
 
 
-OF_KERNELS = ("conformance", "kernels", "determinism", "side-by-side", "resources", "times")
+OF_KERNELS = ("conformance", "kernels", "determinism", "side-by-side", "resources")
 
 
 def test_everything_passes_and_is_recorded(cupy, tmp_path, capsys, monkeypatch):
@@ -104,20 +100,18 @@ def test_resources_stand_beside_those_stored(cupy, tmp_path):
     assert row["stored"]["registers"] > 0
 
 
-def test_times_are_those_of_both_in_one_run(cupy, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    _, record = call("--only", "times", folder=tmp_path)
-    copy, first, second = step_of(record, "times")["results"]
-    assert copy["bytes_per_second"] > 0
-    work = first["workload"]
-    assert (work["rows"], work["features"], work["bags"], work["length"]) == (500, 16, 20, 5)
-    assert first["logical_bytes"] == 4 * 16 * (100 + 20) + 8 * 100 + 8 * 21
-    ours, theirs = first["implementations"]["bag_sum"], first["implementations"]["torch"]
-    assert ours["turns"] == theirs["turns"] == 3 and theirs["of_torch"] == 1
-    assert ours["of_torch"] == pytest.approx(ours["median_ms"] / theirs["median_ms"], rel=1e-4)
-    assert second["workload"]["skew"] == "zipf"
-    out = capsys.readouterr().out
-    assert "GB/s, read and written" in out and "torch 0." in out
+def test_a_copy_and_two_jobs_are_timed_in_turns(cupy):
+    clock, done = stopwatch.OnGpu(Gpu(cupy)), []
+    assert first_kernel.copy_rate(clock, most=1 << 12) > 0
+    jobs = {name: [lambda name=name: done.append(name)] for name in ("ours", "torch")}
+    times = stopwatch.take_turns(jobs, clock, 3)
+    assert {name: len(seconds) for name, seconds in times.items()} == {"ours": 3, "torch": 3}
+    assert min(done.count(name) for name in jobs) >= 3
+    told = command.times_of({"name": "copy", "bytes_per_second": 2e9})
+    assert told == ["    copy: 2 GB/s, read and written"]
+    numbers = first_kernel.numbers(times["ours"], times["torch"], 1 << 20, 1e9)
+    (line,) = command.times_of({"name": "forward A", "implementations": {"ours": numbers}})
+    assert line.startswith("    forward A: ours ") and line.endswith(" GB/s")
 
 
 @pytest.mark.parametrize("reads", [True, False])
@@ -223,17 +217,6 @@ def test_a_wrong_kernel_fails(cupy, tmp_path, monkeypatch, capsys):
     status, record = call("--only", "kernels", folder=tmp_path)
     assert status == 1 and record["passed"] is False
     assert "differs from NumPy" in capsys.readouterr().out
-    assert first_kernel.sample_differs(
-        first_kernel.bags_of(first_kernel.SHAPES[1], device("cpu")), np.zeros((64, 33))
-    )
-
-
-def test_a_wrong_result_has_no_time(cupy, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        first_kernel, "sample_differs", lambda *given: "bag 3 differs from NumPy's sum"
-    )
-    status, record = call("--only", "times", folder=tmp_path)
-    assert status == 1 and "implementations" not in json.dumps(record)
 
 
 def test_one_failing_launch_does_not_stop_the_others(cupy, tmp_path, monkeypatch):
@@ -509,7 +492,6 @@ def test_on_a_cpu_the_command_itself_is_tried(tmp_path):
         "streams": "skipped",
         "large": "skipped",
         "resources": "skipped",
-        "times": "skipped",
         "stopwatch": "skipped",
         "ladder": "skipped",
         "peers": "skipped",

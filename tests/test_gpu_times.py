@@ -145,7 +145,7 @@ def test_the_page_names_results_that_are_recorded():
     cases = [case.name for table in conformance.tables() for case in table.cases]
     names = {
         "ladder": [f"{step} {w.name}" for step in STEPS for w in times.workloads()],
-        "peers": [f"{step} {w.name}" for step in STEPS for w in peers.workloads()],
+        "peers": [f"{step} {w.name}" for step in STEPS for w in times.workloads(peers.DTYPES)],
         "candidates": [f"forward {w.name}" for w in times.workloads()],
         "check": [f"check {w.name}" for w in (times.TINY, times.SMALL[1])],
         "stopwatch": [f"stopwatch {Workload(*shape).name}" for shape in times.SHAPES.values()],
@@ -165,8 +165,8 @@ def test_candidates_are_held_against_float64_and_timed(monkeypatch, clock):
     monkeypatch.setattr(times, "OnGpu", lambda gpu: clock)
     monkeypatch.setattr(times, "copy_rates", lambda clock: RATES)
     monkeypatch.setattr(times, "give_memory_back", lambda probe, torch: None)
-    monkeypatch.setattr(times, "workloads", lambda: [WORK])
-    (found,) = times.candidates(here)
+    monkeypatch.setattr(times, "workloads", lambda dtypes: [WORK])
+    _, found = times.candidates(here)
     ours = [name for name in found.data["implementations"] if name != "torch"]
     assert ours == ["version 8", "version 8 bytes", "version bulk"]
     assert set(UNTIMED) == {"short", "8 bytes", "bulk"}  # "short" is in the sweep

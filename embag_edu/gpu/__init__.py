@@ -3,7 +3,7 @@
 steps         one after another, the time limit, what happens when one goes wrong
 facts         which device this is, and which versions of what
 conformance   the small kernels with one answer each, launched on a GPU and on the CPU
-first_kernel  chapter 07's kernel against torch's, and its times
+first_kernel  chapter 07's kernels against torch's
 operator      the whole operator: every clause, the same bits, streams, memory, large tables
 times         every version of the ladder beside torch's kernels
 peers         ours beside cuEmbed, Triton and torch.compile, where these are installed

@@ -41,7 +41,6 @@ STEPS = [
     ),
     Step("large", "a table of more than 2**31 numbers", operator.large, True),
     Step("resources", "registers and memory, as the driver sees them", conformance.resources, True),
-    Step("times", "bag_sum beside torch's EmbeddingBag, and a copy", first_kernel.times, True),
     Step("stopwatch", "a forward by two stopwatches", times.stopwatches, True),
     Step("ladder", "every version beside torch's, shapes A and B", times.ladder, True),
     Step("peers", "ours beside cuEmbed, Triton and torch.compile", peers.peers, True),

@@ -1,6 +1,6 @@
-"""The project's own kernels: held against torch's on the same GPU, and timed beside it.
+"""Chapter 07's kernels, held against torch's on the same GPU; and what all times are told by.
 
-A kernel joins by one line in FORWARDS, a shape by one in SHAPES or TIMED.
+A kernel joins by one line in FORWARDS, a shape by one in SHAPES.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from embag_edu import cuda
 from embag_edu.arrays import to_tensor
-from embag_edu.bench.stopwatch import CACHE, Job, OnGpu, median_of, summary, take_turns
+from embag_edu.bench.stopwatch import OnGpu, median_of, summary
 from embag_edu.bench.workloads import Workload, inputs, table
 from embag_edu.check import rounding
 from embag_edu.cuda_on_cpu import Device
@@ -22,7 +22,7 @@ from embag_edu.gpu.facts import torch_with_gpu
 from embag_edu.gpu.steps import FAILED, PASSED, SKIPPED, Attempt, Probe
 
 THREADS = 256
-TURNS = 15  # of each job
+TURNS = 15  # of a copy
 TORCH = "torch"
 
 
@@ -43,12 +43,6 @@ SHAPES = (
     Workload(500, 1025, 5, 4),
     Workload(20_000, 128, 256, 32, "zipf", 1.15),
     Workload(1_000, 48, 40, 50, "one hot row"),
-)
-
-TIMED = (
-    Workload(100_000, 128, 1_024, 32),
-    Workload(1_000_000, 128, 4_096, 50),
-    Workload(1_000_000, 128, 4_096, 50, "zipf", 1.05),
 )
 
 
@@ -80,12 +74,6 @@ class Bags:
         return lambda: torch.nn.functional.embedding_bag(
             indices, weight, offsets, mode="sum", include_last_offset=True
         )
-
-    @property
-    def logical_bytes(self) -> int:
-        """Each looked-up row read once, the output written once, indices and offsets read once."""
-        rows = (len(self.indices) + self.work.bags) * self.work.features * self.weight.itemsize
-        return rows + self.indices.nbytes + self.offsets.nbytes
 
 
 def bags_of(work: Workload, on: Device) -> Bags:
@@ -163,64 +151,7 @@ def largest(actual: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(actual.astype(np.float64) - expected).max(initial=0.0))
 
 
-# ---- the step "times" --------------------------------------------------------------------------
-
-
-def times(probe: Probe) -> Iterator[Attempt]:
-    """Medians of the kernel and of torch, taking turns, and the copy rate of the same run."""
-    rate: list[float] = []
-    clock = OnGpu(probe.gpu)
-
-    def measure_copy() -> Attempt:
-        rate.append(copy_rate(clock))
-        return Attempt("copy", data={"bytes_per_second": rate[0], "counts": "read and written"})
-
-    yield probe.attempt("copy", measure_copy)
-    torch, why_not = torch_with_gpu(probe.gpu)
-    if torch is None:
-        yield Attempt(TORCH, SKIPPED, f"no times of torch: {why_not}")
-    for work in TIMED:
-        act = partial(timed, probe, clock, work, torch, rate[0] if rate else None)
-        yield probe.attempt(f"{FORWARDS[0].kernel}, {work.name}", act)
-
-
-def timed(probe: Probe, clock: OnGpu, work: Workload, torch: Any, rate: float | None) -> Attempt:
-    """One kernel beside torch. A wrong result has no time."""
-    forward = FORWARDS[0]
-    name = f"{forward.kernel}, {work.name}"
-    bags = bags_of(work, probe.gpu)
-    jobs: dict[str, list[Job]] = {forward.kernel: [bags.launch(kernel_of(probe, forward))]}
-    if torch is not None:
-        jobs[TORCH] = [bags.torch_call(torch)]
-    jobs[forward.kernel][0]()
-    problem = sample_differs(bags, probe.gpu.asnumpy(bags.output))
-    if problem:
-        return Attempt(name, FAILED, problem)
-    times = take_turns(jobs, clock, TURNS)
-    return Attempt(
-        name,
-        data={
-            "workload": asdict(work),
-            "step": "forward",
-            "dtype": work.dtype,
-            "cache": CACHE,
-            "logical_bytes": bags.logical_bytes,
-            "copy_bytes_per_second": rate,
-            "implementations": {
-                who: numbers(seconds, times.get(TORCH), bags.logical_bytes, rate)
-                for who, seconds in times.items()
-            },
-        },
-    )
-
-
-def sample_differs(bags: Bags, actual: np.ndarray) -> str:
-    """Which of some bags of a large result differs from NumPy's sum; '' if none does."""
-    some = np.unique(np.linspace(0, bags.work.bags - 1, 64).astype(int))
-    for b, exact, bound in zip(some, *sums(bags, some), strict=True):
-        if not within(actual[b], exact, bound):
-            return f"bag {b} differs from NumPy's sum"
-    return ""
+# ---- what all times are told by ------------------------------------------------------------------
 
 
 def numbers(

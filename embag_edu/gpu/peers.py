@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from embag_edu.bench.recorded import SHAPES
-from embag_edu.bench.stopwatch import Job, OnGpu
-from embag_edu.bench.workloads import Workload
+from embag_edu.bench.stopwatch import Job
 from embag_edu.cuda.launch_backward import (
     Work,
     add_by_pieces,
@@ -25,15 +23,12 @@ from embag_edu.gpu import cuembed
 from embag_edu.gpu.operator import call_of
 from embag_edu.gpu.steps import SKIPPED, Attempt, Probe, last_line
 from embag_edu.gpu.times import (
-    SKEWS,
     TORCH,
     Loaded,
+    all_compared,
     arrays_of,
     as_tensor,
     backwards,
-    compared,
-    copy_rates,
-    give_memory_back,
     summed,
     torch_forward,
     with_torch,
@@ -160,23 +155,10 @@ def peers(probe: Probe) -> Iterator[Attempt]:
     """Forward and dense backward at A and B, three skews, float32 and float16."""
 
     def act(torch: Any) -> Iterator[Attempt]:
-        absent, clock = why_absent(torch), OnGpu(probe.gpu)
+        absent = why_absent(torch)
         for name, why in absent.items():
             yield Attempt(name, SKIPPED, f"takes no part: {why}") if why else Attempt(name)
-        rates = copy_rates(clock)
-        for work in workloads():
-            for step in ("forward", "backward"):
-                judge = partial(correct_ones, absent=absent)
-                act_on = partial(compared, clock, step, work, torch, rates, judge)
-                yield probe.attempt(f"{step} {work.name}", act_on)
-                give_memory_back(probe, torch)
+        judge = partial(correct_ones, absent=absent)
+        yield from all_compared(probe, ("forward", "backward"), torch, DTYPES, judge)
 
     return with_torch(probe, act)
-
-
-def workloads() -> Iterator[Workload]:
-    """Shapes A and B, each skew, the dtypes that cuEmbed has."""
-    for V, D, B, L in SHAPES.values():
-        for skew, exponent in SKEWS:
-            for dtype in DTYPES:
-                yield Workload(V, D, B, L, skew, exponent, dtype=dtype)

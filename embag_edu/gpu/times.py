@@ -6,7 +6,7 @@ What is told: medians, quartiles, the least, and the run's copy rate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -260,11 +260,11 @@ def with_torch(probe: Probe, act: Callable[[Any], Iterator[Attempt]]) -> Iterato
         yield from act(torch)
 
 
-def workloads() -> Iterator[Workload]:
+def workloads(dtypes: Iterable[str] = DTYPES) -> Iterator[Workload]:
     """Shapes A and B, each skew, each dtype."""
     for V, D, B, L in SHAPES.values():
         for skew, exponent in SKEWS:
-            for dtype in DTYPES:
+            for dtype in dtypes:
                 yield Workload(V, D, B, L, skew, exponent, dtype=dtype)
 
 
@@ -332,17 +332,25 @@ def copy_rates(clock: OnGpu) -> dict[str, float]:
 def ladder(probe: Probe) -> Iterator[Attempt]:
     """The copy rate; then forward, backward, and both with sparse gradients, at A and B."""
 
-    def act(torch: Any) -> Iterator[Attempt]:
-        clock = OnGpu(probe.gpu)
-        rates = copy_rates(clock)
-        yield Attempt("copy", data={"bytes_per_second": rates["copy"], "rates": rates})
-        for step in ("forward", "backward", "sparse"):
-            for work in workloads():
-                name = f"{step} {work.name}"
-                yield probe.attempt(name, partial(compared, clock, step, work, torch, rates))
-                give_memory_back(probe, torch)
+    return with_torch(probe, partial(all_compared, probe, ("forward", "backward", "sparse")))
 
-    return with_torch(probe, act)
+
+def all_compared(
+    probe: Probe,
+    steps: Iterable[str],
+    torch: Any,
+    dtypes: Iterable[str] = DTYPES,
+    judge: Judge | None = None,
+) -> Iterator[Attempt]:
+    """The copy rate, then each step at shapes A and B, each skew, each dtype."""
+    clock = OnGpu(probe.gpu)
+    rates = copy_rates(clock)
+    yield Attempt("copy", data={"bytes_per_second": rates["copy"], "rates": rates})
+    for step in steps:
+        for work in workloads(dtypes):
+            act = partial(compared, clock, step, work, torch, rates, judge)
+            yield probe.attempt(f"{step} {work.name}", act)
+            give_memory_back(probe, torch)
 
 
 def candidates(probe: Probe) -> Iterator[Attempt]:
@@ -359,15 +367,7 @@ def candidates(probe: Probe) -> Iterator[Attempt]:
         wrong = [name for name, job in jobs.items() if wrong_forward(loaded, job())]
         return {name: job for name, job in jobs.items() if name not in wrong}, wrong
 
-    def act(torch: Any) -> Iterator[Attempt]:
-        clock = OnGpu(probe.gpu)
-        rates = copy_rates(clock)
-        for work in workloads():
-            act_on = partial(compared, clock, "forward", work, torch, rates, judge)
-            yield probe.attempt(f"forward {work.name}", act_on)
-            give_memory_back(probe, torch)
-
-    return with_torch(probe, act)
+    return with_torch(probe, partial(all_compared, probe, ["forward"], judge=judge))
 
 
 def stopwatches(probe: Probe) -> Iterator[Attempt]:
