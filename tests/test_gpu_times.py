@@ -157,16 +157,45 @@ def test_the_page_names_results_that_are_recorded():
     assert len(told) > 10 and all(name in names[step] for step, name in told), told
 
 
-def test_candidates_are_held_against_float64_and_timed(monkeypatch, clock):
-    """Every untimed forward that takes any bags; who is wrong has no time."""
-    on_cpu, here = times.load, Probe(device("cpu"), np.inf)
+@pytest.fixture
+def dry(monkeypatch, clock):
+    """Whole steps on the processor: small shapes, and a stopwatch that is none."""
+    on_cpu = times.load
+    clock.queueing = lambda job, times: [1e-6]
     monkeypatch.setattr(times, "load", lambda work, torch: on_cpu(work, torch, "cpu"))
     monkeypatch.setattr(times, "torch_with_gpu", lambda gpu: (torch, ""))
     monkeypatch.setattr(times, "OnGpu", lambda gpu: clock)
     monkeypatch.setattr(times, "copy_rates", lambda clock: RATES)
     monkeypatch.setattr(times, "give_memory_back", lambda probe, torch: None)
+    monkeypatch.setattr(times, "looped", lambda clock, job: (job(), 1.0)[1])
     monkeypatch.setattr(times, "workloads", lambda dtypes: [WORK])
-    _, found = times.candidates(here)
+    for name, value in {
+        "SWEEP_D": (8,),
+        "SWEEP_L": (4,),
+        "SWEEP_N": 64,
+        "SMALL": (WORK, WORK),
+    }.items():
+        monkeypatch.setattr(times, name, value)
+    monkeypatch.setattr(times, "TINY", WORK)
+    monkeypatch.setattr(times, "SHAPES", {"B": (60, 16, 12, 5)})
+    return Probe(device("cpu"), np.inf)
+
+
+def test_candidates_are_held_against_float64_and_timed(dry):
+    """Every untimed forward that takes any bags; who is wrong has no time."""
+    copy, found = times.candidates(dry)
     ours = [name for name in found.data["implementations"] if name != "torch"]
     assert ours == ["version 8", "version 8 bytes", "version bulk"]
     assert set(UNTIMED) == {"short", "8 bytes", "bulk"}  # "short" is in the sweep
+
+
+def test_the_sweep_and_the_check_record_what_the_page_says(dry):
+    swept = [found for found in times.sweep(dry) if found.status == "passed"]
+    assert [found.data["dtype"] for found in swept] == 3 * ["float32"] + 3 * ["bfloat16"]
+    for found in swept:
+        assert {"ours_ms", "torch_ms", "of_torch", "host_us"} <= set(found.data["backward"])
+        assert "ours, short bags_ms" in found.data["forward"]
+    checked = list(times.check_costs(dry))
+    assert [found.status for found in checked] == 3 * ["passed"]
+    assert set(checked[0].data["ms_a_call"]) == {"checked", "checked later", "trusted", "torch"}
+    assert "ours, checked later" in checked[0].data["ms_forward_and_sparse_backward"]

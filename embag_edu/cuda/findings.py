@@ -10,7 +10,8 @@ for nothing, as padding does, in the output, the sizes of a mean, and gradients;
 has row 0 with zeros in its place. Where offsets are wrong no position counts. What was found stays
 on the GPU, and is on its way to the host. The next call that finds it there, of any thread, stream
 or device, raises it, in `spec`'s words, before it computes anything; so does a backward that waits
-for another reason. It is raised once. If several calls were bad, the first is told.
+for another reason. It is raised once. If several calls were bad, the first is told. A backward that
+is given what its forward has saved reads the forward's copies: nobody looks a second time.
 
 Arrays of NumPy are looked at in any case, by `spec.make_call`. In a CUDA graph, rows are skipped
 and nobody is told. What torch's autograd does in threads of its own has the mode "later".
