@@ -233,15 +233,16 @@ def test_what_files_share_is_defined_in_one_place():
     for file in HERE.glob("*.cu"):
         own, whole = file.read_text(encoding="utf-8"), source(file.stem)
         assert not [definition for definition in DEFINITIONS if definition in own], file.name
-        assert len(whole.splitlines()) == len(own.splitlines()) and '#include "' not in whole
+        assert '#include "' not in whole
+        if '.cu"' not in own:  # bulk.cu includes a file that has many lines
+            assert len(whole.splitlines()) == len(own.splitlines())
 
 
 @needs_compiler
 @pytest.mark.parametrize("file", sorted(file.stem for file in HERE.glob("*.cu")))
 def test_the_line_that_says_how_to_run_a_version_runs_it(file, capsys):
-    (command,) = re.findall(
-        r"^// run a version: python -m embag_edu.cuda (.*)$", source(file), re.M
-    )
+    text = (HERE / f"{file}.cu").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^// run a version: python -m embag_edu.cuda (.*)$", text, re.M)
     assert main(command.split()) == 0
     assert file in command and "sectors" in capsys.readouterr().out
 

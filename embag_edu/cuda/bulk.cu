@@ -1,5 +1,5 @@
 // bulk.cu: what could become version 9 of the forward: whole rows by Hopper's bulk copies.
-// run it: python -m embag_edu.cuda forward bulk
+// run a version: python -m embag_edu.cuda forward bulk
 //
 // In version 8 each lane asks for its own 16 bytes of a row, so a row of 512 bytes takes a warp one
 // instruction of 32 addresses. Here one lane asks for the whole row with one address, and the GPU's
