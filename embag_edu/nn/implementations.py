@@ -8,11 +8,11 @@ zeros, (B,).
 from __future__ import annotations
 
 import operator
+import weakref
 from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from embag_edu.api import IMPLEMENTATIONS
 from embag_edu.nn import on_cpu, on_cuda
@@ -58,19 +58,20 @@ class Kept(NamedTuple):
     arguments: tuple[Any, ...]  # the others
 
 
-# By `saved`, and gone with it. An attribute of that tensor would be copied, and written to disk, by
-# hooks of those who keep saved tensors elsewhere (torch.autograd.graph.saved_tensors_hooks).
-_kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+# By the id of `saved`, and gone with it. An attribute of that tensor would be copied and written to
+# disk, by hooks that keep saved tensors elsewhere (torch.autograd.graph.saved_tensors_hooks).
+_kept: dict[int, tuple[weakref.ref[Tensor], Kept]] = {}
 
 
 def keep(saved: Tensor, what: Kept) -> None:
     """Keep it for as long as the tensor `saved` is there."""
-    _kept[saved] = what
+    key = id(saved)
+    _kept[key] = weakref.ref(saved, lambda _: _kept.pop(key, None)), what
 
 
 def kept(saved: Tensor, table: tuple[Any, ...], arguments: tuple[Any, ...]) -> Kept | None:
     """What was kept with `saved`, if it was made of the very same tensors and options."""
-    what: Kept | None = _kept.get(saved)
+    _, what = _kept.get(id(saved), (None, None))
     if what is None or what.table != table:
         return None
     return what if all(map(operator.is_, what.arguments, arguments)) else None
