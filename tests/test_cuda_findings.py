@@ -245,6 +245,21 @@ def test_a_finding_is_told_once_whatever_the_thread():
     assert len(told) == 1
 
 
+def test_a_later_call_may_be_done_first():
+    """On another stream; on the same one while the host looks from the first to the second."""
+    call, _ = drawn("sum", False)
+    bad, _ = spoiled(call)
+    with settings(mode="fast"):
+        cuda.forward(moved(call))
+        cuda.forward(bad)
+        first, second = findings._findings
+        second.arrived.done = True
+        cuda.forward(moved(call))
+        first.arrived.done = True
+        raised = error_of(cuda.forward, moved(call))
+    assert "position 3 " in str(raised) and len(findings._findings) == 1
+
+
 def test_in_a_graph_rows_are_skipped_and_nobody_is_told():
     call, _ = drawn("sum", False)
     bad, good = spoiled(call)

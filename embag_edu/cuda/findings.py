@@ -10,8 +10,9 @@ for nothing, as padding does, in the output, the sizes of a mean, and gradients;
 has row 0 with zeros in its place. Where offsets are wrong no position counts. What was found stays
 on the GPU, and is on its way to the host. The next call that finds it there, of any thread, stream
 or device, raises it, in `spec`'s words, before it computes anything; so does a backward that waits
-for another reason. It is raised once. If several calls were bad, the first is told. A backward that
-is given what its forward has saved reads the forward's copies: nobody looks a second time.
+for another reason. Calls are looked at in their order, as far as they are done. An error is raised
+once; if several calls were bad, the first is told. A backward that is given what its forward has
+saved reads the forward's copies: nobody looks a second time.
 
 Arrays of NumPy are looked at in any case, by `spec.make_call`. In a CUDA graph, rows are skipped
 and nobody is told. What torch's autograd does in threads of its own has the mode "later".
@@ -25,6 +26,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -168,9 +170,8 @@ def raise_found(wait: bool = False) -> None:
     if not _findings:
         return
     with _lock:
-        known = [f for f in _findings if wait or f.arrived.done]
-        for finding in known:
-            _findings.remove(finding)
+        known = list(takewhile(lambda f: wait or f.arrived.done, _findings))
+        del _findings[: len(known)]
     if wait:
         for finding in known:
             finding.arrived.synchronize()

@@ -290,11 +290,11 @@ def address(array: Any) -> int:
     """Where the array lies on its device, as far as it can matter to a load.
 
     NumPy takes long to tell. Memory that is the array's own begins where malloc lets it begin, at a
-    multiple of WIDEST: 0 stands for that.
+    multiple of WIDEST; and rows of one element are loaded one by one. 0 stands for both.
     """
     if not on_host(array):
         return int(array.data.ptr)
-    return 0 if array.flags.owndata else int(array.ctypes.data)
+    return 0 if array.flags.owndata or array.shape[-1] == 1 else int(array.ctypes.data)
 
 
 def pack_of(*arrays: Any) -> int:
