@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from embag_edu.bench.workloads import Workload
+from embag_edu.cuda import launch_forward
 from embag_edu.cuda.launch_forward import UNTIMED
 from embag_edu.cuda_on_cpu import device
 from embag_edu.gpu import command, conformance, operator, peers, times
@@ -187,6 +188,25 @@ def test_candidates_are_held_against_float64_and_timed(dry):
     ours = [name for name in found.data["implementations"] if name != "torch"]
     assert ours == ["version 8", "version 8 bytes", "version bulk"]
     assert set(UNTIMED) == {"short", "8 bytes", "bulk"}  # "short" is in the sweep
+
+
+def test_one_that_raises_costs_the_others_nothing(monkeypatch, dry):
+    def fails(*_, **__):
+        raise RuntimeError("it does not compile")
+
+    for version in ("bulk", "short"):
+        monkeypatch.setitem(launch_forward.EVERY, version, fails)
+    launch_forward.sum_plan.cache_clear()
+    _, found = times.candidates(dry)
+    assert list(found.data["implementations"]) == ["version 8", "version 8 bytes", "torch"]
+    told = "version bulk (RuntimeError: it does not compile)"
+    assert found.status == "failed" and found.note == f"wrong results: {told}"
+    swept = next(times.sweep(dry))
+    assert swept.status == "failed" and "ours, short bags (RuntimeError" in swept.note
+    assert {"ours_ms", "ours, L known_ms", "torch_ms"} <= set(swept.data["forward"])
+    monkeypatch.setattr(times, "torch_forward", fails)
+    _, found = times.candidates(dry)
+    assert "version 8" in found.data["implementations"] and "torch (RuntimeError" in found.note
 
 
 def test_the_sweep_and_the_check_record_what_the_page_says(dry):

@@ -29,6 +29,7 @@ from embag_edu.gpu.times import (
     arrays_of,
     as_tensor,
     backwards,
+    sorted_out,
     summed,
     torch_forward,
     with_torch,
@@ -126,8 +127,7 @@ def correct_ones(
             return wrong_forward(loaded, result, narrow)
         return wrong_backward(loaded, spread(loaded, result), narrow)
 
-    wrong = [name for name, job in jobs.items() if is_wrong(name, job())]
-    return {name: job for name, job in jobs.items() if name not in wrong}, wrong
+    return sorted_out(jobs, is_wrong)
 
 
 def why_absent(torch: Any) -> dict[str, str]:

@@ -33,7 +33,7 @@ from embag_edu.cuda.launch_forward import VERSIONS, Work, forward, sum_bags
 from embag_edu.gpu import first_kernel
 from embag_edu.gpu.facts import architecture, torch_with_gpu
 from embag_edu.gpu.operator import call_of, chosen
-from embag_edu.gpu.steps import FAILED, PASSED, SKIPPED, Attempt, Probe
+from embag_edu.gpu.steps import FAILED, PASSED, SKIPPED, Attempt, Probe, last_line
 from embag_edu.spec import Call
 
 TORCH, TURNS, SAMPLE = "torch", 11, 12
@@ -308,9 +308,24 @@ def correct_ones(loaded: Loaded, step: str) -> tuple[dict[str, Job], list[str]]:
         "sparse": (sparse_steps, wrong_sparse),
     }
     make, is_wrong = kinds[step]
-    jobs = make(loaded)
-    wrong = [name for name, job in jobs.items() if is_wrong(loaded, job())]
-    return {name: job for name, job in jobs.items() if name not in wrong}, wrong
+    return sorted_out(make(loaded), lambda _, result: is_wrong(loaded, result))
+
+
+def sorted_out(
+    jobs: dict[str, Job], is_wrong: Callable[[str, Any], bool]
+) -> tuple[dict[str, Job], list[str]]:
+    """The jobs whose result is correct; the names of the others, with the error of who raised one.
+
+    One that does not compile must not cost the others their times.
+    """
+    wrong = {}
+    for name, job in jobs.items():
+        try:
+            if is_wrong(name, job()):
+                wrong[name] = name
+        except Exception as error:
+            wrong[name] = f"{name} ({last_line(error)})"
+    return {name: job for name, job in jobs.items() if name not in wrong}, list(wrong.values())
 
 
 def turns_of(jobs: dict[str, Job], clock: OnGpu) -> dict[str, list[float]]:
@@ -364,8 +379,7 @@ def candidates(probe: Probe) -> Iterator[Attempt]:
         versions += ["bulk"] if architecture(probe.gpu) >= 90 else []
         jobs: dict[str, Job] = {f"version {v}": partial(summed, loaded.call, v) for v in versions}
         jobs[TORCH] = partial(torch_forward, loaded)
-        wrong = [name for name, job in jobs.items() if wrong_forward(loaded, job())]
-        return {name: job for name, job in jobs.items() if name not in wrong}, wrong
+        return sorted_out(jobs, lambda _, result: wrong_forward(loaded, result))
 
     return with_torch(probe, partial(all_compared, probe, ["forward"], judge=judge))
 
@@ -433,18 +447,21 @@ def against(clock: OnGpu, work: Workload, torch: Any) -> Attempt:
         steps["forward"] |= {"ours, L known": partial(summed, known)}
         steps["forward"] |= {"ours, short bags": partial(summed, known, "short")}
     data: dict[str, Any] = {"workload": asdict(work), "dtype": work.dtype}
-    ours = (job for name, job in steps["forward"].items() if name != TORCH)
-    wrong = any(wrong_forward(loaded, job()) for job in ours)
-    wrong = wrong or wrong_backward(loaded, steps["backward"]["ours"]())
-    for step, jobs in steps.items():
+    wrong: list[str] = []
+    for step, is_wrong in (("forward", wrong_forward), ("backward", wrong_backward)):
+        jobs, bad = sorted_out(
+            steps[step], lambda name, result, of=is_wrong: name != TORCH and of(loaded, result)
+        )
+        wrong += bad
         times = turns_of(jobs, clock)
         medians = {name: 1e3 * float(np.median(seconds)) for name, seconds in times.items()}
         data[step] = {f"{name}_ms": median for name, median in medians.items()}
-        data[step]["of_torch"] = medians["ours"] / medians[TORCH]
+        both = {"ours", TORCH} <= set(medians)
+        data[step]["of_torch"] = medians["ours"] / medians[TORCH] if both else None
         data[step]["host_us"] = {
             name: 1e6 * float(np.median(clock.queueing(job, 20))) for name, job in jobs.items()
         }
-    note = "wrong" if wrong else ""
+    note = f"wrong results: {', '.join(wrong)}" if wrong else ""
     return Attempt(f"sweep {work.name}", FAILED if wrong else PASSED, note, data)
 
 
