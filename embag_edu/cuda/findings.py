@@ -200,7 +200,7 @@ def _refuse(found: Found, N: int, B: int, V: int, D: int | None, calls: int) -> 
         error.add_note(
             "This is said of an earlier call, whose arrays lie on a GPU and are checked later. "
             "What was bad in it was skipped, and all that was computed of its results lacks that."
-            + " (So it was in others after it.)" * (calls > 1)
+            + " (Perhaps it was so in others after it.)" * (calls > 1)
             + "\n  To find the call: embag_edu.cuda.checking('wait')."
         )
         raise

@@ -446,18 +446,19 @@ def against(clock: OnGpu, work: Workload, torch: Any) -> Attempt:
         known = call_of(work, flat=False, **arrays_of(loaded.call))
         steps["forward"] |= {"ours, L known": partial(summed, known)}
         steps["forward"] |= {"ours, short bags": partial(summed, known, "short")}
+    judges: dict[str, Callable[[str, Any], bool]] = {
+        "forward": lambda name, result: name != TORCH and wrong_forward(loaded, result),
+        "backward": lambda name, result: name != TORCH and wrong_backward(loaded, result),
+    }
     data: dict[str, Any] = {"workload": asdict(work), "dtype": work.dtype}
     wrong: list[str] = []
-    for step, is_wrong in (("forward", wrong_forward), ("backward", wrong_backward)):
-        jobs, bad = sorted_out(
-            steps[step], lambda name, result, of=is_wrong: name != TORCH and of(loaded, result)
-        )
+    for step, is_wrong in judges.items():
+        jobs, bad = sorted_out(steps[step], is_wrong)
         wrong += bad
         times = turns_of(jobs, clock)
         medians = {name: 1e3 * float(np.median(seconds)) for name, seconds in times.items()}
         data[step] = {f"{name}_ms": median for name, median in medians.items()}
-        both = {"ours", TORCH} <= set(medians)
-        data[step]["of_torch"] = medians["ours"] / medians[TORCH] if both else None
+        data[step]["of_torch"] = medians["ours"] / medians[TORCH] if "ours" in medians else None
         data[step]["host_us"] = {
             name: 1e6 * float(np.median(clock.queueing(job, 20))) for name, job in jobs.items()
         }
