@@ -65,10 +65,10 @@ OF_KERNELS = ("conformance", "kernels", "determinism", "side-by-side", "resource
 
 def test_everything_passes_and_is_recorded(cupy, tmp_path, capsys, monkeypatch):
     """What the stand-in for CuPy can do: launches of kernels. The operator sorts, too."""
-    some = [step for step in command.STEPS if step.name in OF_KERNELS]
+    some = [replace(s, most=1e9) for s in command.STEPS if s.name in OF_KERNELS]
     monkeypatch.setattr(command, "STEPS", some)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # its tensors are on the CPU
-    status, record = call(folder=tmp_path)
+    status, record = call("--minutes", "60", folder=tmp_path)
     assert status == 0 and record["passed"] is True
     assert list(statuses(record)) == [step.name for step in command.STEPS]
     assert set(statuses(record).values()) == {"passed"}

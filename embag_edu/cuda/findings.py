@@ -82,20 +82,14 @@ def check_input(indices: Any, offsets: Any, V: int, D: int | None = None) -> Non
     """Raise RuntimeError, as `spec.make_call` does, for bad indices or offsets (B + 1,).
 
     D: of a call with max_norm, for which a bad index is an IndexError.
-    The arrays are looked at where they are. The host waits for two numbers, and for the arrays
-    only if something is wrong.
+    The arrays are looked at where they are. The host waits for two numbers, and for a few more if
+    something is wrong.
     """
     gpu, indices, offsets = device(), upload(indices), upload(offsets)
     found = gpu.asnumpy(_look(indices, offsets, V)["found"][:2])
-    if (found == NOBODY).all():
-        return
-    if D is not None:
-        spec._check_renorm_range(gpu.asnumpy(indices), V, D)
-    starts, N = gpu.asnumpy(offsets), len(indices)
-    spec._check_ends(starts[:-1] if starts[-1] == N else starts, N)
-    spec._with_end(starts, N, include_last_offset=True)
-    spec._check_order(starts)
-    spec._check_range(gpu.asnumpy(indices), V)
+    if not (found == NOBODY).all():
+        found = gpu.asnumpy(_look(indices, offsets, V, SKIPPED)["found"])
+        _refuse(Found(*map(int, found)), len(indices), len(offsets) - 1, V, D)
 
 
 def _look(indices: Any, offsets: Any, V: int, skipped: int | None = None) -> dict[str, Any]:
@@ -176,8 +170,18 @@ def raise_found(wait: bool = False) -> None:
         for finding in known:
             finding.arrived.synchronize()
     bad = [f for f in known if f.found[0] != NOBODY or f.found[1] != NOBODY]
-    if bad:
-        _refuse(Found(*map(int, bad[0].found)), *bad[0].sizes, calls=len(bad))
+    if not bad:
+        return
+    try:
+        _refuse(Found(*map(int, bad[0].found)), *bad[0].sizes)
+    except (RuntimeError, IndexError) as error:
+        error.add_note(
+            "This is said of an earlier call, whose arrays lie on a GPU and are checked later. "
+            "What was bad in it was skipped, and all that was computed of its results lacks that."
+            + " (Perhaps it was so in others after it.)" * (len(bad) > 1)
+            + "\n  To find the call: embag_edu.cuda.checking('wait')."
+        )
+        raise
 
 
 def check_now() -> None:
@@ -185,22 +189,13 @@ def check_now() -> None:
     raise_found(wait=True)
 
 
-def _refuse(found: Found, N: int, B: int, V: int, D: int | None, calls: int) -> None:
+def _refuse(found: Found, N: int, B: int, V: int, D: int | None) -> None:
     """Raise spec's error for what was found."""
-    try:
-        if D is not None and found.smallest != NOBODY:
-            spec._check_renorm_range(np.array([found.smallest]), V, D)
-        if found.bag != NOBODY:
-            starts = np.array([found.first, found.last if found.end == N else found.end])
-            spec._check_ends(starts[: max(B, 1)], N)
-            spec._with_end(np.array([found.end]), N, include_last_offset=True)
-            spec._refuse_order(found.bag, found.start, found.next)
-        spec._refuse_index(found.position, found.row, V)
-    except (RuntimeError, IndexError) as error:
-        error.add_note(
-            "This is said of an earlier call, whose arrays lie on a GPU and are checked later. "
-            "What was bad in it was skipped, and all that was computed of its results lacks that."
-            + " (Perhaps it was so in others after it.)" * (calls > 1)
-            + "\n  To find the call: embag_edu.cuda.checking('wait')."
-        )
-        raise
+    if D is not None and found.smallest != NOBODY:
+        spec._check_renorm_range(np.array([found.smallest]), V, D)
+    if found.bag != NOBODY:
+        starts = np.array([found.first, found.last if found.end == N else found.end])
+        spec._check_ends(starts[: max(B, 1)], N)
+        spec._with_end(np.array([found.end]), N, include_last_offset=True)
+        spec._refuse_order(found.bag, found.start, found.next)
+    spec._refuse_index(found.position, found.row, V)

@@ -22,6 +22,7 @@ from embag_edu.cuda import checking
 from embag_edu.cuda.launch_backward import MAX_ALGORITHMS, SPARSE_ALGORITHMS, grad_weight
 from embag_edu.cuda.launch_forward import VERSIONS, Work, forward, max_bags, sum_bags
 from embag_edu.cuda_on_cpu import device
+from embag_edu.gpu.facts import torch_with_gpu
 from embag_edu.gpu.first_kernel import within
 from embag_edu.gpu.steps import FAILED, PASSED, SKIPPED, Attempt, Probe
 from embag_edu.spec import Call
@@ -42,6 +43,8 @@ UNWAITED: dict[tuple[tuple[str, Any], ...], str] = {  # what a call is changed b
     (("mode", "max"), ("padding_idx", 0)): ", max",
 }
 BLOCKS = (256, 128, 64, 32)
+FEW_BAGS = Workload(10_000, 64, 64, 10)  # so few positions that one block of ours sorts them
+TORCHS = "the stream of torch"
 ATOMIC = ("add_elements", "add_rows", "add_packs", "add_joined")
 SORTED = ("run_sums", "piece_sums", "piece_packs")
 
@@ -190,15 +193,14 @@ def streams(probe: Probe) -> Iterator[Attempt]:
     with chosen(probe.gpu.kind):
         call, upstream = call_of(work), device().asarray(upstream_of(work))
         expected = both(call, upstream)
-        given = probe, call, upstream
-        yield probe.attempt("a stream of CuPy", partial(on_another, *given, expected))
-        yield probe.attempt("the stream of torch", partial(on_torchs, *given, expected))
+        for name in ("a stream of CuPy", TORCHS):
+            yield probe.attempt(name, partial(on_another, name, probe, expected, call, upstream))
         for options, what in UNWAITED.items():
             one = replace(call, **dict(options))
             name = f"nothing is waited for{what}"
             yield probe.attempt(name, partial(unwaited, name, probe, one, upstream))
-        yield probe.attempt("captured in a graph", partial(captured, probe, few_bags()))
-        yield probe.attempt("memory after many calls", partial(kept, *given))
+        yield probe.attempt("captured in a graph", partial(captured, probe, FEW_BAGS))
+        yield probe.attempt("memory after many calls", partial(kept, probe, call, upstream))
         # last: a capture that fails leaves its stream unusable
         yield probe.attempt("captured in a graph, a sort of CuPy's", partial(captured, probe, work))
 
@@ -210,25 +212,20 @@ def both(call: Call, upstream: Any) -> tuple[bytes, bytes]:
     return bits_of(output), bits_of(gradient)
 
 
-def on_another(probe: Probe, call: Call, upstream: Any, expected: tuple[Any, Any]) -> str:
-    """'' if a stream of its own gives the same, with the arrays made on the default one."""
+def on_another(name: str, probe: Probe, expected: tuple[Any, Any], *given: Any) -> Attempt | str:
+    """'' if a stream of CuPy or of torch gives the same, with arrays made on the default one."""
+    cuda = probe.gpu.xp.cuda
+    if name == TORCHS:
+        torch, why_not = torch_with_gpu(probe.gpu)
+        if torch is None:
+            return Attempt(name, SKIPPED, why_not)
+        made = torch.cuda.Stream()
+        stream = cuda.ExternalStream(made.cuda_stream)
+    else:
+        stream = cuda.Stream(non_blocking=True)
     probe.gpu.synchronize()
-    with probe.gpu.xp.cuda.Stream(non_blocking=True):
-        actual = both(call, upstream)
-    return "" if actual == expected else "other bits than on the default stream"
-
-
-def on_torchs(probe: Probe, call: Call, upstream: Any, expected: tuple[Any, Any]) -> Attempt | str:
-    """The same on torch's current stream."""
-    from embag_edu.gpu.facts import torch_with_gpu
-
-    torch, why_not = torch_with_gpu(probe.gpu)
-    if torch is None:
-        return Attempt("the stream of torch", SKIPPED, why_not)
-    probe.gpu.synchronize()
-    stream = torch.cuda.Stream()
-    with probe.gpu.xp.cuda.ExternalStream(stream.cuda_stream):
-        actual = both(call, upstream)
+    with stream:
+        actual = both(*given)
     return "" if actual == expected else "other bits than on the default stream"
 
 
@@ -250,11 +247,6 @@ def unwaited(name: str, probe: Probe, call: Call, upstream: Any) -> Attempt:
     note = "the host waited for the GPU" if waits else ""
     data = {"queued_ms": queued, "done_ms": done}
     return Attempt(name, FAILED if waits else PASSED, note, data)
-
-
-def few_bags() -> Workload:
-    """So few positions that one block of ours sorts them."""
-    return Workload(10_000, 64, 64, 10)
 
 
 def captured(probe: Probe, work: Workload) -> str:
