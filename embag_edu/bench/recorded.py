@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from embag_edu.bench import traffic
 
 SHAPES = {"A": (5_000_000, 128, 2_048, 150), "B": (1_000_000, 128, 65_536, 20)}
@@ -45,6 +47,19 @@ def write(path: str | Path, record: dict[str, Any]) -> None:
     half = Path(f"{path}.half")
     half.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     half.replace(path)
+
+
+def plain(value: Any, digits: int = 6) -> Any:
+    """The value as JSON holds it: Python's numbers, floats rounded, NaN and infinity as words."""
+    if isinstance(value, dict):
+        return {str(key): plain(inner, digits) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner, digits) for inner in value]
+    if isinstance(value, np.generic):
+        return plain(value.item(), digits)
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}") if np.isfinite(value) else str(value)
+    return value
 
 
 @dataclass(frozen=True)
@@ -151,14 +166,6 @@ class Recorded:
         lines += [
             "".join([f"{name:26}", *(_cell(columns[s].get(name)) for s in SKEWS)]) for name in names
         ]
-        return "\n".join(lines)
-
-    def sweep_table(self, step: str = "forward") -> str:
-        """Ours in parts of torch's time: D down, L across."""
-        found = self.sweep(step)
-        features, lengths = (sorted({key[i] for key in found}) for i in (0, 1))
-        lines = ["D \\ L".rjust(6) + "".join(f"{L:>7}" for L in lengths)]
-        lines += [f"{D:>6}" + "".join(f"{found[D, L]:7.2f}" for L in lengths) for D in features]
         return "\n".join(lines)
 
     def readme_table(self) -> str:

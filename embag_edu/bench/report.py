@@ -15,7 +15,7 @@ from embag_edu import __version__
 from embag_edu.bench import stopwatch
 from embag_edu.bench.implementations import OURS, TORCH
 from embag_edu.bench.measure import Timed
-from embag_edu.bench.recorded import write
+from embag_edu.bench.recorded import plain, write
 from embag_edu.text import aligned
 
 PACKAGES = ("numpy", "scipy", "torch", "fbgemm-gpu-cpu")
@@ -131,15 +131,4 @@ def versions() -> dict[str, str]:
 
 def save(path: str, record: dict[str, Any]) -> None:
     """Write the record. The numbers are rounded to what a timing can mean."""
-    write(path, rounded(record))
-
-
-def rounded(value: Any) -> Any:
-    """Floats to four digits, in whatever they are nested."""
-    if isinstance(value, float):
-        return float(f"{value:.4g}")
-    if isinstance(value, dict):
-        return {key: rounded(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [rounded(inner) for inner in value]
-    return value
+    write(path, plain(record, digits=4))

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
+from embag_edu.bench.recorded import plain
 from embag_edu.cuda_on_cpu import Device
 
 PASSED, FAILED, SKIPPED, NOT_REACHED = "passed", "failed", "skipped", "not reached"
@@ -185,16 +184,3 @@ def last_line(error: BaseException) -> str:
 def without_folders(text: str) -> str:
     """The text without the folders of its paths."""
     return re.sub(r"(?<![\w<])(?:[A-Za-z]:)?[\\/](?:[\w.+~-]+[\\/])+", "", text)
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON can hold it: Python's numbers to six digits, NaN and infinity as words."""
-    if isinstance(value, dict):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(inner) for inner in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if np.isfinite(value) else str(value)
-    return value
