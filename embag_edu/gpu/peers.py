@@ -69,8 +69,11 @@ def triton_forward(loaded: Loaded) -> Any:
 
 
 def compiled(torch: Any) -> Any:
-    """Gather and sum, made one kernel by torch.compile, which leaves EmbeddingBag as it is."""
-    return torch.compile(lambda weight, rows: weight[rows].sum(1))
+    """Gather and sum, made one kernel by torch.compile, which leaves EmbeddingBag as it is.
+
+    One for each shape: from the second shape on it would else make a slower one for all.
+    """
+    return torch.compile(lambda weight, rows: weight[rows].sum(1), dynamic=False)
 
 
 def gradients(loaded: Loaded, absent: dict[str, str]) -> dict[str, Job]:
