@@ -24,6 +24,7 @@ from embag_edu.chapters.ch12.figures import (  # noqa: E402
 )
 from embag_edu.check.compare import difference  # noqa: E402
 from embag_edu.course import check  # noqa: E402
+from embag_edu.course.exercise import ExerciseFailed  # noqa: E402
 
 RECORD = Path(__file__).parents[1] / "book" / "results" / "train_step.json"
 
@@ -113,6 +114,44 @@ def test_a_copy_is_a_right_repair_as_well(capsys):
 
     check("12.saved", cloned)
     assert "12.saved: right." in capsys.readouterr().out
+
+
+def saved_as(change, shape=lambda weight: weight.shape):
+    def forward(ctx, weight, psw, rows, bags):
+        taken = weight[rows]
+        ctx.save_for_backward(*change(taken, psw, rows, bags))
+        ctx.shape = shape(weight)
+        return weight.new_zeros(4, weight.shape[1]).index_add(0, bags, taken * psw[:, None])
+
+    return forward
+
+
+def in_place(taken, psw, rows, bags):
+    rows.fill_(0)
+    return taken, psw, rows, bags
+
+
+@pytest.mark.parametrize(
+    ("mine", "told"),
+    [
+        (saved_as(lambda taken, *others: (taken.float(), *others)), "not those of the output"),
+        (saved_as(lambda *four: (*four, four[0])), "5 tensors were saved"),
+        (saved_as(lambda *four: four[:3]), "3 tensors were saved"),
+        (saved_as(lambda *four: four, lambda weight: (4, weight.shape[1])), "perhaps ctx.shape"),
+        (saved_as(lambda taken, psw, rows, bags: (taken, psw, bags, rows)), "bags are swapped"),
+        (saved_as(in_place), "all four belong to the caller"),
+    ],
+)
+def test_what_is_saved_wrongly_is_told(mine, told):
+    with pytest.raises(ExerciseFailed, match=told):
+        check("12.saved", mine)
+
+
+def test_a_gradient_that_is_missing_is_no_missing_return():
+    with pytest.raises(ExerciseFailed) as raised:
+        check("12.asked", lambda ctx, g: (None, None, None, None))
+    assert "of_weight: expected a torch tensor of shape (5, 2), found None" in str(raised.value)
+    assert "return" not in str(raised.value)
 
 
 def test_the_fault_to_be_repaired_is_hidden_by_weights_of_one():

@@ -1,14 +1,18 @@
 """The pictures and the plot of chapter 13, and the record that it reads."""
 
 import sys
+from bisect import bisect_left, bisect_right
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from embag_edu.chapters.ch13 import figures as pictures
 from embag_edu.chapters.ch13.widgets import LivePlot, training_picture
 from embag_edu.chapters.style import Picture
+from embag_edu.course import check
+from embag_edu.course.exercise import ExerciseFailed
 from embag_edu.train.fitting import History
 from embag_edu.train.record import recorded, table
 
@@ -94,3 +98,102 @@ def test_live_plot_is_silent_without_a_notebook(monkeypatch):
     assert plot.drawn == 0  # no kernel here
     monkeypatch.setitem(sys.modules, "IPython", None)
     LivePlot(steps=1)(History([1.0], []))
+
+
+# ---- exercises: other right answers, and wrong ones that nobody foresaw --------------------------
+
+
+def by_torch(scores, truth):
+    scores, truth = torch.from_numpy(scores), torch.from_numpy(truth)
+    false, true = scores[~truth].sort().values, scores[truth]
+    ends = torch.searchsorted(false, true), torch.searchsorted(false, true, right=True)
+    return ((ends[0] + ends[1]).double().mean() / 2 / len(false)).item()
+
+
+def by_lists(scores, truth):
+    false, true = sorted(map(float, scores[~truth])), scores[truth].tolist()
+    return sum(bisect_left(false, s) + bisect_right(false, s) for s in true) / (
+        2 * len(false) * len(true)
+    )
+
+
+@pytest.mark.parametrize("mine", [by_torch, by_lists])
+def test_an_auc_of_sorted_scores_is_right(mine, capsys):
+    check("13.auc", mine)
+    assert "13.auc: right." in capsys.readouterr().out
+
+
+def looped(hold):
+    """One true score after the other against all false ones, in what `hold` makes."""
+
+    def mine(scores, truth):
+        scores, truth = hold(scores), hold(truth)
+        false, won = scores[~truth], 0.0
+        for score in scores[truth]:
+            won += (score > false).sum() + (score == false).sum() / 2
+        return float(won / (truth.sum() * len(false)))
+
+    return mine
+
+
+def all_at_once(scores, truth):
+    scores, truth = torch.from_numpy(scores), torch.from_numpy(truth)
+    apart = scores[truth][:, None] - scores[~truth]
+    return ((apart > 0).double() + (apart == 0) / 2).mean().item()
+
+
+def found_in_a_list(scores, truth):
+    ordered, n, t = sorted(scores.tolist()), len(scores), int(truth.sum())
+    ranks = [ordered.index(s) + (ordered.count(s) + 1) / 2 for s in scores[truth].tolist()]
+    return (sum(ranks) - t * (t + 1) / 2) / (t * (n - t))
+
+
+ALL_PAIRS = {
+    "asarray": looped(np.asarray), "copies": looped(np.copy), "torch": looped(torch.tensor),
+    "torch, at once": all_at_once, "a list": found_in_a_list,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mine", ALL_PAIRS.values(), ids=ALL_PAIRS)
+def test_an_auc_of_all_pairs_is_refused(mine):
+    with pytest.raises(ExerciseFailed, match="2,000 scores more than 400,000 times"):
+        check("13.auc", mine)
+
+
+def split(order, late=0):
+    """Keys in an order of (keys, seed); `late` keys more than are asked for."""
+
+    def mine(keys, part, seed):
+        held_out, enough = np.zeros(len(keys), bool), 0
+        for key in order(keys, np.random.default_rng(seed), seed):
+            enough += held_out.sum() >= part * len(keys)
+            if enough > late:
+                break
+            held_out[keys == key] = True
+        return held_out
+
+    return mine
+
+
+SPLITS = {
+    "one key too many": (split(lambda k, r, _: r.permutation(np.unique(k)), late=1), "Too many"),
+    "reviews are drawn": (split(lambda k, r, _: r.permutation(k)), "the same chance"),
+    "turned by the seed": (split(lambda k, r, n: np.roll(np.unique(k), n)), "the same chance"),
+    "two splits for all": (split(lambda k, r, seed: np.random.default_rng(seed % 2).permutation(
+        np.unique(k))), "the same chance"),
+    "keys are shuffled": (split(lambda k, r, _: r.shuffle(k) or np.unique(k)), "its argument keys"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("mine", "told"), SPLITS.values(), ids=SPLITS)
+def test_a_split_by_other_chances_is_refused(mine, told):
+    with pytest.raises(ExerciseFailed, match=told):
+        check("13.split", mine)
+    check("13.split", split(lambda keys, random, _: random.permutation(np.unique(keys))))
+
+
+def test_a_repair_may_return_its_table_as_a_tensor(capsys):
+    from embag_edu.chapters.ch13.exercises import trained
+
+    check("13.repair", lambda *a: (trained(*a)[0], torch.from_numpy(trained(*a)[1])))
+    assert "13.repair: right." in capsys.readouterr().out

@@ -46,6 +46,8 @@ def differ(
     tuple may be answered by the other one or by an array; a Python number by a NumPy number.
     """
     label = name if isinstance(name, str) else "output"
+    if actual is None and expected is not None:
+        return f"{label}: expected {kind(expected)}, found None"
     if isinstance(expected, (tuple, list)):
         return _in_sequence(expected, actual, allowed, name)
     if isinstance(expected, dict):
@@ -179,7 +181,7 @@ def _plain(value: Any) -> Any:
 def kind(value: Any) -> str:
     """What sort of thing a value is: "an array of shape (2,)"."""
     if value is None:
-        return "None (is a `return` missing?)"
+        return "None"
     if hasattr(value, "detach"):
         return f"a torch tensor of shape {tuple(value.shape)}"
     if isinstance(value, np.ndarray):

@@ -5,6 +5,7 @@ An answer is watched while it runs. What counts is what it calls, not how it is 
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import sys
 import tracemalloc
@@ -21,6 +22,7 @@ class Work:
     called: set[str] = field(default_factory=set)  # "add.at", "add.reduceat", "argsort"
     lines: int = 0
     peak: int = 0
+    made: int = 0  # numbers that torch's operators made
 
 
 def work_of(function: Callable[..., Any], *args: Any, **options: Any) -> Work:
@@ -50,13 +52,31 @@ def work_of(function: Callable[..., Any], *args: Any, **options: Any) -> Work:
     sys.setprofile(on_call)
     sys.settrace(on_line)
     try:
-        function(*args, **options)
+        with _torch_watched(work):
+            function(*args, **options)
     finally:
         sys.setprofile(before[0])
         sys.settrace(before[1])
         work.peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     return work
+
+
+def _torch_watched(work: Work) -> contextlib.AbstractContextManager[Any]:
+    """Count what torch's operators make: that is in no memory that Python knows of."""
+    if "torch" not in sys.modules:
+        return contextlib.nullcontext()
+    from torch import Tensor
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Watched(TorchDispatchMode):
+        def __torch_dispatch__(self, op: Any, types: Any, args: Any, kwargs: Any) -> Any:
+            found = op(*args, **(kwargs or {}))
+            many = found if isinstance(found, (tuple, list)) else (found,)
+            work.made += sum(each.numel() for each in many if isinstance(each, Tensor))
+            return found
+
+    return Watched()
 
 
 def uses(function: Callable[..., Any], package: str) -> bool:

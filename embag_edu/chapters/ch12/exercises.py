@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,65 +46,36 @@ def _both_always(ctx, g):
     return asked(ctx._replace(needs_input_grad=(True, True, False, False)), g)
 
 
-def _zeros_for_nobody(ctx, g):
-    of_weight, of_psw, *_ = asked(ctx, g)
-    of_weight = g.new_zeros(ctx.shape) if of_weight is None else of_weight
-    of_psw = g.new_zeros(len(ctx.saved_tensors[2])) if of_psw is None else of_psw
-    return of_weight, of_psw, None, None
-
-
-def _zeros_for_one(at: int) -> Callable[..., Any]:
-    """asked, with zeros in place of None for argument `at`."""
+def _zeros_for(*places: int) -> Callable[..., Any]:
+    """asked, with zeros in place of None for these arguments."""
 
     def wrong(ctx, g):
         found = list(asked(ctx, g))
         shapes = ctx.shape, *(tensor.shape for tensor in ctx.saved_tensors[2:3] * 3)
-        found[at] = g.new_zeros(shapes[at]) if found[at] is None else found[at]
+        for at in places:
+            found[at] = g.new_zeros(shapes[at]) if found[at] is None else found[at]
         return tuple(found)
 
     return wrong
 
 
-def _sparse(ctx, g):
-    of_weight, of_psw, *_ = asked(ctx, g)
-    return None if of_weight is None else of_weight.to_sparse(), of_psw, None, None
+def _other(weight: Any = None, psw: Any = None) -> Any:
+    """asked, with another gradient of weight, or of psw, where it is asked for."""
 
+    def wrong(ctx, g):
+        of_weight, of_psw, *_ = asked(ctx, g)
+        table, scale, rows, bags = ctx.saved_tensors
+        if weight and of_weight is not None:
+            of_weight = weight(g.new_zeros(ctx.shape), scale[:, None] * g[bags], rows, bags)
+        if psw and of_psw is not None:
+            of_psw = psw(table[rows], g[bags])
+        return of_weight, of_psw, None, None
 
-def _written_not_added(ctx, g):
-    of_weight, of_psw, *_ = asked(ctx, g)
-    _, psw, rows, bags = ctx.saved_tensors
-    if of_weight is not None:
-        of_weight = g.new_zeros(ctx.shape)
-        of_weight[rows] = psw[:, None] * g[bags]
-    return of_weight, of_psw, None, None
+    return wrong
 
 
 def _without_weights(ctx, g):
-    of_weight, of_psw, *_ = asked(ctx, g)
-    _, _, rows, bags = ctx.saved_tensors
-    if of_weight is not None:
-        of_weight = g.new_zeros(ctx.shape).index_add(0, rows, g[bags])
-    return of_weight, of_psw, None, None
-
-
-def _not_summed(ctx, g):
-    of_weight, of_psw, *_ = asked(ctx, g)
-    weight, _, rows, bags = ctx.saved_tensors
-    return of_weight, None if of_psw is None else weight[rows] * g[bags], None, None
-
-
-def _for_ones(ctx, g):
-    of_weight, of_psw, *_ = asked(ctx, g)
-    weight, _, rows, _ = ctx.saved_tensors
-    return of_weight, None if of_psw is None else weight[rows].sum(dim=1), None, None
-
-
-def _float32_zeros(ctx, g):
-    of_weight, of_psw, *_ = asked(ctx, g)
-    _, psw, rows, bags = ctx.saved_tensors
-    if of_weight is not None:
-        of_weight = torch.zeros(ctx.shape).index_add(0, rows, psw[:, None] * g[bags])
-    return of_weight, of_psw, None, None
+    return _other(lambda zeros, _, rows, bags: zeros.index_add(0, rows, g[bags]))(ctx, g)
 
 
 def _shape_of_weight(ctx, g):
@@ -114,27 +86,6 @@ def _shape_of_weight(ctx, g):
 def _asks_the_other(ctx, g):
     needs = ctx.needs_input_grad
     return asked(ctx._replace(needs_input_grad=(needs[1], needs[0], False, False)), g)
-
-
-def _position_for_bag(ctx, g):
-    of_weight, of_psw, *_ = asked(ctx, g)
-    _, psw, rows, bags = ctx.saved_tensors
-    if of_weight is not None:
-        of_weight = g.new_zeros(ctx.shape).index_add(0, bags, psw[:, None] * g[bags])
-    return of_weight, of_psw, None, None
-
-
-def _two_only(ctx, g):
-    return asked(ctx, g)[:2]
-
-
-def _viewed(ctx, g):
-    return asked(ctx, g.view(-1).view(g.shape))
-
-
-def _swapped(ctx, g):
-    of_weight, of_psw, *_ = asked(ctx, g)
-    return of_psw, of_weight, None, None
 
 
 def _asked_case(name: str, needs: tuple[bool, bool], g: Tensor, seed: int) -> Case:
@@ -190,27 +141,43 @@ ASKED = Exercise(
             _both_always,
             "A gradient was computed that nobody asked for: what it needs was not even kept.",
         ),
-        Wrong(_zeros_for_nobody, "Where nothing is asked for, return None: zeros cost memory."),
+        Wrong(_zeros_for(0, 1), "Where nothing is asked for, return None: zeros cost memory."),
         Wrong(
-            _zeros_for_one(0),
+            _zeros_for(0),
             "The gradient of weight is not asked for here: return None, not zeros (V, D).",
         ),
         Wrong(
-            _zeros_for_one(1),
+            _zeros_for(1),
             "The gradient of psw is not asked for here: return None, not zeros (N,).",
         ),
-        Wrong(_zeros_for_one(2), "rows holds whole numbers: it has no gradient, so None."),
-        Wrong(_zeros_for_one(3), "bags holds whole numbers: it has no gradient, so None."),
+        Wrong(_zeros_for(2), "rows holds whole numbers: it has no gradient, so None."),
+        Wrong(_zeros_for(3), "bags holds whole numbers: it has no gradient, so None."),
         Wrong(
-            _sparse,
+            _zeros_for(0, 1, 2, 3),
+            "Return None, not zeros, where no gradient is asked for: rows "
+            "and bags, which hold whole numbers, never have one.",
+        ),
+        Wrong(
+            _other(lambda zeros, shares, rows, _: zeros.index_add(0, rows, shares).to_sparse()),
             "This table has a dense gradient, a tensor (V, D): index_add on g.new_zeros makes it.",
         ),
-        Wrong(_written_not_added, "A row that stands several times keeps one share only. Add."),
-        Wrong(_without_weights, "The share of a position is its weight times g of its bag."),
-        Wrong(_not_summed, "A position has one weight, so its gradient is one number: sum over D."),
-        Wrong(_for_ones, "That is right only for an upstream of ones: g is missing."),
         Wrong(
-            _float32_zeros,
+            _other(lambda zeros, shares, rows, _: zeros.index_put((rows,), shares)),
+            "A row that stands several times keeps one share only. Add.",
+        ),
+        Wrong(_without_weights, "The share of a position is its weight times g of its bag."),
+        Wrong(
+            _other(psw=lambda taken, g: taken * g),
+            "A position has one weight, so its gradient is one number: sum over D.",
+        ),
+        Wrong(
+            _other(psw=lambda taken, g: taken.sum(dim=1)),
+            "That is right only for an upstream of ones: g is missing.",
+        ),
+        Wrong(
+            _other(
+                lambda zeros, shares, rows, _: torch.zeros(zeros.shape).index_add(0, rows, shares)
+            ),
             "torch.zeros makes float32, unless you name a dtype. g.new_zeros(...) takes g's.",
         ),
         Wrong(
@@ -222,13 +189,22 @@ ASKED = Exercise(
             "needs_input_grad has the order of forward's arguments: [0] is weight, [1] is psw.",
         ),
         Wrong(
-            _position_for_bag,
+            _other(lambda zeros, shares, _, bags: zeros.index_add(0, bags, shares)),
             "The shares are added to the rows of their bags; add each to the "
             "row that its position names.",
         ),
-        Wrong(_two_only, "forward has four arguments: return four, with None for rows and bags."),
-        Wrong(_viewed, "g may have strides of its own: view refuses it. Index it, or reshape."),
-        Wrong(_swapped, "Gradients come in the order of forward's arguments: the table first."),
+        Wrong(
+            lambda ctx, g: asked(ctx, g)[:2],
+            "forward has four arguments: return four, with None for rows and bags.",
+        ),
+        Wrong(
+            lambda ctx, g: asked(ctx, g.view(-1).view(g.shape)),
+            "g may have strides of its own: view refuses it. Index it, or reshape.",
+        ),
+        Wrong(
+            lambda ctx, g: [asked(ctx, g)[k] for k in (1, 0, 2, 3)],
+            "Gradients come in the order of forward's arguments: the table first.",
+        ),
     ),
     points=2,
     returns=("of_weight", "of_psw", "of_rows", "of_bags"),
@@ -308,22 +284,15 @@ def _as_attributes(ctx, weight, psw, rows, bags):
     return weight.new_zeros(BAGS, weight.shape[1]).index_add(0, bags, weight[rows] * psw[:, None])
 
 
-def _other_order(ctx, weight, psw, rows, bags):
-    out = repaired(ctx, weight, psw, rows, bags)
-    ctx.save_for_backward(psw, weight[rows], rows, bags)
-    return out
+def _saving(kept: Callable[..., Any]) -> Any:
+    """repaired, which saves something else."""
 
+    def wrong(ctx, weight, psw, rows, bags):
+        out = repaired(ctx, weight, psw, rows, bags)
+        ctx.save_for_backward(*kept(weight, psw, rows, bags))
+        return out
 
-def _whole_table(ctx, weight, psw, rows, bags):
-    out = repaired(ctx, weight, psw, rows, bags)
-    ctx.save_for_backward(weight, psw, rows, bags)
-    return out
-
-
-def _behind_its_back(ctx, weight, psw, rows, bags):
-    out = repaired(ctx, weight, psw, rows, bags)
-    ctx.save_for_backward(weight[rows], psw.data, rows, bags)
-    return out
+    return wrong
 
 
 STILL = (
@@ -333,11 +302,13 @@ STILL = (
 )
 DIVIDED = "Dividing back is not undoing: a weight of 0 leaves NaN, and others are rounded twice."
 UNWEIGHTED = "The output is the plain sum. Each row must be multiplied by its weight."
-TABLE_CHANGED = "An argument was changed: weight and psw belong to the caller."
+TABLE_CHANGED = "An argument was changed: all four belong to the caller."
 NOT_SAVED = (
-    "The backward reads ctx.saved_tensors and finds too few. An attribute of ctx is kept as well, "
+    "The backward reads ctx.saved_tensors and finds nothing. An attribute of ctx is kept as well, "
     "but nobody watches its version: use save_for_backward."
 )
+NOT_FOUR = "The backward unpacks taken, psw, rows, bags; {} tensors were saved."
+FAILS = "The backward fails: perhaps ctx.shape is not weight's, or rows and bags are swapped."
 NOT_SUMS = "The output is not the weighted sums. bags was {}: position i belongs to bag bags[i]."
 OTHER_ORDER = "The backward unpacks taken, psw, rows, bags, in this order."
 NOT_TAKEN = "The first that is saved must be (N, D): the row of each position, not the table."
@@ -347,12 +318,15 @@ UNNOTICED = (
 )
 
 
+_near = partial(torch.allclose, rtol=1e-10, atol=1e-10)
+
+
 def _judge_saved(mine: Any) -> str:
     if not callable(mine):
         return "Give the name of your forward, a function (ctx, weight, psw, rows, bags)."
     for features in (2, 3):
         arguments = _saved_arguments(features)
-        kept = [a.detach().clone() for a in arguments[:2]]
+        kept = [a.detach().clone() for a in arguments]
         shapes: list[tuple[int, ...]] = []
         out = weighted_bag(mine, shapes).apply(*arguments)
         wrong = _wrong_output(out, arguments, kept)
@@ -376,40 +350,42 @@ def _right_output(weight: Tensor, psw: Tensor, rows: Tensor, bags: Tensor) -> Te
     return out.index_add(0, bags, weight[rows] * psw[:, None])
 
 
+def _told(out: Any) -> str:
+    is_tensor = isinstance(out, Tensor)
+    return f"a {out.dtype} tensor of shape {tuple(out.shape)}" if is_tensor else type(out).__name__
+
+
 def _wrong_output(out: Any, arguments: tuple[Tensor, ...], kept: list[Tensor]) -> str:
-    rows, bags = arguments[2:]
-    if not all(torch.equal(a, k) for a, k in zip(arguments[:2], kept, strict=True)):
+    if not all(torch.equal(a, k) for a, k in zip(arguments, kept, strict=True)):
         return TABLE_CHANGED
-    wanted = (BAGS, kept[0].shape[1])
-    if not isinstance(out, Tensor) or tuple(out.shape) != wanted:
-        shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        return f"With D = {wanted[1]}, forward must return a tensor of shape {wanted}, not {shape}."
-    if torch.allclose(out, _right_output(kept[0], kept[1], rows, bags)):
+    weight, psw, rows, bags = kept
+    right, plain = (_right_output(weight, s, rows, bags) for s in (psw, torch.ones_like(psw)))
+    if _told(out) != _told(right):
+        return f"With D = {right.shape[1]}, forward must return {_told(right)}, not {_told(out)}."
+    if _near(out, right):
         return ""
-    plain = _right_output(kept[0], torch.ones_like(kept[1]), rows, bags)
-    return UNWEIGHTED if torch.allclose(out, plain) else NOT_SUMS.format(bags.tolist())
+    return UNWEIGHTED if _near(out, plain) else NOT_SUMS.format(bags.tolist())
 
 
 def _wrong_gradients(out: Tensor, leaves: Any, shapes: list, kept: list[Tensor]) -> str:
-    random, features = torch.Generator().manual_seed(122), kept[0].shape[1]
+    random, features = torch.Generator().manual_seed(122), out.shape[1]
     g = torch.randn(BAGS, features, generator=random, dtype=torch.float64)
     wanted = [(6, features), (6,), (6,), (6,)]
     try:
         actual = torch.autograd.grad(out, leaves, g)
-    except (RuntimeError, ValueError, IndexError) as error:
+    except (RuntimeError, ValueError, IndexError, AttributeError) as error:
         if len(shapes) != 4:
-            return NOT_SAVED
+            return NOT_FOUR.format(len(shapes)) if shapes else NOT_SAVED
         if shapes == wanted:
-            raise
+            return f"{FAILS} ({error})"
         return OTHER_ORDER if sorted(shapes) == sorted(wanted) else f"{NOT_TAKEN} ({error})"
-    copies = [k.requires_grad_() for k in kept]
-    rows, bags = _saved_arguments(features)[2:]
-    expected = torch.autograd.grad(_right_output(copies[0], copies[1], rows, bags), copies, g)
+    copies = [k.requires_grad_() for k in kept[:2]]
+    expected = torch.autograd.grad(_right_output(*copies, *kept[2:]), copies, g)
     if actual[1].isnan().any():
         return DIVIDED
-    if all(torch.allclose(f, r) for f, r in zip(actual, expected, strict=True)):
+    if all(map(_near, actual, expected)):
         return ""
-    if torch.allclose(actual[1], expected[1] * copies[1]):
+    if _near(actual[1], expected[1] * copies[1]):
         return STILL
     return OTHER_ORDER if shapes != wanted else "The gradients are not those of the output."
 
@@ -425,7 +401,7 @@ def _notices(made: Any) -> bool:
         (after,) = torch.autograd.grad(out.sum(), arguments[0])
     except RuntimeError:
         return True
-    return torch.allclose(before, after)
+    return _near(before, after)
 
 
 SAVED = Exercise(
@@ -445,9 +421,13 @@ SAVED = Exercise(
         Wrong(_sorted_only, NOT_SUMS.format([3, 1, 1, 1, 0, 0])),
         Wrong(_of_the_table, TABLE_CHANGED),
         Wrong(_as_attributes, NOT_SAVED),
-        Wrong(_other_order, OTHER_ORDER),
-        Wrong(_whole_table, NOT_TAKEN),
-        Wrong(_behind_its_back, UNNOTICED),
+        Wrong(_saving(lambda table, s, rows, bags: (s, table[rows], rows, bags)), OTHER_ORDER),
+        Wrong(_saving(lambda *arguments: arguments), NOT_TAKEN),
+        Wrong(
+            _saving(lambda table, *others: (table[others[1]], *others, table)), NOT_FOUR.format(5)
+        ),
+        Wrong(_saving(lambda table, s, rows, bags: (table[rows], s, bags, rows)), FAILS),
+        Wrong(_saving(lambda table, s, *at: (table[at[0]], s.data, *at)), UNNOTICED),
     ),
     points=2,
     unproved="that no memory could be saved: who keeps rows and table can gather once more.",
@@ -503,14 +483,10 @@ def _never_none(weight, psw, weight_t, psw_t, rows, bags, B):
     return jvp(weight, psw, +weight_t, +psw_t, rows, bags, B)
 
 
-def _both_at_once(weight, psw, weight_t, psw_t, rows, bags, B):
-    return _in_bags(psw_t[:, None] * weight_t[rows], bags, B) / _sizes(psw, bags, B)
-
-
 def _product_of_tangents(weight, psw, weight_t, psw_t, rows, bags, B):
     if weight_t is None or psw_t is None:
         return torch.zeros(B, weight.shape[1], dtype=weight.dtype)
-    return _both_at_once(weight, psw, weight_t, psw_t, rows, bags, B)
+    return _in_bags(psw_t[:, None] * weight_t[rows], bags, B) / _sizes(psw, bags, B)
 
 
 def _plus(weight, psw, weight_t, psw_t, rows, bags, B):
@@ -681,13 +657,14 @@ def _rows_as_they_are(inputs, offsets, V):
     return rows.flatten(), fold(inputs, offsets, V)[1]
 
 
-def _offsets_as_they_are(inputs, offsets, V):
-    return fold(inputs, offsets, V)[0], offsets.flatten()
+def _raised_by(step: Callable[..., Any]) -> Any:
+    """fold, with offsets that are raised by something else."""
 
+    def wrong(inputs, offsets, V):
+        member = torch.arange(len(inputs))[:, None]
+        return fold(inputs, offsets, V)[0], (offsets + step(offsets, V) * member).flatten()
 
-def _offsets_by_rows(inputs, offsets, V):
-    member = torch.arange(len(inputs))[:, None]
-    return fold(inputs, offsets, V)[0], (offsets + V * member).flatten()
+    return wrong
 
 
 def _unchecked(inputs, offsets, V):
@@ -713,11 +690,6 @@ def _in_turns(inputs, offsets, V):
 def _not_flat(inputs, offsets, V):
     rows, starts = fold(inputs, offsets, V)
     return rows.view(inputs.shape), starts.view(offsets.shape)
-
-
-def _offsets_by_bags(inputs, offsets, V):
-    member = torch.arange(len(inputs))[:, None]
-    return fold(inputs, offsets, V)[0], (offsets + offsets.shape[1] * member).flatten()
 
 
 def _rows_by_positions(inputs, offsets, V):
@@ -785,8 +757,10 @@ FOLD = Exercise(
     ),
     wrong=(
         Wrong(_rows_as_they_are, "All members read the first table: raise rows by V each."),
-        Wrong(_offsets_as_they_are, "Offsets start again with each member: raise them as well."),
-        Wrong(_offsets_by_rows, "Offsets count positions. They rise by the length of an input."),
+        Wrong(_raised_by(lambda offsets, V: 0),
+              "Offsets start again with each member: raise them as well."),
+        Wrong(_raised_by(lambda offsets, V: V),
+              "Offsets count positions. They rise by the length of an input."),
         Wrong(_checked_after, "Checked after raising, a row of a neighbor's looks fine."),
         Wrong(_unchecked, "A row outside of its table has become a row of a neighbor's, or stays "
               "outside by luck. Check before you raise."),
@@ -795,7 +769,8 @@ FOLD = Exercise(
         Wrong(_in_turns, "Members must stand one after another, not in turns: bags are stretches "
               "of neighbors."),
         Wrong(_not_flat, "One input and one row of offsets are asked for: flatten both."),
-        Wrong(_offsets_by_bags, "Offsets count positions. They rise by the length of an input, "
+        Wrong(_raised_by(lambda offsets, V: offsets.shape[1]),
+              "Offsets count positions. They rise by the length of an input, "
               "not by the number of its bags."),
         Wrong(_rows_by_positions, "Rows rise by V for each member, not by the length of an input."),
         Wrong(_in_place, "The input was raised in place; it belongs to the caller."),
@@ -833,14 +808,13 @@ def _offsets_always(weight, input, offsets, include_last_offset, mode):
     return fake(weight, input, offsets[:], include_last_offset, mode)
 
 
-def _float32_always(weight, input, offsets, include_last_offset, mode):
-    out, saved = fake(weight, input, offsets, include_last_offset, mode)
-    return out.float(), saved
+def _then(change: Callable[..., Any]) -> Any:
+    """fake, and then a change: of output, saved, weight and input."""
 
+    def wrong(weight, input, offsets, include_last_offset, mode):
+        return change(*fake(weight, input, offsets, include_last_offset, mode), weight, input)
 
-def _on_the_cpu(weight, input, offsets, include_last_offset, mode):
-    out, saved = fake(weight, input, offsets, include_last_offset, mode)
-    return torch.empty(out.shape, dtype=out.dtype), torch.empty(saved.shape, dtype=saved.dtype)
+    return wrong
 
 
 def _asks_for_data(weight, input, offsets, include_last_offset, mode):
@@ -852,46 +826,29 @@ def _sizes_in_max(weight, input, offsets, include_last_offset, mode):
     return fake(weight, input, offsets, include_last_offset, "sum")
 
 
-def _saved_as_weight(weight, input, offsets, include_last_offset, mode):
-    out, saved = fake(weight, input, offsets, include_last_offset, mode)
-    return out, saved.to(weight.dtype)
-
-
-def _saved_as_input(weight, input, offsets, include_last_offset, mode):
-    out, saved = fake(weight, input, offsets, include_last_offset, mode)
-    return out, saved.to(input.dtype)
-
-
-def _a_part_of_weight(weight, input, offsets, include_last_offset, mode):
-    out, saved = fake(weight, input, offsets, include_last_offset, mode)
-    return weight[: len(out)], saved
-
-
 def _always_max(weight, input, offsets, include_last_offset, mode):
     return fake(weight, input, offsets, include_last_offset, "max")
 
 
-def _output_only(weight, input, offsets, include_last_offset, mode):
-    return fake(weight, input, offsets, include_last_offset, mode)[0]
-
-
 FAKE_WRONG = (
     Wrong(_row_a_position, "One row for each bag, not for each position."),
-    Wrong(
-        _end_counts, "With include_last_offset, the last offset is the end of the last bag: one "
-        "bag fewer.",
-    ),
+    Wrong(_end_counts, "With include_last_offset, the last offset is the end of the last bag: one "
+          "bag fewer."),
     Wrong(_offsets_always, "A two-dimensional input comes without offsets: a bag is a line of it."),
-    Wrong(_float32_always, "The output has weight's dtype. Ask weight for a new tensor."),
-    Wrong(_on_the_cpu, "The output lies where weight lies. Ask weight for a new tensor."),
+    Wrong(_then(lambda out, saved, *_: (out.float(), saved)),
+          "The output has weight's dtype. Ask weight for a new tensor."),
+    Wrong(_then(lambda *found: [torch.empty(f.shape, dtype=f.dtype) for f in found[:2]]),
+          "The output lies where weight lies. Ask weight for a new tensor."),
     Wrong(_asks_for_data, "There are no numbers in a fake tensor. Shapes must do."),
     Wrong(_sizes_in_max, "In mode max, saved has a winner for each value of the output: (B, D)."),
-    Wrong(_saved_as_weight, "saved holds whole numbers, int64, whatever weight holds."),
-    Wrong(_saved_as_input, "saved is int64 also where input is int32."),
-    Wrong(_a_part_of_weight, "The output is a new tensor, no part of weight: there may be more "
-          "bags than rows."),
+    Wrong(_then(lambda out, saved, weight, _: (out, saved.to(weight.dtype))),
+          "saved holds whole numbers, int64, whatever weight holds."),
+    Wrong(_then(lambda out, saved, _, input: (out, saved.to(input.dtype))),
+          "saved is int64 also where input is int32."),
+    Wrong(_then(lambda out, saved, weight, _: (weight[: len(out)], saved)),
+          "The output is a new tensor, no part of weight: there may be more bags than rows."),
     Wrong(_always_max, "In modes sum and mean, saved has one size for each bag: (B,)."),
-    Wrong(_output_only, "Two things come out: the output, and saved."),
+    Wrong(_then(lambda out, *_: out), "Two things come out: the output, and saved."),
 )  # fmt: skip
 
 

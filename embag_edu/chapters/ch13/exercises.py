@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -34,24 +36,9 @@ def _with_offsets(change: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Any
     return wrong
 
 
-def _float_offsets(examples):
-    input, offsets, labels = collate(examples)
-    return input, offsets.astype(np.float64), labels
-
-
-def _int32(examples):
-    input, offsets, labels = collate(examples)
-    return input, offsets.astype(np.int32), labels
-
-
 def _labels_of_positions(examples):
     input, offsets, _ = collate(examples)
     return input, offsets, np.concatenate([np.full(len(ids), k, np.int64) for ids, k in examples])
-
-
-def _labels_first(examples):
-    input, offsets, labels = collate(examples)
-    return input, labels, offsets
 
 
 def _empty_dropped(examples):
@@ -118,10 +105,13 @@ COLLATE = Exercise(
             _with_offsets(lambda o, n: np.arange(len(n)) * max(int(n.max()), 1)),
             "Your offsets are those of bags that are all as long as the longest one.",
         ),
-        Wrong(_float_offsets, "The offsets are floats. Name the dtype: np.int64."),
-        Wrong(_int32, "The task names the dtype of all three: np.int64."),
+        Wrong(_with_offsets(lambda o, n: o.astype(float)),
+              "The offsets are floats. Name the dtype: np.int64."),
+        Wrong(_with_offsets(lambda o, n: o.astype(np.int32)),
+              "The task names the dtype of all three: np.int64."),
         Wrong(_labels_of_positions, "There is a label for each bag, not for each position."),
-        Wrong(_labels_first, "The order is input, offsets, labels."),
+        Wrong(lambda examples: [collate(examples)[k] for k in (0, 2, 1)],
+              "The order is input, offsets, labels."),
         Wrong(_empty_dropped, "An empty bag is a bag. Its offset is that of the next one."),
         Wrong(_by_length, "The bags are in another order than the labels."),
         Wrong(_distinct, "Repeated ids were dropped, or ids sorted. A word that stands twice "
@@ -297,46 +287,58 @@ NOT_SAME = "Two calls with the same seed give different parts. Nobody could repe
 NO_SEED = "Other seeds give the same part: the seed is not used."
 TOO_FEW = "Too few are held out."
 TOO_MANY = "Too many are held out: stop as soon as there are enough."
-NOT_BY_CHANCE = "Who is held out must not depend on where a review stands, or what its key is."
+NOT_BY_CHANCE = (
+    "All keys must have the same chance: who is held out must not depend on where a review stands, "
+    "what its key is, or how many copies it has; and each seed must draw anew."
+)
+CHANGED = "Your function changed its argument keys, which belongs to the caller."
+SEEDS = 24  # so many that chance leaves no key of many copies always, or never, held out
 
 
 def _judge_split(mine: Any) -> str:
     if not callable(mine):
         return "Give the name of your split, a function (keys, part, seed)."
     random = np.random.default_rng(133)
-    keys = 97 * random.integers(0, 400, 501)  # a key is any number: they are far apart
-    keys[:40] = 97_000  # one key of many copies
-    for part in (0.2, 0.5):
-        masks = [np.asarray(mine(keys.copy(), part, seed)) for seed in range(12)]
-        again = np.asarray(mine(keys.copy(), part, 0))
-        said = _split_says(keys, part, masks, again)
-        if said:
-            return f"{said}\n\nThat was with 501 reviews, 40 of them copies of one, part = {part}."
+    copies = 97 * random.integers(0, 400, 501)  # a key is any number: they are far apart
+    copies[:40] = 97_000  # one key of many copies
+    for part in (0.4, 0.6):
+        for keys in (97 * random.permutation(101), copies):
+            given = keys.copy()
+            masks = [np.asarray(mine(given, part, seed)) for seed in (*range(SEEDS), 0)]
+            said = _split_says(keys, part, masks) if np.array_equal(given, keys) else CHANGED
+            if said:
+                kept = f"{len(keys)} reviews, {len(np.unique(keys))} different keys, part = {part}"
+                return f"{said}\n\nThat was with {kept}."
     return ""
 
 
-def _split_says(keys: np.ndarray, part: float, masks: list[np.ndarray], again: np.ndarray) -> str:
+def _split_says(keys: np.ndarray, part: float, masks: list[np.ndarray]) -> str:
+    most = np.unique(keys, return_counts=True)[1].max()
     if any(mask.shape != keys.shape or mask.dtype != bool for mask in masks):
         return NOT_MASK
-    if not np.array_equal(masks[0], again):
+    if not np.array_equal(masks[0], masks[-1]):
         return NOT_SAME
     if any(set(keys[mask]) & set(keys[~mask]) for mask in masks):
         return LEAKS
     if any(mask.sum() < part * len(keys) for mask in masks):
         return TOO_FEW
-    if any(mask.sum() > part * len(keys) + 40 for mask in masks):
+    if any(mask.sum() >= part * len(keys) + most for mask in masks):
         return TOO_MANY
     if all(np.array_equal(masks[0], mask) for mask in masks[1:]):
         return NO_SEED
     often = np.mean(masks, axis=0)  # how often each is held out: part, give or take
-    halves = abs(often[40:270].mean() - often[270:].mean())
-    low = keys < 97 * 200
-    return NOT_BY_CHANCE if max(halves, abs(often[low].mean() - often[~low].mean())) > 0.3 else ""
+    places = np.arange(len(keys)) < len(keys) / 2, keys < np.median(keys)
+    apart = max(abs(often[low].mean() - often[~low].mean()) for low in places)
+    return NOT_BY_CHANCE if apart > 0.3 or np.isin(often, (0, 1)).mean() > 0.05 else ""
+
+
+def _many(keys, part):
+    return int(np.ceil(part * len(keys)))
 
 
 def _plain_shuffle(keys, part, seed):
     mask = np.zeros(len(keys), bool)
-    mask[np.random.default_rng(seed).permutation(len(keys))[: round(part * len(keys))]] = True
+    mask[np.random.default_rng(seed).permutation(len(keys))[: _many(keys, part)]] = True
     return mask
 
 
@@ -345,8 +347,8 @@ def _unseeded(keys, part, seed):
 
 
 def _first_keys(keys, part, seed):
-    ordered = np.sort(keys)
-    return keys <= ordered[min(round(part * len(keys)) + seed % 2 * 9, len(keys) - 1)]
+    ordered = np.sort(keys)[seed % 2 :]
+    return (keys >= ordered[0]) & (keys <= ordered[_many(keys, part) - 1])
 
 
 def _copies_kept(keys, part, seed):
@@ -417,26 +419,40 @@ LOOP = (
 N, ENOUGH = 2000, 400_000
 
 
-class _Counted(np.ndarray):
-    """Scores that count how many numbers are made of them."""
+class _Score(float):
+    """A score that counts how often such scores are compared, and ends it when that is too often.
 
-    made = 0
+    NumPy compares an array of these objects one by one, in whatever way it was copied.
+    """
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        if "out" in options:
-            options["out"] = tuple(map(np.asarray, options["out"]))
-        result = getattr(ufunc, method)(*map(np.asarray, inputs), **options)
-        _Counted.made += np.size(result)
-        return result.view(_Counted) if isinstance(result, np.ndarray) else result
+    compared = 0
+
+
+def _counted(name: str) -> Any:
+    def compare(self: _Score, other: Any) -> Any:
+        _Score.compared += 1
+        if _Score.compared > ENOUGH:
+            raise OverflowError
+        return getattr(float, name)(self, other)
+
+    return compare
+
+
+for _name in ("lt", "le", "gt", "ge", "eq", "sub", "rsub"):
+    setattr(_Score, f"__{_name}__", _counted(f"__{_name}__"))
 
 
 def _auc_tools(mine: Callable[..., Any]) -> str:
     scores, truth = np.random.default_rng(139).normal(size=N), np.arange(N) % 2 == 0
-    _Counted.made = 0
-    work = work_of(mine, scores.view(_Counted), truth)
+    _Score.compared = 0
+    with suppress(Exception):  # who takes no objects, such as torch, is watched below
+        mine(np.array([*map(_Score, scores)], dtype=object), truth)
+    if _Score.compared > ENOUGH:
+        return LOOP.format(ENOUGH)
+    work = work_of(mine, scores, truth)
     if work.peak >= 1000 * 1000:
         return PAIRS.format(work.peak)
-    return LOOP.format(ENOUGH) if max(_Counted.made, work.lines) > ENOUGH else ""
+    return LOOP.format(ENOUGH) if max(work.made, work.lines) > ENOUGH else ""
 
 
 def _loop(scores, truth):
@@ -587,6 +603,14 @@ def _any_repair(random):
     return random.normal(size=(V, D)), random.normal(size=(classes, D)), batches, rate
 
 
+FAULTS = {
+    "padding": "The filling counts in the mean, and row 0 is trained. Which argument names the row "
+    "that is padding?",
+    "zero": "From the second step on, the gradients of all steps before are still there, and are "
+    "added up.",
+    "table": "The table does not move: the optimizer does not have it.",
+}
+
 REPAIR = Exercise(
     "13.repair",
     "find why this model does not learn",
@@ -602,12 +626,8 @@ REPAIR = Exercise(
     ),
     wrong=(
         Wrong(partial(_trained, padding=True, zero=True, table=True), "Nothing is repaired yet."),
-        Wrong(partial(_trained, padding=True), "The filling counts in the mean, and row 0 is "
-              "trained. Which argument names the row that is padding?"),
-        Wrong(partial(_trained, zero=True), "From the second step on, the gradients of all steps "
-              "before are still there, and are added up."),
-        Wrong(partial(_trained, table=True), "The table does not move: the optimizer does not "
-              "have it."),
+        *(Wrong(partial(_trained, **dict.fromkeys(left, True)), " ".join(FAULTS[f] for f in left))
+          for count in (1, 2) for left in combinations(FAULTS, count)),
         Wrong(partial(_trained, linear=True), "Now the linear layer does not move."),
         Wrong(partial(_trained, cleared=True), "Nothing moves: no step is taken, or there is no "
               "gradient when it is taken (cleared after backward, or backward comes later)."),
@@ -615,6 +635,7 @@ REPAIR = Exercise(
               "positions that are not padding."),
     ),
     points=3,
+    tensors=True,
     returns=("losses", "table"),
     rtol=1e-7,
     atol=1e-9,
