@@ -238,10 +238,32 @@ def test_jagged_input(mode):
 
 def test_jagged_input_with_other_weights():
     input = jagged(INPUT, torch.tensor([0, 3, 3, 8]))
-    for psw in (draw(N), jagged(draw(N), torch.tensor([0, 3, 3, 8]))):
+    for given in (
+        (input, draw(N)),
+        (input, jagged(draw(N), torch.tensor([0, 3, 3, 8]))),
+        (INPUT.reshape(2, 4), jagged(draw(N), torch.tensor([0, 3, 8]))),
+    ):
         for bag in (F.embedding_bag, TF.embedding_bag):
             with pytest.raises(ValueError, match="per_sample_weights"):
-                bag(input, draw(V, D), mode="sum", per_sample_weights=psw)
+                bag(given[0], draw(V, D), mode="sum", per_sample_weights=given[1])
+
+
+def test_jagged_input_of_three_dimensions():
+    for bag in (F.embedding_bag, TF.embedding_bag):
+        with pytest.raises(ValueError, match="Tensor of dimension 3"):
+            bag(jagged(INPUT.reshape(4, 2), torch.tensor([0, 1, 4])), draw(V, D))
+
+
+@pytest.mark.parametrize("first, length", [([0, 1], [2, 3]), ([0, 0], [2, 4]), ([0, 2], [0, 1])])
+def test_jagged_input_with_holes(first, length):
+    """torch takes what stands between two bags for a part of the first."""
+    grid, weight = INPUT.reshape(2, 4), draw(V, D)
+    first, length = torch.tensor(first), torch.tensor(length)
+    input = torch.nested.narrow(grid, 1, first, length, layout=torch.jagged)
+    expected = [
+        weight[row[i : i + n]].sum(0) for row, i, n in zip(grid, first, length, strict=True)
+    ]
+    close(F.embedding_bag(input, weight, mode="sum"), torch.stack(expected))
 
 
 @pytest.mark.parametrize(
@@ -746,6 +768,17 @@ def test_sparse_gradients_with_frequencies_are_refused_at_the_backward():
     out = F.embedding_bag(INPUT, weight, OFFSETS, sparse=True, scale_grad_by_freq=True)
     with pytest.raises(RuntimeError, match="scale_grad_by_freq not supported with sparse"):
         out.sum().backward()
+
+
+def test_a_sparse_gradient_says_that_it_has_no_derivative():
+    weight = draw(V, D, grad=True)
+    for bag in (F.embedding_bag, TF.embedding_bag):
+        loss = bag(INPUT, weight, OFFSETS, mode="sum", sparse=True).pow(2).sum()
+        (gradient,) = torch.autograd.grad(loss, weight, create_graph=True)
+        with pytest.raises(NotImplementedError) as refused:
+            gradient.to_dense().pow(2).sum().backward()
+        if bag is F.embedding_bag:
+            assert "To mend it: sparse=False" in str(refused.value)
 
 
 @pytest.mark.parametrize("sparse", [True, False])

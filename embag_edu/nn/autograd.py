@@ -24,7 +24,7 @@ takes no jvp, and forward-mode tangents are silently lost there. So call the fun
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor
@@ -195,6 +195,16 @@ for operator, function in (
 ):
     operator.register_autograd(function.backward, setup_context=function.setup_context)
     operator.register_vmap(function.vmap)
+
+
+@ops.grad_weight_sparse.register_autograd
+def no_derivative(*_: Any) -> NoReturn:
+    """What create_graph=True leads to, where the gradient of a sparse one is wanted."""
+    raise NotImplementedError(
+        "embedding_bag: a sparse gradient has no derivative.\n  To mend it: sparse=False."
+    )
+
+
 ops.grad_weight_sparse.register_vmap(batching.grad_weight_sparse)
 ops.renorm_.register_vmap(partial(batching.renorm_, torch.ops.embag_edu.embedding_bag_renorm_))
 

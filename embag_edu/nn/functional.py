@@ -77,7 +77,7 @@ def embedding_bag(
         return torchs(*words)
     _check_tensors(*tensors)
     input, weight = _in_todays_order(input, weight)
-    if input.is_nested and input.dim() == 2:
+    if input.is_nested or (per_sample_weights is not None and per_sample_weights.is_nested):
         input, offsets, per_sample_weights = _unnested(input, per_sample_weights)
         include_last_offset = True
     bags = Bags(
@@ -132,16 +132,19 @@ def _in_todays_order(input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 def _unnested(input: Tensor, psw: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Values, offsets (B + 1,) and weights of a jagged input."""
-    if psw is not None and input.size() != psw.size():
+    if psw is not None and (input.size() != psw.size() or input.is_nested != psw.is_nested):
         raise ValueError(
             f"embedding_bag: If per_sample_weights ({psw.shape}) is not None, then it must have "
-            f"the same shape as the input ({input.shape})\n  To mend it: "
-            "torch.nested.nested_tensor_from_jagged(values, input.offsets())."
+            f"the same shape as the input ({input.shape})\n  To mend it: make both jagged, with "
+            "the same offsets, or neither."
         )
-    if psw is not None and not psw.is_nested:
-        raise ValueError("If input is nested, then per_sample_weights must be nested if specified")
-    weights = None if psw is None else psw.values().reshape(-1)
-    return input.values().reshape(-1), input.offsets(), weights
+    if input.dim() != 2:
+        raise ValueError(
+            f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}"
+        )
+    input = input.contiguous()  # without holes, which torch.nested.narrow leaves and torch reads
+    weights = None if psw is None else psw.contiguous().values()
+    return input.values(), input.offsets(), weights
 
 
 def _is_functionalized() -> bool:
