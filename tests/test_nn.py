@@ -399,6 +399,27 @@ def test_the_callers_memory_can_still_be_resized(mode):
     assert not any(ours.untyped_storage().resizable() for ours in (out, weight.grad))
 
 
+@shares_without_a_mark
+@pytest.mark.parametrize("sparse", [True, False])
+@pytest.mark.parametrize("name", ["loops", "vectorized"])
+def test_weights_may_lie_elsewhere_when_the_backward_comes(name, sparse):
+    """FSDP2 frees the memory of a parameter after the forward, and gathers it anew."""
+    grads, values = [], draw(N)
+    for bag in (getattr(F, f"with_{name}"), TF.embedding_bag):
+        weight, psw = draw(V, D, grad=True), values.clone().requires_grad_()
+        out = bag(INPUT, weight, OFFSETS, mode="sum", per_sample_weights=psw, sparse=sparse)
+        memory, size, before = psw.untyped_storage(), psw.nbytes, psw.data_ptr()
+        memory.resize_(0)
+        taken = [torch.full((N,), torch.nan) for _ in range(20)]
+        memory.resize_(size)
+        with torch.no_grad(), torch.autograd._unsafe_preserve_version_counter(psw):
+            psw.copy_(values)
+        assert taken and psw.data_ptr() != before
+        out.backward(draw(4, D, seed=2))
+        grads.append([weight.grad.to_dense(), psw.grad])
+    close(*grads)
+
+
 @shares_without_a_mark  # FSDP2 resizes the memory of parameters
 def test_two_processes_train_as_torchs_own(tmp_path):
     script = Path(__file__).with_name("distributed.py")

@@ -60,21 +60,26 @@ class Kept(NamedTuple):
 
 # By the id of `saved`, and gone with it. An attribute of that tensor would be copied and written to
 # disk, by hooks that keep saved tensors elsewhere (torch.autograd.graph.saved_tensors_hooks).
-_kept: dict[int, tuple[weakref.ref[Tensor], Kept]] = {}
+_kept: dict[int, tuple[weakref.ref[Tensor], Kept, list[int]]] = {}
 
 
 def keep(saved: Tensor, what: Kept) -> None:
     """Keep it for as long as the tensor `saved` is there."""
     key = id(saved)
-    _kept[key] = weakref.ref(saved, lambda _: _kept.pop(key, None)), what
+    _kept[key] = weakref.ref(saved, lambda _: _kept.pop(key, None)), what, places(what.arguments)
 
 
 def kept(saved: Tensor, table: tuple[Any, ...], arguments: tuple[Any, ...]) -> Kept | None:
     """What was kept with `saved`, if it was made of the very same tensors and options."""
-    _, what = _kept.get(id(saved), (None, None))
-    if what is None or what.table != table:
+    _, what, then = _kept.get(id(saved), (None, None, []))
+    if what is None or what.table != table or places(arguments) != then:
         return None
     return what if all(map(operator.is_, what.arguments, arguments)) else None
+
+
+def places(arguments: tuple[Any, ...]) -> list[int]:
+    """Where weights, input and offsets lie: FSDP2 frees a parameter and gathers it elsewhere."""
+    return [tensor.data_ptr() for tensor in arguments[:3] if tensor is not None]
 
 
 def backend_of(weight: Tensor, others: dict[str, Tensor | None], implementation: str) -> Any:
