@@ -91,6 +91,17 @@ def test_the_page_says_what_the_module_lacks():
     assert [column for column in transforms.TOOLS if column in lacks] == [*transforms.LACKING]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
+def test_what_torchscript_does_not_take_it_refuses():
+    def call(input: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return F.embedding_bag(input, weight)
+
+    subclass = type("Subclass", (nn.EmbeddingBag,), {})
+    for refused, told in ((call, "keyword-only"), (subclass(V, D), "Unknown type name")):
+        with pytest.raises(Exception, match=told):
+            torch.jit.script(refused)
+
+
 def half_gradient(*words, **options):
     """Right values; the gradient is halved behind autograd's back."""
     out = F.with_vectorized(*words, **options)
