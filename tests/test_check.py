@@ -118,7 +118,7 @@ def causes(fault, only):
 
 
 SOME = ["LastBagDropped", "PaddingInTheMean", "RenormOfACopy", "TiesAreSplit", "WeightsOfTheBag",
-        "InputStridesIgnored", "SparseSorted", "BufferReused"]  # fmt: skip
+        "InputStridesIgnored", "SparseSorted"]  # fmt: skip
 ALL = pytest.param([fault.__name__ for fault in FAULTS], True, marks=pytest.mark.adversary)
 
 
@@ -389,6 +389,17 @@ def test_the_callers_torch_settings_are_kept():
 def test_a_function_that_takes_neither_is_told():
     report = check(lambda: 1, "forward.sum", isolate=False, raises=False)
     assert "A first call gave no array" in report.notes[0]
+
+
+@pytest.mark.parametrize("wrong, kind", [(list, "list"), (lambda o: (o, 0, 0), ""), (iter, "")])
+def test_what_gives_no_array_is_called_with_numpy_and_told_once(wrong, kind):
+    def mine(input, weight, offsets=None, **options):
+        return wrong(np.zeros((len(offsets), weight.shape[1]), weight.dtype))
+
+    report = check(mine, ["forward", "backward"], isolate=False, raises=False)
+    assert f"with numpy, a {kind}" in report.notes[0] and "now called with numpy" in report.notes[0]
+    assert report.counts()[FAILS] == 10 and len(report.alike()) == 1
+    assert f"{report.counts()[NOT_ASKED]} not asked: no backward was given" in str(report)
 
 
 def test_a_beginners_bag_passes_the_first_clauses():
@@ -704,6 +715,28 @@ def test_a_failure_in_a_notebook_shows_the_table_once_and_no_traceback(failing, 
     error = CheckFailed(failing)
     lines = [error._render_traceback_(), error._render_traceback_()]  # IPython asks twice
     assert shown == [failing] and lines[0] == [f"CheckFailed: {failing.headline()}"]
+
+
+def test_a_call_that_is_right_when_made_again_is_told():
+    asked = []
+
+    def wrong_at_first(input, weight, offsets=None, **options):
+        asked.append(input.tolist())
+        wrong = asked.count(asked[-1]) == 1
+        return embag_edu.embedding_bag(input, weight, offsets, **options) + wrong
+
+    report = check(wrong_at_first, "forward.max.negative", isolate=False, raises=False)
+    assert "made again, it is answered otherwise" in report.failed[0].failure.message
+
+
+def test_a_large_call_is_taken_from_the_table():
+    def wide(input, weight, offsets=None, **options):
+        return embag_edu.embedding_bag(input, weight, offsets, **options).astype(np.float64)
+
+    (found,) = check(wide, "sizes.large", isolate=False, raises=False).failed
+    assert len(found.failure.snippet) < 500
+    with pytest.raises(AssertionError, match="found dtype float64"):
+        exec(found.failure.snippet, {"wide": wide})
 
 
 def test_json_is_complete(failing):

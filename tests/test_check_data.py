@@ -175,6 +175,10 @@ def swap(answers):
     (answers / "x").rename(other)
 
 
+def refused(case, words):
+    (case / "refused.txt").write_text(words, encoding="utf-8")
+
+
 SUM, SPARSE = "forward.sum.2/output.npy", "sparse.sum.1/grad_weight"
 WRONG = {
     "a bit": (lambda a: changed(a, SUM, flipped), FAILS, "1 of 6 values differ"),
@@ -192,9 +196,14 @@ WRONG = {
     "refused": (
         lambda a: ((a / SUM).unlink(), (a / "forward.sum.2/refused.txt").write_text("no")),
         FAILS, "raised Exception: no"),
-    "missing": (lambda a: (a / SUM).unlink(), NOT_SUPPORTED, "forward.sum.2 has no output"),
+    "missing": (lambda a: (a / SUM).unlink(), FAILS, "the forward left no answer"),
     "a folder less": (
-        lambda a: shutil.rmtree(a / "forward.sum.2"), NOT_SUPPORTED, "forward.sum.2 has no output"),
+        lambda a: shutil.rmtree(a / "forward.sum.2"), FAILS, f"there is no {SUM}"),
+    "not supported": (
+        lambda a: ((a / SUM).unlink(), refused(a / "forward.sum.2", "NotSupported: to come")),
+        NOT_SUPPORTED, "to come"),
+    "a backward that is not supported": (
+        lambda a: refused(a / "forward.sum.2", "NotSupported: to come"), HOLDS, ""),
 }  # fmt: skip
 ELSEWHERE = {
     "an index": (
@@ -202,7 +211,7 @@ ELSEWHERE = {
         "sparse.sum", FAILS, "grad_weight.indices"),
     "no values": (
         lambda a: (a / f"{SPARSE}.values.npy").unlink(),
-        "sparse.sum", NOT_SUPPORTED, "sparse.sum.1 has no grad_weight"),
+        "sparse.sum", FAILS, "the backward left no answer"),
     "dense": (
         lambda a: changed(a, "backward.mean.1/output.npy", np.copy)
         or shutil.copy(a / "backward.mean.1/output.npy", a / f"{SPARSE}.npy")
@@ -224,7 +233,14 @@ ELSEWHERE = {
         "errors.mode", REFUSES, "as Exception, torch as ValueError"),
     "neither": (
         lambda a: (a / "errors.mode.1/refused.txt").unlink(),
-        "errors.mode", NOT_SUPPORTED, "errors.mode.1 has no output"),
+        "errors.mode", FAILS, "the forward left no answer"),
+    "refused, and not supported": (
+        lambda a: ((a / "always.refused_unchanged.1/weight_after.npy").unlink(),
+                   refused(a / "always.refused_unchanged.1", "NotSupported: max_norm")),
+        "always.refused_unchanged", NOT_SUPPORTED, "max_norm"),
+    "refused, and unfinished": (
+        lambda a: (a / "always.refused_unchanged.1/weight_after.npy").unlink(),
+        "always.refused_unchanged", FAILS, "there is no always.refused_unchanged.1/weight_after"),
     "refused, but changed": (
         lambda a: changed(a, "always.refused_unchanged.1/weight_after.npy", lambda x: x + 1),
         "always.refused_unchanged", FAILS, "weight after a refused call"),
@@ -296,7 +312,8 @@ def test_a_folder_of_another_name_is_told(right, tmp_path):
     shutil.copytree(right / "forward.sum.1", tmp_path / "forward.sum.1")
     shutil.copytree(right / "forward.sum.2", tmp_path / "forward.sum_2")
     shutil.copy(right / "index.json", tmp_path)
-    assert "no case has the name forward.sum_2" in check_answers(tmp_path, "forward.sum").notes
+    report = check_answers(tmp_path, "forward.sum", raises=False)
+    assert "no case has the name forward.sum_2" in report.notes
 
 
 def test_the_command_and_what_is_expected_to_fail(right, tmp_path, capsys, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,6 +123,7 @@ def test_a_missing_feature_fails_no_clause_of_the_promise():
         plain, groups, supports=supports, isolate=False, explain=False, arrays="numpy", raises=False
     )
     found = {r.clause.name: r.status for r in report.results}
+    assert found.pop("always.output_with_gradients") == "not asked"
     assert set(found.values()) == {HOLDS, NOT_PROMISED} and report.percent() == 100
     assert found["bags.empty"] == found["forward.sum"] == found["always.fresh_output"] == HOLDS
     assert found["forward.max"] == found["numbers.float64"] == NOT_PROMISED
@@ -190,10 +192,27 @@ def test_what_holds_for_every_call_does_not_fail_because_a_call_raised():
     def nothing(*arguments, **options):
         raise KeyError
 
-    assert set(statuses(no_max, "always").values()) == {HOLDS}
+    assert Counter(statuses(no_max, "always").values()) == {HOLDS: 5, "not asked": 1}
     assert statuses(no_max, "forward.max.nan_first") == {"forward.max.nan_first": FAILS}
     always = statuses(nothing, "always.fresh_output")
     assert always == {"always.fresh_output": "not asked"}
+
+
+def test_gradients_that_are_wanted_are_asked_of_who_has_them():
+    """A wrong output fails the clause of its call, and this one only where gradients make it so."""
+    only = "always.output_with_gradients"
+
+    torch = pytest.importorskip("torch")
+
+    def wrong(input, weight, offsets=None, **options):
+        added = torch.nn.functional.embedding_bag(input, weight, offsets, **options)
+        return added + (1 if wrong.always or weight.requires_grad else 0)
+
+    assert statuses(bag, only) == {only: "not asked"}
+    wrong.always = False
+    assert statuses(wrong, only, arrays="torch") == {only: FAILS}
+    wrong.always = True
+    assert statuses(wrong, only, arrays="torch") == {only: HOLDS}  # NaN plus one
 
 
 # ---- failures in groups ---------------------------------------------------------------------

@@ -1,10 +1,11 @@
 """Believable mistakes that no report names as a cause: they show in memory, in calls that are too
-large to be tried on `embag_edu.check.faults`, or in what is kept from call to call.
+large to be tried on `embag_edu.check.faults`, in what is kept from call to call, or in one clause
+alone, which says as much as they do.
 """
 
 import numpy as np
 
-from embag_edu.check.faults import EVERY_UPDATE, Remembers, Steps
+from embag_edu.check.faults import EVERY_UPDATE, Remembers, Steps, _with
 from embag_edu.spec import Gradients, make_call
 
 UNNAMED = []
@@ -140,3 +141,119 @@ class OptionsForgotten(
 
     def key(self, name, value):
         return super().key(name, value) if isinstance(value, np.ndarray) else None
+
+
+# ---- no more than their clause says ----
+
+
+class AllErrorsAreValueErrors(Unnamed, caught_by="errors.index_range errors.psw_mode"):
+    """every refusal is a ValueError"""
+
+    def understand(self, arguments):
+        try:
+            return make_call(**arguments)
+        except Exception as error:
+            raise ValueError(str(error)) from error
+
+
+class WeightsConverted(Unnamed, caught_by="errors.psw_dtype"):
+    """per_sample_weights of another dtype are converted without a word"""
+
+    def read(self, arguments):
+        dtype = getattr(arguments["weight"], "dtype", None)
+        return _with(arguments, "per_sample_weights", lambda psw: psw.astype(dtype))
+
+
+class ModeInAnyCase(Unnamed, caught_by="errors.mode"):
+    """the mode is taken in any case of letters"""
+
+    def read(self, arguments):
+        mode = arguments.get("mode", "mean")
+        return arguments | {"mode": mode.lower() if isinstance(mode, str) else mode}
+
+
+class WeightsInTheMean(Unnamed, caught_by="errors.psw_mode"):
+    """per_sample_weights are accepted with mean and max, and not used"""
+
+    def read(self, arguments):
+        is_sum = arguments.get("mode", "mean") == "sum"
+        return arguments if is_sum else arguments | {"per_sample_weights": None}
+
+
+class FrequencyRefusedEarly(Unnamed, caught_by="errors.backward.sparse_frequency"):
+    """sparse with scale_grad_by_freq is refused at the forward already"""
+
+    def understand(self, arguments):
+        call = make_call(**arguments)
+        if call.sparse and call.scale_grad_by_freq:
+            raise RuntimeError("scale_grad_by_freq not supported with sparse gradients")
+        return call
+
+
+class RenormBeforeChecks(Unnamed, caught_by="always.refused_unchanged"):
+    """a call that is refused has already rescaled weight"""
+
+    def understand(self, arguments):
+        try:
+            return make_call(**arguments)
+        except RuntimeError:
+            if arguments.get("max_norm") is not None:
+                arguments["weight"] *= 0.25
+            raise
+
+
+class StaleAfterRefusal(Unnamed, caught_by="again.refused"):
+    """a call after one that was refused gives zeros"""
+
+    def understand(self, arguments):
+        refused = self.__dict__.pop("_refused", False)
+        self.__dict__["_refused"] = True
+        call = make_call(**arguments)
+        self.__dict__["_refused"] = False
+        self._stale = refused
+        return call
+
+    def finish(self, call, output):
+        return output * 0 if self._stale else output
+
+
+class WeightGradientReused(Unnamed, caught_by="again.backward.psw_stay"):
+    """the gradient of per_sample_weights is a buffer that the next call writes again"""
+
+    def grad_psw(self, call, upstream):
+        found = super().grad_psw(call, upstream)
+        kept = self.__dict__.setdefault("_kept", {}).setdefault((found.shape, found.dtype), found)
+        kept[...] = found
+        return kept
+
+
+class SparseValuesReused(Unnamed, caught_by="again.backward.results_stay"):
+    """the values of a sparse gradient are a buffer that the next call writes again"""
+
+    def finish_sparse(self, call, entries):
+        found = super().finish_sparse(call, entries)
+        key = (found.values.shape, found.values.dtype)
+        kept = self.__dict__.setdefault("_kept", {}).setdefault(key, found.values)
+        kept[...] = found.values
+        return found._replace(values=kept)
+
+
+class BufferReused(Unnamed, caught_by="again.results_stay"):
+    """the output is a buffer that the next call of this shape writes again"""
+
+    def forward(self, input, weight, **options):
+        output = super().forward(input, weight, **options)
+        key = (output.shape, output.dtype)
+        kept = self.__dict__.setdefault("_buffers", {}).setdefault(key, output)
+        kept[...] = output
+        return kept
+
+
+class RenormOnce(Unnamed, caught_by="again.max_norm"):
+    """max_norm acts once on each table: a later call finds it done"""
+
+    def renorm(self, call):
+        done = self.__dict__.setdefault("_done", {})
+        if id(call.weight) not in done:
+            super().renorm(call)
+        done[id(call.weight)] = call.weight

@@ -327,7 +327,7 @@ class _Attempt:
         if not output.requires_grad:
             raise RuntimeError(
                 "no gradient: the output does not require grad, so autograd cannot reach weight. "
-                "Give a pair (forward, backward), or check only 'forward'"
+                "Give a pair (forward, backward), or promise no 'gradients' among the forms"
             )
         gradients = torch.autograd.grad(
             output, list(leaves.values()), grad_output, retain_graph=True, allow_unused=True

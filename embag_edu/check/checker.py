@@ -42,7 +42,8 @@ from embag_edu.check.worker import FIRST_LIMIT, LIMIT, Local, NotLoadable, Runne
 from embag_edu.spec import SparseGradient
 from embag_edu.text import Short
 
-RAISED = "raised"  # of a case, where what holds for every call can't be told
+ELSEWHERE = "told elsewhere"  # of a case: it fails the clause that it is for
+OTHERWISE = "(made again, it is answered otherwise: by chance, or for what earlier calls left)"
 LOSSES = 10  # equal ones, after which no further clause is asked: each costs a restart
 
 
@@ -266,7 +267,7 @@ class Trial:
             notes.setdefault(status, words)
         found = (NOT_SUPPORTED, REFUSES, AS_TORCH, HOLDS)
         worst = next((s for s in found if s in notes), NOT_ASKED)
-        return ClauseResult(clause, worst, len(cases), notes.get(worst, "every call raised"))
+        return ClauseResult(clause, worst, len(cases), notes.get(worst, "no call was right"))
 
     def _lacking(self, clause: Clause, case: Case) -> list[str]:
         return self.rules.promise.lacking(clause.needs | needs(case))
@@ -283,8 +284,10 @@ class Trial:
             return AS_TORCH, f'ledger: "{entry.name}"'
         if lack(expected, outcome):
             return NOT_SUPPORTED, lack(expected, outcome)
-        if clause.for_every_call and message and message == str(outcome.trouble):
-            return RAISED, ""  # the clause that this call is for tells it
+        if clause.for_every_call and message:
+            plain = clause.part == "output" and self._made(case, backward=False)
+            if message == str(outcome.trouble) or plain and judge("output", expected, plain):
+                return ELSEWHERE, ""
         other = other_class(clause.part, expected, outcome) if message else ""
         if other and not self.rules.same_errors:
             return REFUSES, other
@@ -301,9 +304,12 @@ class Trial:
         return ""
 
     def _outcome(self, clause: Clause, case: Case) -> Outcome:
-        key = self._key(clause, case)
+        return self._made(case, self._wants_backward(clause))
+
+    def _made(self, case: Case, backward: bool) -> Outcome:
+        key = id(case), backward
         if key not in self._outcomes:
-            self._outcomes[key] = self.runner.run(case.make(), key[1])
+            self._outcomes[key] = self.runner.run(case.make(), backward)
         return self._outcomes[key]
 
     def _key(self, clause: Clause, case: Case) -> tuple[int, bool]:
@@ -321,14 +327,16 @@ class Trial:
         seen = self._seen(clause, case)
         causes = self._causes.of(clause, seen)
         arguments, message = failure.arguments, failure.message
-        if self.can_ask_more and case.shrinks and not is_lost(seen.outcome):
+        silent = case.large or is_lost(seen.outcome) or seen.expected.trouble is not None
+        if self.can_ask_more and not silent:
             complaint = partial(self._complaint, clause, causes, _raised(seen.outcome))
-            arguments = shrink(arguments, lambda less: bool(complaint(less)))
-            message = complaint(arguments) or message
+            if case.shrinks:
+                arguments = shrink(arguments, lambda less: bool(complaint(less)))
+            message = complaint(arguments) or f"{message}\n{OTHERWISE}"
         else:
             message = _located(message, seen.outcome)
         told = ", or where ".join(cause.mistake() for cause in causes)
-        code = snippet(self.names, clause.part, arguments)
+        code = snippet(self.names, clause.part, arguments, clause.name if case.large else "")
         failure = Failure(failure.case, arguments, message, told, code, len(causes) == 1)
         return replace(found, failure=failure)
 

@@ -48,7 +48,8 @@ class Clause:
     @property
     def needs_backward(self) -> bool:
         """Whether a function without gradients can be asked."""
-        return self.part.startswith("grad") or ".backward" in self.name
+        of_output = ".backward" in self.name or "with_gradients" in self.name
+        return of_output or self.part.startswith("grad")
 
     @property
     def for_every_call(self) -> bool:

@@ -33,7 +33,7 @@ def difference(
     expected = np.asarray(expected)
     dtype = np.dtype(expected.dtype if dtype is None else dtype)
     if not isinstance(actual, (np.generic, int, float)) and type(actual) is not np.ndarray:
-        return f"{name}: expected an array of shape {expected.shape}, found {_kind(actual)}"
+        return f"{name}: expected an array of shape {expected.shape}, found {kind_of(actual)}"
     actual = np.asarray(actual, dtype) if isinstance(actual, (int, float)) else np.asarray(actual)
     if actual.shape != expected.shape:
         return f"{name}: expected shape {expected.shape}, found shape {actual.shape}"
@@ -68,7 +68,8 @@ def assert_equal(
     print(f"{name + ': ' if name else ''}equal{within}: {count}")
 
 
-def _kind(actual: Any) -> str:
+def kind_of(actual: Any) -> str:
+    """What a thing is that should be an array."""
     if actual is None:
         return "None (is a `return` missing?)"
     return f"a {getattr(actual, 'kind', type(actual).__name__)}"

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from embag_edu.check.candidate import Outcome, Trouble
+from embag_edu.check.candidate import NotSupported, Outcome, Trouble
 from embag_edu.check.cases import DEFAULTS, Arguments, Case, floats, laid_out
 from embag_edu.check.checker import Rules, Trial, expected_of
 from embag_edu.check.clauses import VERSION, Clause, all_clauses, find
@@ -176,7 +176,7 @@ def check_answers(
     """Judge the answers in a folder as `check` judges an implementation; see there.
 
     folder: a folder for each case, and a copy of the cases' `index.json`. A case without an answer
-        is not supported.
+        fails, as the program may have ended early.
     rules:  supports, expected_failures, same_errors, ulps, explain.
 
     Raises WrongAnswers where the index is missing or of another schema, where no case is answered,
@@ -266,11 +266,14 @@ class Answers(Trial):
         if {"grad_weight.indices", "grad_weight.values"} <= found.keys():
             pair = found["grad_weight.indices"], found["grad_weight.values"]
             found["grad_weight"] = (*pair, case.make()["weight"].shape)
-        trouble = _refusal(folder / "refused.txt", "backward" if "output" in found else "forward")
+        stage = "backward" if "output" in found else "forward"
+        trouble = _refusal(folder / "refused.txt", stage)
         needed = "grad_weight" if part == "refused" and clause.needs_backward else FILES[part]
-        if needed not in found and (trouble is None or part == "untouched"):
-            kinds = ("NotSupported", "NotImplementedError")
-            trouble = Trouble("forward", kinds, f"{name} has no {needed}")
+        if needed in found and part != "untouched":
+            trouble = None  # it is another part that was refused
+        elif needed not in found and (trouble is None or part == "untouched" and not trouble.lacks):
+            words = f"left no answer\n  there is no {name}/{needed}.npy"
+            trouble = Trouble(stage, ("died",), words)
         psw = found.get(FILES["grad_psw"])
         return Outcome(
             found.get("output"),
@@ -297,12 +300,16 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _refusal(file: Path, stage: str) -> Trouble | None:
-    """From "ValueError: words", or from words alone; None where there is no such file."""
+    """From "ValueError: words", or from words alone; None where there is no such file.
+
+    "NotSupported: words" says so of the case.
+    """
     if not file.exists():
         return None
     text = file.read_text(encoding="utf-8", errors="replace")
     kind, colon, words = text.partition(":")
-    error = getattr(builtins, kind.strip(), None) if colon else None
+    known = vars(builtins) | {"NotSupported": NotSupported}
+    error = known.get(kind.strip()) if colon else None
     if not (isinstance(error, type) and issubclass(error, Exception)):
         return Trouble(stage, ("Exception",), text.strip())
     kinds = tuple(c.__name__ for c in error.__mro__ if c is not object)

@@ -1149,62 +1149,6 @@ class FirstOffsetForced(Fault, caught_by="errors.first_offset"):
         return _with(arguments, "offsets", lambda offsets: np.append(offsets[:1] * 0, offsets[1:]))
 
 
-class WeightsInTheMean(Fault, caught_by="errors.psw_mode"):
-    """per_sample_weights are accepted with mean and max, and not used"""
-
-    def read(self, arguments: Arguments) -> Arguments:
-        is_sum = arguments.get("mode", "mean") == "sum"
-        return arguments if is_sum else arguments | {"per_sample_weights": None}
-
-
-class WeightsConverted(Fault, caught_by="errors.psw_dtype"):
-    """per_sample_weights of another dtype are converted without a word"""
-
-    def read(self, arguments: Arguments) -> Arguments:
-        dtype = getattr(arguments["weight"], "dtype", None)
-        return _with(arguments, "per_sample_weights", lambda psw: psw.astype(dtype))
-
-
-class ModeInAnyCase(Fault, caught_by="errors.mode"):
-    """the mode is taken in any case of letters"""
-
-    def read(self, arguments: Arguments) -> Arguments:
-        mode = arguments.get("mode", "mean")
-        return arguments | {"mode": mode.lower() if isinstance(mode, str) else mode}
-
-
-class AllErrorsAreValueErrors(Fault, caught_by="errors.index_range errors.psw_mode"):
-    """every refusal is a ValueError"""
-
-    def understand(self, arguments: Arguments) -> Call:
-        try:
-            return make_call(**arguments)
-        except Exception as error:
-            raise ValueError(str(error)) from error
-
-
-class RenormBeforeChecks(Fault, caught_by="always.refused_unchanged"):
-    """a call that is refused has already rescaled weight"""
-
-    def understand(self, arguments: Arguments) -> Call:
-        try:
-            return make_call(**arguments)
-        except RuntimeError:
-            if arguments.get("max_norm") is not None:
-                arguments["weight"] *= 0.25
-            raise
-
-
-class FrequencyRefusedEarly(Fault, caught_by="errors.backward.sparse_frequency"):
-    """sparse with scale_grad_by_freq is refused at the forward already"""
-
-    def understand(self, arguments: Arguments) -> Call:
-        call = make_call(**arguments)
-        if call.sparse and call.scale_grad_by_freq:
-            raise RuntimeError("scale_grad_by_freq not supported with sparse gradients")
-        return call
-
-
 # ---- sizes, special numbers, calls in a row -------------------------------------------------
 
 
@@ -1324,17 +1268,6 @@ class SparseLosesWeights(Fault, caught_by="together.backward.psw"):
 
     def grad_psw(self, call: Call, upstream: np.ndarray) -> Any:
         return None if call.sparse else super().grad_psw(call, upstream)
-
-
-class BufferReused(Fault, caught_by="again.results_stay"):
-    """the output is a buffer that the next call of this shape writes again"""
-
-    def forward(self, input: Any, weight: Any, **options: Any) -> np.ndarray:
-        output = super().forward(input, weight, **options)
-        key = (output.shape, output.dtype)
-        kept = self.__dict__.setdefault("_buffers", {}).setdefault(key, output)
-        kept[...] = output
-        return kept
 
 
 class RememberedByInput(Fault, caught_by="again.weight_updated"):
@@ -1490,49 +1423,3 @@ class RememberedByUpstream(Remembers, Fault, caught_by="again.backward.updated")
 
     def key(self, name: str, value: Any) -> Any:
         return id(value) if name == "grad_output" else super().key(name, value)
-
-
-class RenormOnce(Fault, caught_by="again.max_norm"):
-    """max_norm acts once on each table: a later call finds it done"""
-
-    def renorm(self, call: Call) -> None:
-        done = self.__dict__.setdefault("_done", {})
-        if id(call.weight) not in done:
-            super().renorm(call)
-        done[id(call.weight)] = call.weight
-
-
-class StaleAfterRefusal(Fault, caught_by="again.refused"):
-    """a call after one that was refused gives zeros"""
-
-    def understand(self, arguments: Arguments) -> Call:
-        refused = self.__dict__.pop("_refused", False)
-        self.__dict__["_refused"] = True
-        call = make_call(**arguments)
-        self.__dict__["_refused"] = False
-        self._stale = refused
-        return call
-
-    def finish(self, call: Call, output: np.ndarray) -> Any:
-        return output * 0 if self._stale else output
-
-
-class WeightGradientReused(Fault, caught_by="again.backward.psw_stay"):
-    """the gradient of per_sample_weights is a buffer that the next call writes again"""
-
-    def grad_psw(self, call: Call, upstream: np.ndarray) -> Any:
-        found = super().grad_psw(call, upstream)
-        kept = self.__dict__.setdefault("_kept", {}).setdefault((found.shape, found.dtype), found)
-        kept[...] = found
-        return kept
-
-
-class SparseValuesReused(Fault, caught_by="again.backward.results_stay"):
-    """the values of a sparse gradient are a buffer that the next call writes again"""
-
-    def finish_sparse(self, call: Call, entries: list[tuple[int, np.ndarray]]) -> Any:
-        found = super().finish_sparse(call, entries)
-        key = (found.values.shape, found.values.dtype)
-        kept = self.__dict__.setdefault("_kept", {}).setdefault(key, found.values)
-        kept[...] = found.values
-        return found._replace(values=kept)

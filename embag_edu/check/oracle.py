@@ -177,7 +177,7 @@ def _judge_values(name: str, expected: Expected, outcome: Outcome) -> str:
     tolerance, dtype = expected.tolerance(name), expected.dtype
     if not isinstance(wanted, SparseGradient):
         if isinstance(actual, SparseGradient):
-            return f"{name}: expected a dense gradient, found a sparse one"
+            return f"{name}: expected one array, found three, as of a sparse gradient"
         return difference(wanted, actual, tolerance, name=name, dtype=dtype)
     if not (isinstance(actual, tuple) and len(actual) == 3):
         return f"{name}: expected a sparse gradient, found a {type(actual).__name__}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import json
 import platform
+import re
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ PLURAL = {
     HOLDS_NOW: "HOLD NOW",
     KNOWN: "known failures",
 }
+ALONE = re.compile("values differ|found shape|should stay|nothing was raised")  # may differ in why
 IN_FULL = 3  # failures that are shown in full
 WRITTEN = 8  # lines of what an implementation prints that are shown
 SCHEMA = 2  # of the JSON
@@ -80,13 +82,13 @@ class Failure:
 
     @property
     def why(self) -> str:
-        """Equal for failures that are likely one: the cause, or what was raised."""
-        told = self.message.splitlines()[0]
-        return self.cause or (told if " raised " in told else "")
+        """Equal for failures that are likely one: the cause, or all words but those of numbers."""
+        words = re.sub(r" of shape \(.*?\)", "", self.message.splitlines()[0])
+        return self.cause or ("" if ALONE.search(words) else words)
 
     def brief(self) -> str:
-        """In a line or two; all of it comes with --only."""
-        return "\n".join([*self.message.splitlines()[:1], *self._told_cause()])
+        """In a few lines; all of it comes with --only."""
+        return "\n".join([*self.message.splitlines()[:2], *self._told_cause()])
 
     def _told_cause(self) -> list[str]:
         how = "likely cause" if self.likely else "perhaps"
@@ -269,7 +271,7 @@ def versions() -> dict[str, str]:
 
 
 def _grouped(results: list[ClauseResult]) -> list[str]:
-    """One line for each group of clauses of a long report."""
+    """One line for each group of clauses of a long report, and for each reason of silence."""
     groups: dict[str, list[ClauseResult]] = {}
     for result in results:
         groups.setdefault(result.clause.name.split(".")[0], []).append(result)
@@ -279,7 +281,8 @@ def _grouped(results: list[ClauseResult]) -> list[str]:
         others = [f", {_told(number[s], s)}" for s in SYMBOLS if s != HOLDS and number[s]]
         held = f"{number[HOLDS]} of {len(members)} clauses hold"
         lines.append(f"  {name}: {held}{''.join(others)}")
-    return lines
+    silent = Counter((r.status, r.note) for r in results if r.status in (NOT_ASKED, NOT_SUPPORTED))
+    return lines + [f"  {count} {status}: {note}" for (status, note), count in silent.items()]
 
 
 def _html_heads() -> str:
@@ -320,10 +323,11 @@ def _json_result(result: ClauseResult) -> dict[str, Any]:
 # ---- a call as code -------------------------------------------------------------------------
 
 
-def snippet(names: tuple[str, ...], part: str, arguments: Arguments) -> str:
+def snippet(names: tuple[str, ...], part: str, arguments: Arguments, too_large: str = "") -> str:
     """Code to paste that makes the call again and shows where it goes wrong.
 
     names: the implementation's functions, each "module:function" or a name of the caller's own.
+    too_large: the clause of a call that is too large to be printed.
     """
     from embag_edu import IMPLEMENTATIONS
 
@@ -336,6 +340,9 @@ def snippet(names: tuple[str, ...], part: str, arguments: Arguments) -> str:
         lines.append(f"from {module} import {function}" if colon else f"# {name} is your own")
         functions.append(function or name)
     implementation = functions[0] if len(functions) == 1 else f"({', '.join(functions)})"
+    if too_large:
+        call = f'check({implementation}, "{too_large}")'
+        return "\n".join([*lines, "from embag_edu.check import check", "", call])
     lines += ["from embag_edu.check import replay", "", f'replay({implementation}, "{part}", {{']
     lines += [f'    "{key}": {_code(value)},' for key, value in _needed(part, arguments).items()]
     lines += ["})"]

@@ -31,6 +31,7 @@ import numpy as np
 from embag_edu.api import implementation_of
 from embag_edu.check.candidate import OURS, Candidate, Outcome, Trouble, is_lost, is_torch, run
 from embag_edu.check.cases import Arguments
+from embag_edu.check.compare import kind_of
 from embag_edu.text import Short
 
 Source = tuple[Any, ...]  # (forward,) or (forward, backward): functions, or "module:function"
@@ -109,10 +110,9 @@ class Runner:
             outcome = answers[self.arrays] = self.probe()
             if outcome.trouble is None and isinstance(outcome.output, np.ndarray):
                 return
-        self.arrays = "torch" if answers[self.arrays].trouble is None else "numpy"
-        told = "; ".join(
-            f"with {name}, {o.trouble or 'no array came back'}" for name, o in answers.items()
-        )
+        silent = [name for name, outcome in answers.items() if outcome.trouble is None]
+        self.arrays = (silent or ["numpy"])[0]
+        told = "; ".join(f"with {name}, {_answered(o)}" for name, o in answers.items())
         if self.losses and answers[self.arrays].trouble is not None:
             raise NotLoadable(
                 f"a first call tells which arrays the implementation takes, and none was answered "
@@ -132,6 +132,13 @@ class Runner:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _answered(outcome: Outcome) -> str:
+    """What a first call gave, in one line."""
+    if outcome.trouble is not None:
+        return str(outcome.trouble).splitlines()[0]
+    return f"{kind_of(outcome.output)} came back"
 
 
 class Local(Runner):

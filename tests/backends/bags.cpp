@@ -1,5 +1,5 @@
 // A backend in C++: float32, int64, sum, mean and max, and their gradients. It reads the cases that
-// `python -m embag_edu check --export` writes and answers those that it knows.
+// `python -m embag_edu check --export` writes, answers those that it knows, and says so of the others.
 //
 //     bags cases answers
 #include <filesystem>
@@ -103,9 +103,12 @@ int main(int, char** words) {
     fs::create_directories(answers);
     fs::copy_file(cases / "index.json", answers / "index.json", fs::copy_options::overwrite_existing);
     for (const auto& [name, call] : read_npz((cases / "cases.npz").string())) {
-        if (!is_known(call)) continue;
         const fs::path folder = answers / name;
         fs::create_directories(folder);
+        if (!is_known(call)) {
+            std::ofstream(folder / "refused.txt") << "NotSupported: an option or a dtype";
+            continue;
+        }
         try {
             answer(call, [&](const std::string& file, const Array& array) {
                 write_npy((folder / (file + ".npy")).string(), array);
