@@ -196,6 +196,7 @@ PACK8 = Exercise(
     ),
     points=2,
     returns=("q", "scale", "bias"),
+    same_ints=True,
     unproved="torch's bits: it divides by the span plus 1e-8, all in float32.",
 )  # fmt: skip
 
