@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from embag_edu.course.draw import bags, size
 from embag_edu.course.exercise import Case, Exercise, Wrong
+from embag_edu.course.tools import work_of
 
 # ---- 16.table_bytes -------------------------------------------------------------------------
 
@@ -15,24 +18,8 @@ def table_bytes(V: int, D: int, bits: int, tail: int, align: int) -> int:
     return V * (-(-(D * bits // 8 + tail) // align) * align)
 
 
-def _bits_for_bytes(V, D, bits, tail, align):
-    return V * (-(-(D * bits + tail) // align) * align)
-
-
-def _no_tail(V, D, bits, tail, align):
-    return table_bytes(V, D, bits, 0, align)
-
-
-def _one_tail(V, D, bits, tail, align):
-    return table_bytes(V, D, bits, 0, align) + tail
-
-
 def _whole_aligned(V, D, bits, tail, align):
     return -(-V * (D * bits // 8 + tail) // align) * align
-
-
-def _not_aligned(V, D, bits, tail, align):
-    return V * (D * bits // 8 + tail)
 
 
 def _cut_off(V, D, bits, tail, align):
@@ -77,12 +64,16 @@ TABLE_BYTES = Exercise(
         "-(-n // align) * align. Then V times that.",
     ),
     wrong=(
-        Wrong(_bits_for_bytes, "D * bits are bits. A byte has 8."),
-        Wrong(_no_tail, "Scale and bias stand in each row, too: the tail."),
-        Wrong(_one_tail, "Each row has a tail of its own."),
+        Wrong(lambda V, D, bits, tail, align: V * (-(-(D * bits + tail) // align) * align),
+              "D * bits are bits. A byte has 8."),
+        Wrong(lambda V, D, bits, tail, align: table_bytes(V, D, bits, 0, align),
+              "Scale and bias stand in each row, too: the tail."),
+        Wrong(lambda V, D, bits, tail, align: table_bytes(V, D, bits, 0, align) + tail,
+              "Each row has a tail of its own."),
         Wrong(_whole_aligned, "Not the table is filled up: each row is, so that the next begins "
               "at a multiple of align."),
-        Wrong(_not_aligned, "Rows are filled up to a multiple of align."),
+        Wrong(lambda V, D, bits, tail, align: V * (D * bits // 8 + tail),
+              "Rows are filled up to a multiple of align."),
         Wrong(_cut_off, "Rounded down, the end of a row would be cut off. Round up."),
         Wrong(_always_more, "A row whose bytes are a multiple of align is not filled up further."),
         Wrong(_numbers_aligned, "The tail stands right behind the numbers; what is filled up is "
@@ -526,6 +517,15 @@ def _any_bag8(random):
     return _bag8_call(random, V, size(random, 1, 4), indices, offsets)
 
 
+UNPACKED = "The results are right, but the whole table was unpacked, for a bag of one position."
+
+
+def _unpacked(mine: Any) -> str:
+    q, ones = np.zeros((100_000, 8), np.uint8), np.ones(100_000)
+    work = work_of(mine, q, ones, ones, np.array([7]), np.array([0, 1]), ones[:1])
+    return UNPACKED if work.peak > q.nbytes else ""
+
+
 BAG8 = Exercise(
     "16.bag8",
     "bags over a packed table",
@@ -550,10 +550,12 @@ BAG8 = Exercise(
         Wrong(_mean_of_it, "Asked for is a sum, not a mean."),
         Wrong(_turned_round, "First the scale, then the bias: bias + scale * q."),
         Wrong(_empty_takes_the_next, "np.add.reduceat gives an empty bag the row that follows."),
+        Wrong(lambda q, *others: bag8(q.astype(float), *others), UNPACKED),
     ),
     points=3,
     returns="output",
-    unproved="that the table is never unpacked as a whole: look whether q is indexed first.",
+    tools=_unpacked,
+    unproved="that it is fast: a loop over positions is right as well.",
 )  # fmt: skip
 
 # ---- 16.by_chance ---------------------------------------------------------------------------

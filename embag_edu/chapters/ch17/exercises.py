@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from embag_edu.course.draw import bags, size, table
 from embag_edu.course.exercise import Case, Exercise, Wrong
+from embag_edu.course.tools import work_of
 
 # ---- 17.route -------------------------------------------------------------------------------
 
@@ -118,30 +121,6 @@ def home_again(order: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return found
 
 
-def _same_way_again(order, shares):
-    return shares[order]
-
-
-def _as_they_came(order, shares):
-    return shares.copy()
-
-
-def _sorted(order, shares):
-    return np.sort(shares)
-
-
-def _reversed(order, shares):
-    return home_again(order[::-1], shares)
-
-
-def _one_further(order, shares):
-    return np.roll(home_again(order, shares), 1)
-
-
-def _whole(order, shares):
-    return home_again(order, shares).astype(np.int64)
-
-
 def _home_again_cases() -> list[Case]:
     random = np.random.default_rng(172)
     return [
@@ -170,18 +149,22 @@ HOME_AGAIN = Exercise(
         "Make an empty array of this length, and assign to it at the indices `order`.",
     ),
     wrong=(
-        Wrong(_same_way_again, "shares[order] picks once more. What comes home must be put back."),
-        Wrong(_as_they_came, "These stand in the order in which they were sent."),
-        Wrong(_sorted, "The numbers themselves are not to be sorted: each belongs to a position."),
-        Wrong(
-            _reversed, "Number k came from position order[k], not from the k-th one from the end."
-        ),
-        Wrong(_one_further, "All are one position too far."),
-        Wrong(_whole, "The numbers have lost what stands behind the point: keep their dtype."),
+        Wrong(lambda order, shares: shares[order],
+              "shares[order] picks once more. What comes home must be put back."),
+        Wrong(lambda order, shares: shares.copy(),
+              "These stand in the order in which they were sent."),
+        Wrong(lambda order, shares: np.sort(shares),
+              "The numbers themselves are not to be sorted: each belongs to a position."),
+        Wrong(lambda order, shares: home_again(order[::-1], shares),
+              "Number k came from position order[k], not from the k-th one from the end."),
+        Wrong(lambda order, shares: np.roll(home_again(order, shares), 1),
+              "All are one position too far."),
+        Wrong(lambda order, shares: home_again(order, shares).astype(np.int64),
+              "The numbers have lost what stands behind the point: keep their dtype."),
     ),
     returns="shares at their positions",
     unproved="that `order` is one that a sort has given.",
-)
+)  # fmt: skip
 
 # ---- 17.join_max ----------------------------------------------------------------------------
 
@@ -637,6 +620,16 @@ def _any_sharded(random):
     return parts, indices, np.append(offsets, len(indices)), str(random.choice(["sum", "mean"]))
 
 
+TOGETHER = "The results are right, but the table was put together: it has no room at one home."
+
+
+def _put_together(mine: Any) -> str:
+    """One row is asked for; does that take the memory of a part?"""
+    parts = [np.zeros((50_000, 8))] * 2
+    work = work_of(mine, parts, np.array([60_000]), np.array([0, 1]), "sum")
+    return TOGETHER if work.peak > parts[0].nbytes else ""
+
+
 SHARDED_BAG = Exercise(
     "17.sharded_bag",
     "capstone: a bag whose rows lie at many owners",
@@ -666,8 +659,10 @@ SHARDED_BAG = Exercise(
         Wrong(_equal_blocks, "Blocks may have other sizes: begin where the owners before end."),
         Wrong(_empty_is_nan, "An empty bag is 0: divide by 1 there."),
         Wrong(_always_sum, "Mode mean divides by the length of the bag."),
+        Wrong(lambda parts, *bags: sharded_bag([np.concatenate(parts)], *bags), TOGETHER),
     ),
     points=3,
+    tools=_put_together,
     returns="output",
     unproved="what travels: this is one process, with a list.",
 )
