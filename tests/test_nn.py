@@ -791,17 +791,6 @@ def test_sparse_gradients_with_frequencies_are_refused_at_the_backward():
         out.sum().backward()
 
 
-def test_a_sparse_gradient_says_that_it_has_no_derivative():
-    weight = draw(V, D, grad=True)
-    for bag in (F.embedding_bag, TF.embedding_bag):
-        loss = bag(INPUT, weight, OFFSETS, mode="sum", sparse=True).pow(2).sum()
-        (gradient,) = torch.autograd.grad(loss, weight, create_graph=True)
-        with pytest.raises(NotImplementedError) as refused:
-            gradient.to_dense().pow(2).sum().backward()
-        if bag is F.embedding_bag:
-            assert "To mend it: sparse=False" in str(refused.value)
-
-
 @pytest.mark.parametrize("sparse", [True, False])
 @pytest.mark.parametrize("optimizer", ["SGD", "SparseAdam", "Adagrad", "Adam"])
 @pytest.mark.parametrize("name", NAMES)
