@@ -194,7 +194,7 @@ WRONG = {
     "objects": (
         lambda a: np.save(a / SUM, np.array([None, {}]), allow_pickle=True), FAILS, "output.npy"),
     "refused": (
-        lambda a: ((a / SUM).unlink(), (a / "forward.sum.2/refused.txt").write_text("no")),
+        lambda a: ((a / SUM).unlink(), refused(a / "forward.sum.2", "no")),
         FAILS, "raised Exception: no"),
     "missing": (lambda a: (a / SUM).unlink(), FAILS, "the forward left no answer"),
     "a folder less": (

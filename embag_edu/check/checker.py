@@ -312,9 +312,6 @@ class Trial:
             self._outcomes[key] = self.runner.run(case.make(), backward)
         return self._outcomes[key]
 
-    def _key(self, clause: Clause, case: Case) -> tuple[int, bool]:
-        return id(case), self._wants_backward(clause)
-
     def _wants_backward(self, clause: Clause) -> bool:
         has_gradients = self.runner.has_gradients and "gradients" in self.rules.promise.forms
         return has_gradients and (clause.needs_backward or clause.for_every_call)
@@ -350,7 +347,8 @@ class Trial:
             return []
         cases = [case for case in self._promised(clause) if not case.large]
         if self.runner.losses:
-            cases = [case for case in cases if self._key(clause, case) in self._outcomes]
+            backward = self._wants_backward(clause)
+            cases = [case for case in cases if (id(case), backward) in self._outcomes]
         with suppress(ImportError):
             return [c for c in (self._seen(clause, x) for x in cases) if not lack(None, c.outcome)]
         return []

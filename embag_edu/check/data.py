@@ -239,10 +239,6 @@ class Answers(Trial):
         """Nothing lacks strided arrays: in a file all are in C order."""
         return [word for word in super()._lacking(clause, case) if word != "strided"]
 
-    def _outcome(self, clause: Clause, case: Case) -> Outcome:
-        outcome = self._outcomes[self._key(clause, case)] = self._answer(clause, case)
-        return outcome
-
     def explained(self, found: ClauseResult) -> ClauseResult:
         """A failed clause again, with the name of its case and the likely cause."""
         result = super().explained(found)
@@ -251,7 +247,7 @@ class Answers(Trial):
         result.failure.case, result.failure.snippet = f"{names()[case]}, {case.name}", ""
         return result
 
-    def _answer(self, clause: Clause, case: Case) -> Outcome:
+    def _outcome(self, clause: Clause, case: Case) -> Outcome:
         """What the files of a case say of one part of it."""
         name, part = names()[case], clause.part
         self._check_that_it_is_the_exported(name, case)
